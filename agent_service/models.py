@@ -1,0 +1,344 @@
+"""The wire: every body that crosses between the tester and an agent.
+
+Units are in the names: ``*_seconds`` are float seconds, ``*_ns`` integer nanoseconds, ``*_bytes`` bytes.
+``monotonic_ns`` is the host's CLOCK_MONOTONIC and only comparable within one ``boot_id``.
+Every model refuses unknown fields, and every number and string has a bound.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from ipaddress import ip_address
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+MAX_LEASE_SECONDS = 3600.0
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+"""A member, fault or archive name: lower-case letters, digits and inner dashes, at most 63."""
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Version = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z][0-9A-Za-z._+~-]{0,63}$")]
+LeaseSeconds = Annotated[float, Field(ge=1.0, le=MAX_LEASE_SECONDS)]
+GraceSeconds = Annotated[float, Field(ge=0.0, le=300.0)]
+FlagName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
+EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
+Value = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=4096)]
+AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f\x7f]*$", max_length=1024)]
+
+
+def _endpoint_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise ValueError("an etcd URL is http(s)://ADDRESS:PORT and nothing more")
+    if parts.hostname is None or parts.port is None or parts.username is not None:
+        raise ValueError("an etcd URL needs an address and a port, and no user")
+    ip_address(parts.hostname)  # raises ValueError: names would make faults depend on a resolver
+    return url
+
+
+EndpointUrl = Annotated[str, StringConstraints(max_length=128), AfterValidator(_endpoint_url)]
+
+
+def _address(address: str) -> str:
+    return str(ip_address(address))
+
+
+Address = Annotated[str, StringConstraints(max_length=64), AfterValidator(_address)]
+
+
+class Wire(BaseModel):
+    """Base of all bodies: immutable, unknown fields refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+
+class Problem(Wire):
+    """An error body, ``application/problem+json`` (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    remedy: str | None = None
+    """What a person can do next."""
+    state: str | None = None
+    """The state that made the request illegal, for 409."""
+
+
+# --- host -----------------------------------------------------------------------------------------------------
+
+
+class Capability(Wire):
+    """Whether this host can do a kind of fault now."""
+
+    kind: str
+    available: bool
+    reason: str
+    """Why not, or what will be used; never empty."""
+
+
+class HostClock(Wire):
+    """One reading of the host's clocks, taken together."""
+
+    boot_id: str
+    monotonic_ns: int
+    realtime_ns: int
+
+
+class HostInfo(Wire):
+    """What a host is and what it can do."""
+
+    agent_version: str
+    api_version: int
+    hostname: str
+    os_release: str
+    kernel: str
+    python: str
+    cpus: int
+    memory_bytes: int
+    supervisor: Literal["systemd", "process"]
+    etcd_versions: tuple[str, ...]
+    """Installed versions that can be started, oldest first."""
+    capabilities: tuple[Capability, ...]
+    clock: HostClock
+
+
+class ProcessUsage(Wire):
+    """psutil figures of one process. ``cpu_seconds`` is user plus system time since its start."""
+
+    pid: int
+    cpu_seconds: float
+    rss_bytes: int
+    open_files: int
+    threads: int
+    read_bytes: int
+    written_bytes: int
+
+
+class Usage(Wire):
+    """psutil figures of host, agent and member (``None`` when no member runs)."""
+
+    cpu_percent: float
+    load_1m: float
+    memory_used_bytes: int
+    memory_total_bytes: int
+    disk_used_bytes: int
+    disk_free_bytes: int
+    """Of the file system that holds the member's data."""
+    agent: ProcessUsage
+    member: ProcessUsage | None
+
+
+# --- member ---------------------------------------------------------------------------------------------------
+
+
+class MemberState(StrEnum):
+    """States of the one member of a host. Transitions are drawn in ``agent_service.member``."""
+
+    UNINITIALIZED = "uninitialized"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    """Ended because somebody asked for it."""
+    EXITED = "exited"
+    """Ended although nobody asked for it."""
+    TERMINATED = "terminated"
+    """Stopped and its data removed."""
+
+
+class MemberSpec(Wire):
+    """How to start a member. The agent refuses flags and variables that are not on its allow-list.
+
+    ``data_dir`` defaults to a directory of the agent's own; another one must lie under the agent's configured
+    roots and be absent, empty or marked as the agent's.
+    """
+
+    name: Name
+    version: Version
+    client_url: EndpointUrl
+    peer_url: EndpointUrl
+    initial_cluster: dict[Name, EndpointUrl] = Field(min_length=1, max_length=15)
+    initial_cluster_state: Literal["new", "existing"] = "new"
+    initial_cluster_token: Name
+    data_dir: AbsolutePath | None = None
+    flags: dict[FlagName, Value] = Field(default_factory=dict, max_length=64)
+    env: dict[EnvName, Value] = Field(default_factory=dict, max_length=32)
+
+
+class ExitRecord(Wire):
+    """One end of a member process."""
+
+    pid: int
+    code: int | None
+    """Exit status, ``None`` when a signal ended it or nobody could know."""
+    signal: int | None
+    expected: bool
+    """True when a request or a fault of this agent asked for it."""
+    cause: str
+    """Who asked (``stop``, ``fault NAME``...), or ``unexpected``."""
+    monotonic_ns: int
+    realtime_ns: int
+    log_tail: tuple[str, ...] = Field(max_length=100)
+
+
+class MemberStatus(Wire):
+    """The member as it is now."""
+
+    state: MemberState
+    spec: MemberSpec | None
+    pid: int | None
+    started_monotonic_ns: int | None
+    data_dir: str | None
+    data_bytes: int | None
+    exits: tuple[ExitRecord, ...]
+    """Newest last, at most 100."""
+    exits_total: int
+
+
+class StopRequest(Wire):
+    """SIGTERM, then SIGKILL after the grace."""
+
+    grace_seconds: GraceSeconds = 10.0
+
+
+class ArchiveRequest(Wire):
+    """Move log and data of a stopped member aside under this label."""
+
+    label: Name
+    data: bool = False
+    """Move the data directory too; otherwise only the log is kept and the data stays."""
+
+
+class ArchiveResult(Wire):
+    """Where the archive lies on the host."""
+
+    path: str
+    size_bytes: int
+
+
+class LogTail(Wire):
+    """The last lines of the member's log."""
+
+    lines: tuple[str, ...]
+    total_bytes: int
+
+
+# --- faults ---------------------------------------------------------------------------------------------------
+
+
+class Peer(Wire):
+    """A peer endpoint of another member, by address."""
+
+    address: Address
+    port: Port
+
+
+class StopFault(Wire):
+    """SIGTERM (SIGKILL after the grace); healed by starting the member again."""
+
+    kind: Literal["stop"] = "stop"
+    grace_seconds: GraceSeconds = 10.0
+
+
+class KillFault(Wire):
+    """SIGKILL; healed by starting the member again."""
+
+    kind: Literal["kill"] = "kill"
+
+
+class PauseFault(Wire):
+    """SIGSTOP; healed by SIGCONT."""
+
+    kind: Literal["pause"] = "pause"
+
+
+class RestartFault(Wire):
+    """Stop and start at once; healed when the member runs."""
+
+    kind: Literal["restart"] = "restart"
+    grace_seconds: GraceSeconds = 10.0
+
+
+class IsolateFault(Wire):
+    """Drop all peer traffic of the member, both ways; healed by deleting the fault's own nftables table."""
+
+    kind: Literal["isolate"] = "isolate"
+    peer_port: Port
+    """The member's own peer port."""
+    peers: tuple[Peer, ...] = Field(min_length=1, max_length=15)
+
+
+FaultSpec = Annotated[
+    StopFault | KillFault | PauseFault | RestartFault | IsolateFault, Field(discriminator="kind")
+]
+
+
+class FaultRequest(Wire):
+    """Inject a fault. The same id with the same spec again is the same fault (idempotent)."""
+
+    id: Name
+    spec: FaultSpec
+    lease_seconds: LeaseSeconds
+    """Without renewal the host heals itself after this long on its own monotonic clock."""
+    reason: Value
+    """For the audit log: run, round and case."""
+
+
+class RenewRequest(Wire):
+    """A new lease for an injected fault, counted from now."""
+
+    lease_seconds: LeaseSeconds
+
+
+class FaultState(StrEnum):
+    """States of a fault, in order."""
+
+    PREPARED = "prepared"
+    """The undo is on disk; nothing has been done."""
+    INJECTED = "injected"
+    """Done, and its effect was verified."""
+    HEALING = "healing"
+    HEALED = "healed"
+    """Undone, and its absence was verified."""
+    FAILED = "failed"
+    """Injection had no effect; the undo has run."""
+    HEAL_FAILED = "heal_failed"
+    """The undo failed; it is tried again, and ``evidence`` says why."""
+
+
+class FaultStatus(Wire):
+    """A fault as it is now."""
+
+    id: str
+    spec: FaultSpec
+    state: FaultState
+    reason: str
+    undo: tuple[str, ...]
+    """The undo steps as a person reads them, in the order in which they run."""
+    evidence: str
+    """What ``verify`` saw last."""
+    injected_monotonic_ns: int | None
+    healed_monotonic_ns: int | None
+    lease_remaining_seconds: float
+    healed_by: Literal["request", "lease", "agent-start", "heal-command", "failed-injection"] | None
+
+
+class FaultPlan(Wire):
+    """What a fault would do here (``POST /v1/faults/plan``): nothing is touched."""
+
+    inject: tuple[str, ...]
+    undo: tuple[str, ...]
+
+
+class AuditEntry(Wire):
+    """One line of the host's append-only audit log."""
+
+    realtime_ns: int
+    who: str
+    """Subject of the client certificate, or ``agent``."""
+    what: str
+    detail: dict[str, str]
+    outcome: str

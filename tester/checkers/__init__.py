@@ -1,0 +1,1 @@
+"""Pure functions from history and end state to a verdict."""

@@ -1,0 +1,1 @@
+"""Talking to etcd: one connection per member, no hidden retries."""

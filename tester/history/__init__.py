@@ -1,0 +1,1 @@
+"""What happened, streamed to disk and read back."""

@@ -1,0 +1,320 @@
+"""The history format, version 1: one JSON object a line (``docs/history.md``).
+
+Field names are short because a history has millions of lines; docstrings say what each means. Times (``at``) are
+nanoseconds on the run clock. Keys and values are text. A value as recorded is ``ID:SIZE``: the load writes
+unique ids padded to SIZE bytes and checks the padding when it reads (``tester.load.values``).
+
+An operation is an ``Invoke``, written before its request leaves, then exactly one of ``Ok``, ``Fail``, ``Info``
+with the same ``id``; an ``Invoke`` without an end (a crash of the tester) counts as ``Info``.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+FORMAT_VERSION = 1
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="t"):
+    """Base of all lines; ``t`` names the kind."""
+
+
+# --- operations -----------------------------------------------------------------------------------------------
+
+
+class Op(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="f"):
+    """Base of what a client asked for; ``f`` names the function."""
+
+
+class Put(Op, tag="put"):
+    """Write ``v`` to ``k``, attached to lease ``l`` (0: none)."""
+
+    k: str
+    v: str
+    l: int = 0  # noqa: E741 - the format's name
+
+
+class Range(Op, tag="range"):
+    """Read ``k``, or ``[k, e)``; ``e`` as etcd has it (``"\\0"``: to the end of the key space)."""
+
+    k: str
+    e: str = ""
+    r: int = 0
+    """Revision to read at; 0: now."""
+    s: bool = False
+    """Serializable: the member answers from its own state."""
+    n: int = 0
+    """Limit; 0: none."""
+    keys_only: bool = False
+    count_only: bool = False
+
+
+class Delete(Op, tag="delete"):
+    """Delete ``k``, or ``[k, e)``."""
+
+    k: str
+    e: str = ""
+
+
+class Compare(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One condition: ``target`` of ``k`` (or of every key in ``[k, e)``) ``op`` ``x``."""
+
+    k: str
+    target: str
+    """``value``, ``version``, ``create``, ``mod`` or ``lease``."""
+    op: str
+    """``=``, ``!=``, ``<`` or ``>``."""
+    x: str | int
+    e: str = ""
+
+
+class Txn(Op, tag="txn"):
+    """If every comparison holds then ``then``, else ``orelse``; may nest."""
+
+    cmp: tuple[Compare, ...] = ()
+    then: tuple[Put | Range | Delete | Txn, ...] = ()
+    orelse: tuple[Put | Range | Delete | Txn, ...] = ()
+
+
+class Compact(Op, tag="compact"):
+    """Compact the key space at revision ``r``."""
+
+    r: int
+    physical: bool = False
+
+
+class LeaseGrant(Op, tag="lease-grant"):
+    """Ask for lease ``l`` with ``ttl`` seconds."""
+
+    l: int  # noqa: E741
+    ttl: int
+
+
+class LeaseRevoke(Op, tag="lease-revoke"):
+    """Revoke lease ``l``."""
+
+    l: int  # noqa: E741
+
+
+class LeaseKeepAlive(Op, tag="lease-keepalive"):
+    """Renew lease ``l`` once."""
+
+    l: int  # noqa: E741
+
+
+Operation: TypeAlias = Put | Range | Delete | Txn | Compact | LeaseGrant | LeaseRevoke | LeaseKeepAlive
+
+
+class KeyValue(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A key as etcd returned it: ``c`` create revision, ``m`` mod revision, ``ver`` version, ``l`` lease."""
+
+    k: str
+    v: str
+    c: int
+    m: int
+    ver: int
+    l: int = 0  # noqa: E741
+
+
+class RangeResult(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="f", tag="range"):
+    """Answer to ``Range``."""
+
+    kv: tuple[KeyValue, ...] = ()
+    count: int = 0
+    more: bool = False
+
+
+class PutResult(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="f", tag="put"):
+    """Answer to ``Put``."""
+
+
+class DeleteResult(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="f", tag="delete"):
+    """Answer to ``Delete``: how many keys were deleted."""
+
+    deleted: int = 0
+
+
+class TxnResult(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="f", tag="txn"):
+    """Answer to ``Txn``: which branch ran, and the answers of its operations in order."""
+
+    succeeded: bool = False
+    responses: tuple[RangeResult | PutResult | DeleteResult | TxnResult, ...] = ()
+
+
+class LeaseResult(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="f", tag="lease"):
+    """Answer to a lease operation: TTL granted or left in seconds; 0 or less: there is no such lease."""
+
+    ttl: int = 0
+
+
+Result: TypeAlias = RangeResult | PutResult | DeleteResult | TxnResult | LeaseResult
+
+
+class Invoke(Record, tag="invoke"):
+    """Client ``c`` is about to ask member ``m`` for ``op``. ``id`` counts up from 1 over the whole file."""
+
+    id: int
+    at: int
+    c: int
+    m: str
+    op: Operation
+
+
+class Ok(Record, tag="ok"):
+    """Surely done. ``rev`` is the revision in the answer's header."""
+
+    id: int
+    at: int
+    rev: int
+    term: int = 0
+    out: Result | None = None
+    """``None``: a put (or compaction) with nothing more to say."""
+
+
+class Fail(Record, tag="fail"):
+    """Surely not applied. ``error`` is the gRPC status name, ``text`` etcd's message."""
+
+    id: int
+    at: int
+    error: str
+    text: str = ""
+
+
+class Info(Record, tag="info"):
+    """Nobody knows whether it was or will be applied."""
+
+    id: int
+    at: int
+    error: str
+    text: str = ""
+
+
+# --- watches --------------------------------------------------------------------------------------------------
+
+
+class WatchStart(Record, tag="watch-start"):
+    """Watcher ``w`` asks member ``m`` for ``[k, e)`` from revision ``rev`` (0: from now)."""
+
+    w: int
+    at: int
+    m: str
+    k: str
+    rev: int
+    e: str = ""
+    prev_kv: bool = False
+    filters: tuple[str, ...] = ()
+    """``put`` or ``delete``: kinds left out."""
+
+
+class Event(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One change. A delete has ``d`` true, no value, and ``m`` is the revision of the delete."""
+
+    k: str
+    m: int
+    v: str = ""
+    c: int = 0
+    ver: int = 0
+    l: int = 0  # noqa: E741
+    d: bool = False
+    p: KeyValue | None = None
+    """The key before the change, if asked for."""
+
+
+class Watched(Record, tag="watched"):
+    """One watch response; ``rev`` is its header revision. No events: a progress notification (bookmark)."""
+
+    w: int
+    at: int
+    rev: int
+    ev: tuple[Event, ...] = ()
+
+
+class WatchEnd(Record, tag="watch-end"):
+    """The stream ended; ``compacted`` is set when etcd said that what was asked for is compacted away."""
+
+    w: int
+    at: int
+    reason: str
+    compacted: int = 0
+
+
+# --- the frame ------------------------------------------------------------------------------------------------
+
+
+class Header(Record, tag="header"):
+    """First line of a file."""
+
+    version: int
+    run: str
+    round: int
+    scenario: str
+    seed: int
+    started_realtime_ns: int
+    """Unix time of run-clock zero."""
+    prefix: str
+    """Every key of the load starts with it; nobody else writes there."""
+    members: tuple[str, ...]
+
+
+class PhaseRecord(Record, tag="phase"):
+    """A phase starts."""
+
+    at: int
+    round: int
+    phase: str
+    case: str = ""
+
+
+class FaultRecord(Record, tag="fault"):
+    """A fault on one member was ``injected`` (verified) or ``healed`` (verified)."""
+
+    at: int
+    id: str
+    kind: str
+    member: str
+    state: str
+
+
+class LeaderRecord(Record, tag="leader"):
+    """Leadership as observed; ``m`` empty while there is none."""
+
+    at: int
+    m: str
+    term: int
+
+
+class MemberRecord(Record, tag="member"):
+    """A member process ``started`` or ``exited``."""
+
+    at: int
+    m: str
+    state: str
+    expected: bool = True
+    text: str = ""
+
+
+class ClientRecord(Record, tag="client"):
+    """Client ``c`` (-1: a watcher or another task of the load) died of a defect: the round is an error."""
+
+    at: int
+    c: int
+    error: str
+
+
+HistoryRecord: TypeAlias = (
+    Header
+    | Invoke
+    | Ok
+    | Fail
+    | Info
+    | WatchStart
+    | Watched
+    | WatchEnd
+    | PhaseRecord
+    | FaultRecord
+    | LeaderRecord
+    | MemberRecord
+    | ClientRecord
+)

@@ -1,0 +1,1 @@
+"""Clients that load the cluster and record every operation."""

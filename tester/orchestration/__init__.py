@@ -1,0 +1,1 @@
+"""Ansible at the edge: plays run in a small child process."""

@@ -1,0 +1,140 @@
+"""What a run found out: plain values, written to the run directory as JSON and shown on the console."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tester.errors import ExitCode
+
+
+class Verdict(StrEnum):
+    """Of one checker. Missing evidence is ``UNKNOWN``, never ``VALID``."""
+
+    VALID = "valid"
+    INVALID = "invalid"
+    UNKNOWN = "unknown"
+
+    @staticmethod
+    def worst(*verdicts: Verdict) -> Verdict:
+        """``INVALID`` beats ``UNKNOWN`` beats ``VALID``; of none it is ``UNKNOWN``."""
+        if not verdicts:
+            return Verdict.UNKNOWN
+        order = (Verdict.VALID, Verdict.UNKNOWN, Verdict.INVALID)
+        return max(verdicts, key=order.index)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One violation: what was expected, what was seen, and where to look."""
+
+    message: str
+    operations: tuple[int, ...] = ()
+    """Ids of operations in the history."""
+    revisions: tuple[int, ...] = ()
+    members: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """The verdict of one checker with a message a person can act on."""
+
+    checker: str
+    verdict: Verdict
+    message: str
+    findings: tuple[Finding, ...] = ()
+    """The first few violations; ``findings_total`` counts all."""
+    findings_total: int = 0
+    elapsed_seconds: float = 0.0
+
+
+class CaseState(StrEnum):
+    """How a case ended. A mistake of the tool or a host is never a violation of etcd's, and the reverse."""
+
+    PASSED = "passed"
+    VIOLATED = "violated"
+    UNKNOWN = "unknown"
+    """It ran, but a checker lacked evidence."""
+    ERROR = "error"
+    """The fault, a host or the tool failed; nothing is said about etcd."""
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseStats:
+    """The load during one stretch of a case. Latencies in seconds, of operations with outcome ``ok``."""
+
+    seconds: float = 0.0
+    ok: int = 0
+    fail: int = 0
+    info: int = 0
+    p50: float | None = None
+    p99: float | None = None
+    max: float | None = None
+    errors: dict[str, int] = field(default_factory=dict)
+    """Failed and unknown operations by error kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """Seconds from the end of healing until each; ``None`` when it was not reached within the limit."""
+
+    leader: float | None
+    serving: float | None
+    """Every voting member answers a linearizable read."""
+    writes: float | None
+    """A write was accepted through every voting member."""
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """One case, done."""
+
+    name: str
+    fault: str
+    targets: tuple[str, ...]
+    state: CaseState
+    reason: str
+    """Why it is not ``PASSED``; empty when it is."""
+    held_seconds: float | None = None
+    """Measured from verified injection to the start of healing."""
+    leader_changes: int = 0
+    before: PhaseStats = PhaseStats()
+    during: PhaseStats = PhaseStats()
+    after: PhaseStats = PhaseStats()
+    recovery: Recovery | None = None
+    checks: tuple[CheckResult, ...] = ()
+    overhead_seconds: float = 0.0
+    """Wall time of the case that is neither steady, hold, settle nor etcd's own recovery."""
+    elapsed_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RoundResult:
+    """One round, done. ``error`` is set when something outside the cases failed."""
+
+    number: int
+    cases: tuple[CaseResult, ...]
+    checks: tuple[CheckResult, ...] = ()
+    """Of checkers that judge the round as a whole."""
+    error: str | None = None
+    remedy: str | None = None
+    exit_code: ExitCode = ExitCode.VALID
+    provision_seconds: float = 0.0
+    bootstrap_seconds: float = 0.0
+    cleanup_seconds: float = 0.0
+    elapsed_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """All rounds. ``exit_code`` is the worst of everything that happened."""
+
+    scenario: str
+    seed: int
+    directory: str
+    rounds: tuple[RoundResult, ...]
+    exit_code: ExitCode
+    reason: str
+    elapsed_seconds: float

@@ -1,0 +1,115 @@
+"""What a scenario file says, validated. Where data enters: everything behind it works with plain values."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from agent_service.models import EnvName, FlagName, Value, Version
+from tester.scenario.units import PerSecond, Seconds, SizeBytes
+
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+"""Names of scenarios and cases: they become parts of file names and fault ids."""
+
+
+class Section(BaseModel):
+    """Base of every part: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ClusterSection(Section):
+    """Which cluster to start on the hosts."""
+
+    members: int | None = Field(default=None, ge=1, le=15, description="How many hosts; default: all.")
+    version: Version | None = Field(default=None, description="etcd version; default: the inventory's.")
+    flags: dict[FlagName, Value] = Field(default_factory=dict, description="etcd flags, without dashes.")
+    env: dict[EnvName, Value] = Field(default_factory=dict)
+    start_timeout: Seconds = Field(default=60.0, description="Until every member is healthy.")
+
+
+class KvStresser(Section):
+    """Clients that put, get, list and delete keys."""
+
+    kind: Literal["kv"]
+    preset: Slug = Field(default="functional", description="Mix of operations, keys and sizes.")
+    clients: int = Field(default=16, ge=1, le=1000)
+    rate: PerSecond | None = Field(default=None, description="All clients together; default: unlimited.")
+    keys: int | None = Field(default=None, ge=1, le=10_000_000, description="Key space; default: the preset's.")
+    value_size: SizeBytes | None = Field(default=None, description="Of small puts; default: the preset's.")
+    timeout: Seconds = Field(default=5.0, description="Deadline of one operation.")
+
+
+Stresser = KvStresser
+
+
+class FaultKind(StrEnum):
+    """Faults a case may inject."""
+
+    NONE = "none"
+    STOP = "stop"
+    KILL = "kill"
+    PAUSE = "pause"
+    RESTART = "restart"
+    ISOLATE = "isolate"
+
+
+class TargetKind(StrEnum):
+    """Who is hit. Resolved when the fault is injected, from the cluster as it then is."""
+
+    ONE = "one"
+    """Any one voting member, drawn with the seed."""
+    FOLLOWER = "follower"
+    LEADER = "leader"
+    MINORITY = "minority"
+    """The most members that leave a quorum, drawn with the seed."""
+    MAJORITY = "majority"
+    """The fewest members whose absence breaks quorum, drawn with the seed."""
+    ALL = "all"
+
+
+class CaseSection(Section):
+    """One fault on one target."""
+
+    name: Slug
+    fault: FaultKind
+    target: TargetKind = TargetKind.ONE
+    steady: Seconds = Field(default=1.0, description="Load before the fault.")
+    hold: Seconds = Field(default=3.0, description="How long the fault is held.")
+    settle: Seconds = Field(default=1.0, description="Load after recovery, before the check.")
+    grace: Seconds = Field(default=10.0, description="stop and restart: SIGKILL after this.")
+    allow_quorum_loss: bool = Field(default=False, description="Required if the fault takes quorum away.")
+
+
+class CheckerName(StrEnum):
+    """Checkers a scenario may name."""
+
+    KV_HASH = "kv-hash"
+    DURABILITY = "durability"
+    RECOVERY = "recovery"
+    EXITS = "exits"
+
+
+class Limits(Section):
+    """What is still acceptable."""
+
+    recovery: Seconds = Field(default=30.0, description="From heal until leader, all serving, writes accepted.")
+    round: Seconds = Field(default=3600.0, description="A round that takes longer is ended as an error.")
+
+
+class Scenario(Section):
+    """A scenario file."""
+
+    name: Slug
+    description: str = Field(default="", max_length=500)
+    cluster: ClusterSection = ClusterSection()
+    stressers: tuple[Stresser, ...] = Field(default=(), max_length=16)
+    cases: tuple[CaseSection, ...] = Field(min_length=1, max_length=500)
+    checkers: tuple[CheckerName, ...] = tuple(CheckerName)
+    rounds: int = Field(default=1, ge=1, le=1_000_000)
+    seed: int | None = Field(default=None, ge=0, lt=2**63, description="Default: drawn and printed.")
+    shuffle: bool = Field(default=False, description="Cases in an order drawn with the seed.")
+    limits: Limits = Limits()
+    keep_revisions: int = Field(default=10_000, ge=0, description="Compaction after a round keeps this many.")

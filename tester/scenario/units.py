@@ -1,0 +1,69 @@
+"""Durations, sizes and rates as people write them: always with a unit, never guessed."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SIZE = re.compile(r"(\d+)(B|KiB|MiB|GiB)")
+_SIZE_UNITS = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_RATE = re.compile(r"(\d+(?:\.\d+)?)/s")
+
+
+def parse_duration(text: object) -> float:
+    """Seconds of ``500ms``, ``5s``, ``1.5m``, ``2h`` or a sum such as ``1m30s``.
+
+    Raises:
+        ValueError: there is no unit, or it is none of ms, s, m, h.
+    """
+    if isinstance(text, str) and text:
+        parts = _DURATION.findall(text)
+        if "".join(number + unit for number, unit in parts) == text:
+            return float(sum(float(number) * _DURATION_UNITS[unit] for number, unit in parts))
+    raise ValueError(f"{text!r} is not a duration: write a number and ms, s, m or h, such as 500ms or 1m30s")
+
+
+def parse_size(text: object) -> int:
+    """Bytes of ``100B``, ``32KiB``, ``1MiB``.
+
+    Raises:
+        ValueError: there is no unit, or it is none of B, KiB, MiB, GiB.
+    """
+    if isinstance(text, str) and (match := _SIZE.fullmatch(text)):
+        return int(match[1]) * _SIZE_UNITS[match[2]]
+    raise ValueError(f"{text!r} is not a size: write a whole number and B, KiB, MiB or GiB, such as 32KiB")
+
+
+def parse_rate(text: object) -> float:
+    """Operations per second of ``500/s``.
+
+    Raises:
+        ValueError: the text has another form.
+    """
+    if isinstance(text, str) and (match := _RATE.fullmatch(text)):
+        return float(match[1])
+    raise ValueError(f"{text!r} is not a rate: write operations per second, such as 500/s")
+
+
+Seconds = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    Field(ge=0, le=86_400),
+    WithJsonSchema({"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h))+$", "examples": ["500ms", "1m30s"]}),
+]
+SizeBytes = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    Field(ge=1, le=1024**3),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(B|KiB|MiB|GiB)$", "examples": ["100B", "32KiB"]}),
+]
+PerSecond = Annotated[
+    float,
+    BeforeValidator(parse_rate),
+    Field(gt=0, le=1_000_000),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?/s$", "examples": ["500/s"]}),
+]
