@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tester.etcd import client
 from tester.etcd.errors import RpcError
 from tester.load import values
 from tests.etcd.conftest import INSIDE
@@ -38,18 +39,19 @@ async def test_calls_to_one_member(bench: Bench) -> None:
     assert await one.alarms() == ()
 
 
-async def test_pages_hashes_and_compaction(bench: Bench) -> None:
+async def test_pages_hashes_and_compaction(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_PAGE_KEYS", 50)
     one, two, three = bench.clients.values()
     revision = 0
-    for number in range(1, 1203):
+    for number in range(1, 123):
         revision = await one.put(f"b/{number:05d}", values.encode(number, 20))
     read, found = await two.range_all("b/")
     assert read >= revision
-    assert [kv.v for kv in found] == [f"{number}:20" for number in range(1, 1203)]
+    assert [kv.v for kv in found] == [f"{number}:20" for number in range(1, 123)]
     assert (await two.range_all("b/", revision - 1))[0] == revision - 1
-    assert len((await two.range_all("b/", revision - 1))[1]) == 1201
+    assert len((await two.range_all("b/", revision - 1))[1]) == 121
     await three.get("b/")  # catches up to the newest revision
-    at_revision = [await client.hash_kv(revision) for client in (one, two, three)]
+    at_revision = [await each.hash_kv(revision) for each in (one, two, three)]
     assert len({(h.hash, h.revision, h.compact_revision) for h in at_revision}) == 1
     assert (await one.hash_kv(revision - 1)).hash != at_revision[0].hash
 
