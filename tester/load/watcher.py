@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tester.clock import RunClock
     from tester.etcd.endpoint import Endpoint
-    from tester.history.writer import HistoryWriter
+    from tester.history.writer import Recorder
 
 _PROGRESS_SECONDS = 1.0
 # Each progress request is answered within moments; a stream that says nothing for this long has stalled.
@@ -47,7 +47,7 @@ class Watcher:
         self,
         number: int,
         endpoint: Endpoint,
-        recorder: HistoryWriter,
+        recorder: Recorder,
         clock: RunClock,
         prefix: str,
         start_revision: int,
