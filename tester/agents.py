@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from agent_client import AgentClient, AgentClientError, ClientTls
-from agent_service.models import ExitRecord
+from agent_service.models import ExitRecord, HostInfo
 from tester.clock import RunClock
 from tester.errors import AgentError
 from tester.events import EventBus, MemberExited, Notice
@@ -34,13 +34,16 @@ class Agents:
     """One open client per host. Use as an async context manager."""
 
     def __init__(self, hosts: Iterable[Host], tls: ClientTls) -> None:
-        self._clients = {host.name: AgentClient(host.agent_url, tls=tls) for host in hosts}
+        self.clients = {host.name: AgentClient(host.agent_url, tls=tls) for host in hosts}
+        """By host name."""
+        self.infos: dict[str, HostInfo] = {}
+        """What each agent said about its host when it was opened."""
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        for client in self._clients.values():
+        for client in self.clients.values():
             await self._stack.enter_async_context(client)
-        await self.each(lambda client: client.check_version())
+        self.infos = await self.each(lambda client: client.check_version())
         return self
 
     async def __aexit__(
@@ -49,10 +52,10 @@ class Agents:
         await self._stack.aclose()
 
     def __getitem__(self, host: str) -> AgentClient:
-        return self._clients[host]
+        return self.clients[host]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._clients)
+        return iter(self.clients)
 
     async def each(
         self, call: Callable[[AgentClient], Awaitable[T]], hosts: Iterable[str] | None = None
@@ -72,9 +75,9 @@ class Agents:
         Raises:
             AgentError: one line per agent that refused or did not answer.
         """
-        names = list(self._clients if hosts is None else hosts)
+        names = list(self.clients if hosts is None else hosts)
         answers = await asyncio.gather(
-            *(call(name, self._clients[name]) for name in names), return_exceptions=True
+            *(call(name, self.clients[name]) for name in names), return_exceptions=True
         )
         failed: list[str] = []
         remedy: str | None = None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tester.case import CaseRunner, skipped
 from tester.cluster import endpoints
@@ -49,7 +49,6 @@ class _Course:
     cases: list[CaseResult] = field(default_factory=list)
     checks: tuple[CheckResult, ...] = ()
     fatal: EtcdChaosError | None = None
-    interrupted: bool = False
     code: ExitCode = ExitCode.VALID
 
 
@@ -79,27 +78,36 @@ class RoundRunner:
         started = self._setting.clock.now()
         self._setting.bus.publish(RoundStarted(self._setting.number, started))
         try:
-            await self._run()
+            await self._orderly(self._run())
+        finally:
+            await self._orderly(to_the_end(self._clean_up()))
+        return self._result((self._setting.clock.now() - started) / 1e9)
+
+    async def _orderly(self, step: Coroutine[Any, Any, None]) -> None:
+        try:
+            await step
         except EtcdChaosError as error:
             self._fail(error)
         except asyncio.CancelledError:
             if not self._interrupted():
                 raise
-            self._note_interruption()
-        finally:
-            await to_the_end(self._clean_up())
-        return self._result((self._setting.clock.now() - started) / 1e9)
+            self._course.code = ExitCode.worst(self._course.code, ExitCode.INTERRUPTED)
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
 
     async def _run(self) -> None:
         with self._phases.phase(Phase.PROVISION):
             await self._plays.provision()
         limit = self._setting.plan.scenario.limits.round
         try:
-            async with asyncio.timeout(limit), open_stage(self._setting, self._phases) as stage:
+            async with asyncio.timeout(limit) as deadline, open_stage(self._setting, self._phases) as stage:
                 await self._cases(stage)
                 if self._course.fatal is None:
                     await self._judge(stage)
         except TimeoutError as error:
+            if not deadline.expired():
+                raise
             raise EtcdChaosError(
                 f"round {self._setting.number} was not done after {limit:g} s",
                 remedy="limits.round in the scenario allows more time",
@@ -149,13 +157,6 @@ class RoundRunner:
         if self._course.fatal is None:
             self._course.fatal = error
 
-    def _note_interruption(self) -> None:
-        self._course.interrupted = True
-        self._course.code = ExitCode.worst(self._course.code, ExitCode.INTERRUPTED)
-        task = asyncio.current_task()
-        if task is not None:
-            task.uncancel()
-
     def _finish(self, result: CaseResult) -> None:
         self._course.cases.append(result)
         self._setting.bus.publish(CaseFinished(self._setting.number, result))
@@ -164,9 +165,7 @@ class RoundRunner:
         return self._setting.plan.cases(self._setting.number)[len(self._course.cases) :]
 
     def _why_left_out(self) -> str:
-        if self._course.interrupted:
-            return "interrupted"
-        return "the round ended before it"
+        return "interrupted" if self._interrupted() else "the round ended before it"
 
     def _code(self) -> ExitCode:
         course = self._course
@@ -180,7 +179,7 @@ class RoundRunner:
             number=self._setting.number,
             cases=tuple(course.cases),
             checks=course.checks,
-            error="interrupted" if course.interrupted else course.fatal.message if course.fatal else None,
+            error=course.fatal.message if course.fatal else "interrupted" if self._interrupted() else None,
             remedy=course.fatal.remedy if course.fatal else None,
             exit_code=self._code(),
             provision_seconds=phases.seconds(Phase.PROVISION),

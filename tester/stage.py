@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -194,7 +195,7 @@ async def open_stage(setting: RoundSetting, phases: Phases) -> AsyncIterator[Sta
             monitor = ClusterMonitor(endpoints(setting.plan.hosts), clock, bus)
             await monitor.start()
             stack.push_async_callback(monitor.stop)
-            specs = member_specs(setting.plan, f"{setting.run}-{setting.number}")
+            specs = member_specs(setting.plan, _token(setting))
             await bootstrap(agents, specs, monitor, setting.plan.scenario.cluster.start_timeout)
             stage = Stage(setting, monitor, exits, writer)
             stack.push_async_callback(stage.witness.close)
@@ -213,6 +214,11 @@ async def _sample(stage: Stage) -> None:
     while True:
         await asyncio.sleep(_SAMPLE_SECONDS)
         stage.setting.bus.publish(stage.load.sample(stage.setting.clock.now()))
+
+
+def _token(setting: RoundSetting) -> str:
+    """Members of another run or round that are still about must not join this cluster."""
+    return f"round-{setting.number}-{hashlib.sha256(setting.run.encode()).hexdigest()[:12]}"
 
 
 def _header(setting: RoundSetting) -> Header:
