@@ -6,12 +6,15 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from agent_service.models import AuditEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 _BLOCK_BYTES = 64 * 1024
 _OPEN_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -32,8 +35,8 @@ class AuditLog:
     def append(self, who: str, what: str, detail: Mapping[str, str], outcome: str) -> None:
         """Write one line and wait until it is on disk.
 
-        Never raises for a disk that is full or broken: a heal must not fail because nobody could note it down.
-        The line then goes to the agent's own log.
+        Never raises for a disk that is full or broken: a heal must not fail because nobody could note it
+        down. The line then goes to the agent's own log.
         """
         entry = AuditEntry(
             realtime_ns=time.time_ns(), who=who, what=what, detail=dict(detail), outcome=outcome

@@ -9,8 +9,9 @@
     ├── FaultFailedError     424  the fault had no effect, or could not be undone
     └── UnavailableError     503  this host cannot do it: a missing tool, module or permission
 
-A fault without effect is 424 (Failed Dependency): the request was right and the agent is sound, but the host did
-not do what was asked. 500 is kept for defects of the agent, so that "no 5xx but 503" stays a meaningful check.
+A fault without effect is 424 (Failed Dependency): the request was right and the agent is sound, but the host
+did not do what was asked. 500 is kept for defects of the agent, so that "no 5xx but 503" stays a meaningful
+check.
 """
 
 from __future__ import annotations
