@@ -66,7 +66,7 @@ class AgentClient:
         parts = httpx.URL(url)
         if parts.scheme != "https" or not parts.host or parts.path != "/" or parts.query or parts.userinfo:
             raise ValueError(f"{url!r} is not an agent's URL: write https://ADDRESS:PORT")
-        self._connection = Connection(url, _transport(tls, transport))
+        self._connection = Connection(url, _transport(tls, transport), tls)
         self._timeout_seconds = timeout_seconds
 
     async def __aenter__(self) -> Self:

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 import httpx
 from pydantic import ValidationError
 
+from agent_client.diagnosis import certificate_is_refused
 from agent_client.errors import AgentRefusedError, AgentTlsError, AgentUnreachableError, AgentVersionError
 from agent_service.models import Problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from agent_client.tls import ClientTls
 
 CONNECT_SECONDS = 5.0
 KEEP_ALIVE_SECONDS = 20.0
@@ -27,11 +30,15 @@ _VERSION_REMEDY = "deploy the agent of this release: ansible-playbook playbooks/
 
 
 class Connection:
-    """Talks to one agent over a transport. No redirects, no cookies, no proxies, no environment."""
+    """Talks to one agent over a transport. No redirects, no cookies, no proxies, no environment.
 
-    def __init__(self, url: str, transport: httpx.AsyncBaseTransport) -> None:
+    ``tls`` is what the transport uses, if it is a network's.
+    """
+
+    def __init__(self, url: str, transport: httpx.AsyncBaseTransport, tls: ClientTls | None) -> None:
         self.url = httpx.URL(url)
         self._transport = transport
+        self._tls = tls
         self._headers = [
             ("host", self.url.netloc.decode("ascii")),
             ("accept", f"application/json, {_PROBLEM}"),
@@ -72,7 +79,20 @@ class Connection:
         except TimeoutError as error:
             raise _unreachable(what, f"no answer within {timeout_seconds:g} s") from error
         except (httpx.TransportError, ssl.SSLError) as error:
-            raise _failure(what, error) from error
+            raise await self._failure(what, error) from error
+
+    async def _failure(self, what: str, error: Exception) -> AgentTlsError | AgentUnreachableError:
+        tls_error = _tls_error(error)
+        if isinstance(tls_error, ssl.SSLCertVerificationError):
+            return _distrust(what, f"the agent's certificate is not trusted: {tls_error.verify_message}")
+        if tls_error is not None or await self._is_refused():
+            return _distrust(what, "the agent does not take this certificate")
+        return _unreachable(what, str(error) or type(error).__name__)
+
+    async def _is_refused(self) -> bool:
+        if self._tls is None:
+            return False
+        return await certificate_is_refused(self.url.host, self.url.port or 443, self._tls.context)
 
     async def _send(self, method: str, target: str, body: bytes, timeout_seconds: float) -> httpx.Response:
         response = await self._attempt(method, target, body, timeout_seconds)
@@ -122,15 +142,8 @@ def _unreachable(what: str, reason: str) -> AgentUnreachableError:
     )
 
 
-def _failure(what: str, error: Exception) -> AgentTlsError | AgentUnreachableError:
-    tls = _tls_error(error)
-    if tls is None:
-        return _unreachable(what, str(error) or type(error).__name__)
-    if isinstance(tls, ssl.SSLCertVerificationError):
-        reason = f"the agent's certificate is not trusted: {tls.verify_message}"
-    else:
-        reason = f"the agent does not take this certificate: {tls.reason or tls}"
-    return AgentTlsError(f"{what}: {reason}", remedy="rotate the certificates: run playbooks/deploy.yml")
+def _distrust(what: str, reason: str) -> AgentTlsError:
+    return AgentTlsError(f"{what}: {reason}", remedy="make the certificates anew: run playbooks/deploy.yml")
 
 
 def _tls_error(error: BaseException | None) -> ssl.SSLError | None:

@@ -48,7 +48,7 @@ class Gate:
     In this order: Host header, connection still trusted, client on the list, number of requests, body. The
     body is read here, bounded in size and time, and handed on as one piece. Every mutating request leaves a
     line in the audit log before its answer leaves, refused ones too. A request that changes something is never
-    cancelled by a timeout: its handler bounds itself, and half a fault is worse than a slow one.
+    cancelled by a timeout: its handler bounds itself, and to leave a fault half done is worse.
     """
 
     def __init__(self, app: ASGIApp, access: Access, audit: AuditLog) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from agent_service.errors import AgentServiceError, IllegalStateError
 from agent_service.models import Problem
@@ -87,10 +88,23 @@ async def _validation_error(_request: Request, error: Exception) -> Response:
     return problem_response(problem(422, shown + more, title="Invalid request"))
 
 
-async def _http_error(_request: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise TypeError("registered for HTTPException") from error
-    return problem_response(problem(error.status_code, error.detail), error.headers)
+    headers = error.headers
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"allow": ", ".join(sorted(_allowed_methods(request)))}
+    return problem_response(problem(error.status_code, error.detail), headers)
+
+
+def _allowed_methods(request: Request) -> set[str]:
+    """The methods of a path; Starlette itself names those of its first route only."""
+    return {
+        method
+        for route in request.app.routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
 
 
 def install(app: FastAPI) -> None:
