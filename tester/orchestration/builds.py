@@ -5,8 +5,8 @@ The cache holds one folder per version::
     CACHE/etcd/VERSION/bin/{etcd,etcdctl,etcdutl}    etcdutl where the build has it
     CACHE/etcd/VERSION/manifest.json                 where it came from, and the sum of every binary
 
-A folder appears complete (made aside, then renamed). A source found in a manifest is not fetched again; remove
-the folder to fetch it anew. As a command (the role's way in), it prints what it has as JSON::
+A folder appears complete (made aside, then renamed). A source found in a manifest is not fetched again;
+remove the folder to fetch it anew. As a command (the role's way in), it prints what it has as JSON::
 
     python -m tester.orchestration.builds '[{"source": "debian", "suite": "trixie"}]'
 """
