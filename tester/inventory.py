@@ -1,4 +1,4 @@
-"""The hosts of a run as the inventory has them, and the identity with which the tester talks to their agents."""
+"""The hosts of a run as the inventory has them, and the tester's identity towards their agents."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """What a run will do: which hosts, which cases in which order, from which seed. Pure.
 
-Randomness is one seed, printed, and a stream of its own for every purpose: ``stream(seed, "order", 3)`` orders
-round 3, ``stream(seed, "target", 3, "kill-one")`` draws who is hit by that case. Streams never depend on how
-long anything took or what was drawn before, so a run with the same seed asks for the same things even where the
-cluster answers differently: only ``leader`` and ``follower`` follow the cluster as it is.
+Randomness is one seed, printed, and a stream of its own for every purpose: ``stream(seed, "order", 3)``
+orders round 3, ``stream(seed, "target", 3, "kill-one")`` draws who is hit by that case. No stream depends on
+how long anything took or what was drawn before, so a run with the same seed asks for the same things even
+where the cluster answers differently: only ``leader`` and ``follower`` follow the cluster as it is.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tester.errors import InventoryError, ScenarioError
 from tester.scenario.model import FaultKind
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from agent_service.models import HostInfo
     from tester.inventory import Host, Inventory
     from tester.scenario.model import CaseSection, Scenario
+
+MAX_MEMBERS: Final = 15
+"""As the wire has it: ``MemberSpec.initial_cluster``."""
 
 
 def draw_seed() -> int:
@@ -102,6 +105,9 @@ def _problems(scenario: Scenario, inventory: Inventory, hosts: tuple[Host, ...])
     wanted = scenario.cluster.members
     if wanted is not None and wanted > len(hosts):
         yield f"cluster.members is {wanted}, and there are {len(hosts)} hosts"
+        return
+    if len(hosts) > MAX_MEMBERS:
+        yield f"{len(hosts)} hosts, and a cluster has at most {MAX_MEMBERS}: set cluster.members"
         return
     version = scenario.cluster.version
     for host in hosts:

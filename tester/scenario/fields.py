@@ -101,7 +101,7 @@ def _words(details: ErrorDetails, where: Where, place: Tree) -> tuple[str, str]:
         return f"{_shown_tree(place)} is not {_KINDS[kind]}", _kind_hint(kind, place)
     if kind in _BOUNDS:
         words, key = _BOUNDS[kind]
-        return f"{shown(given)} is out of bounds", f"{words} {ctx[key]:g}"
+        return f"{_shown_tree(place)} is out of bounds", f"{words} {ctx[key]:g}{_unit(place)}"
     if kind in _LENGTHS:
         words, key, noun = _LENGTHS[kind]
         return f"has {ctx.get('actual_length', len(given))} {noun}", f"{words} {ctx[key]}"
@@ -122,6 +122,14 @@ def _shown_tree(tree: Tree) -> str:
             return "a list"
         case Mapping():
             return "a mapping"
+
+
+def _unit(tree: Tree) -> str:
+    """The unit in which a bound is told; the model counts seconds, bytes and operations per second."""
+    text = tree.value if isinstance(tree, Leaf) else None
+    if not isinstance(text, str):
+        return ""
+    return "/s" if text.endswith("/s") else "B" if text.endswith("B") else "s"
 
 
 def _kind_hint(kind: str, place: Tree) -> str:

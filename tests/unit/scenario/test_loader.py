@@ -80,6 +80,8 @@ def test_units_become_seconds_bytes_and_rates() -> None:
             "kill of all takes quorum away; say allow_quorum_loss: true",
         ),
         ("fault: kill", "fault: kill, grace: 5s", "grace: means nothing for kill"),
+        ("fault: kill", "fault: stop, grace: 10m", "cases[0].grace: '10m' is out of bounds; at most 300s"),
+        ("kind: kv", "kind: kv, rate: 9000000/s", "'9000000/s' is out of bounds; at most 1e+06/s"),
         ("fault: kill", "fault: none, target: one", "target: means nothing where the fault is none"),
         ("name: x", "name: x\ncheckers: []", "checkers: names nobody to judge"),
         ("name: x", "name: x\ncheckers: [exits, exits]", "checkers[1]: 'exits' is named twice"),

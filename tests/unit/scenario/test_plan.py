@@ -83,6 +83,11 @@ def test_more_members_than_hosts() -> None:
     assert lines == ["scenario s on inventory/hosts.yml: cluster.members is 5, and there are 3 hosts"]
 
 
+def test_more_hosts_than_a_cluster_has_members() -> None:
+    assert "16 hosts, and a cluster has at most 15" in problems(scenario(), 16)[0]
+    assert len(make_plan(scenario(cluster={"members": 15}), inventory(16)).hosts) == 15
+
+
 def test_the_inventory_bounds_how_many_are_hit() -> None:
     subject = scenario(
         CaseSection(name="a", fault=FaultKind.KILL, target=TargetKind.ALL, allow_quorum_loss=True)
