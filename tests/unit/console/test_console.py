@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO, get_args
@@ -246,3 +247,25 @@ def test_a_pipe_in_a_real_process_carries_no_control_codes() -> None:
     )  # fmt: skip
     assert done.stderr == b""
     assert not CONTROL.search(done.stdout.decode("ascii"))
+
+
+class StoppedTerminal(Terminal):
+    """A terminal after Ctrl-S: a write does not return until somebody lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+
+    def write(self, text: str) -> int:
+        self.go_on.wait(30)
+        return super().write(text)
+
+
+def test_a_terminal_that_stops_does_not_stop_the_run_and_loses_nothing() -> None:
+    stream = StoppedTerminal()
+    with make_console("json", stream) as console:
+        for event in fakerun.events():  # would hang here if the listener wrote by itself
+            console.listener(event)
+        assert not stream.getvalue()
+        stream.go_on.set()
+    assert len(stream.getvalue().splitlines()) == len(list(fakerun.events()))
