@@ -1,8 +1,8 @@
 """Draw a real run as an SVG for the README.
 
-``etcd-chaos run --json ... > run.jsonl``, then ``python docs/capture.py run.jsonl docs/images/run.svg``. It shows
-the live panel as it was at the last load sample of the first hold, the table of every round and the summary, all
-drawn by the code that draws them on a terminal.
+``etcd-chaos run --json ... > run.jsonl``, then ``python docs/capture.py run.jsonl docs/images/run.svg``. It
+shows the live panel as it was at the last load sample of the first hold, the table of every round and the
+summary, all drawn by the code that draws them on a terminal.
 """  # noqa: INP001 - a script
 
 from __future__ import annotations
