@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from agent_service.models import MemberSpec
 from tester.errors import ClusterError
 from tester.etcd.endpoint import Endpoint
+from tester.fleet import ask_all
 from tester.results import Recovery
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
 
-    from tester.agents import Agents
+    from agent_client import AgentClient
     from tester.etcd.monitor import ClusterMonitor
     from tester.inventory import Host
     from tester.plan import Plan
@@ -44,7 +45,10 @@ def member_specs(plan: Plan, token: str) -> dict[str, MemberSpec]:
 
 
 async def bootstrap(
-    agents: Agents, specs: Mapping[str, MemberSpec], monitor: ClusterMonitor, limit_seconds: float
+    agents: Mapping[str, AgentClient],
+    specs: Mapping[str, MemberSpec],
+    monitor: ClusterMonitor,
+    limit_seconds: float,
 ) -> None:
     """Start every member at once and wait until each of them serves reads and accepts writes.
 
@@ -52,7 +56,7 @@ async def bootstrap(
         AgentError: an agent refused to start its member, for the reason it gives.
         ClusterError: the cluster is not whole in time; the message says what is missing.
     """
-    await agents.each_named(lambda host, client: client.start(specs[host]), specs)
+    await ask_all(agents, lambda host, agent: agent.start(specs[host]))
     try:
         await monitor.wait_leader(limit_seconds)
         await monitor.wait_serving(limit_seconds)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agent_service.models import ExitRecord
-    from tester.agents import ExitWatch
+    from tester.exits import ExitWatch
     from tester.clock import RunClock
     from tester.etcd.endpoint import Endpoint
 

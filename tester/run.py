@@ -3,74 +3,71 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from dataclasses import dataclass, replace
-from pathlib import Path
+import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent_client import ClientTls
 from tester import __version__
-from tester.agents import Agents
+from tester.agents import connect
+from tester.cli.session import open_session
 from tester.clock import RunClock
+from tester.console import choose_mode, make_console
 from tester.errors import EtcdChaosError, ExitCode, InfrastructureError
 from tester.events import EventBus, Notice, Progress, RoundFinished, RunFinished, RunStarted
 from tester.faults import Scene
+from tester.fleet import ask_all
 from tester.interrupt import Interrupt
-from tester.inventory import inventory_of
 from tester.orchestration.plays import Playbooks
-from tester.plan import Plan, lacking, make_plan
+from tester.plan import lacking, make_plan
 from tester.results import CaseState, RoundResult, RunResult, Verdict
 from tester.round import RoundPlays, RoundRunner
 from tester.rundir import RunDirectory, RunInfo
-from tester.scenario.loader import load_scenario
 from tester.stage import RoundSetting
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from agent_service.models import HostInfo
+    from agent_client import AgentClient
     from tester.inventory import Inventory
+    from tester.plan import Plan
     from tester.run_request import RunRequest
     from tester.rundir import RoundDirectory
-    from tester.scenario.loader import LoadedScenario
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedRun:
-    """A run that makes sense: scenario and inventory were read and fit together. Nothing has been touched."""
-
-    request: RunRequest
-    loaded: LoadedScenario
-    inventory: Inventory
-    plan: Plan
-
-
-async def prepare(request: RunRequest) -> PreparedRun:
-    """Read scenario and inventory and fit them together. Contacts no host.
+def execute(request: RunRequest) -> ExitCode:
+    """Run what the command line asks for, and show it on this terminal.
 
     Raises:
-        ScenarioError: the scenario is wrong or does not fit.
-        InventoryError: the inventory is.
+        ScenarioError: the scenario does not fit the inventory.
+        InventoryError: the inventory is wrong.
+        InfrastructureError: the run directory cannot be made.
     """
-    loaded = load_scenario(request.scenario)
-    with tempfile.TemporaryDirectory(prefix="etcd-chaos-resolve-") as scratch:
-        playbooks = Playbooks(request.inventory, Path(scratch), lambda _: None)
-        resolved = await playbooks.resolve()
-    inventory = inventory_of(resolved, request.inventory)
-    plan = make_plan(loaded.scenario, inventory, seed=request.seed, rounds=request.rounds)
-    return PreparedRun(request, loaded, inventory, plan)
+    return asyncio.run(_execute(request))
+
+
+async def _execute(request: RunRequest) -> ExitCode:
+    async with open_session(request.inventory, lambda _: None) as session:
+        inventory = session.inventory
+    plan = make_plan(request.scenario.scenario, inventory, seed=request.seed, rounds=request.rounds)
+    bus = EventBus()
+    with make_console(choose_mode(sys.stdout, json=request.json), sys.stdout) as console:
+        bus.subscribe(console.listener)
+        result = await Run(request, inventory, plan, bus).run()
+    return result.exit_code
 
 
 class Run:
     """One run, from its directory to its result."""
 
-    def __init__(self, prepared: PreparedRun, bus: EventBus) -> None:
-        self._prepared = prepared
-        self._plan = prepared.plan
+    def __init__(self, request: RunRequest, inventory: Inventory, plan: Plan, bus: EventBus) -> None:
+        self._request = request
+        self._inventory = inventory
+        self._plan = plan
         self._bus = bus
         self._clock = RunClock()
         self._interrupt = Interrupt(bus)
-        self.directory = RunDirectory.create(
-            prepared.request.output, self._plan.scenario.name, self._plan.seed
-        )
+        self.directory = RunDirectory.create(request.output, plan.scenario.name, plan.seed)
         self._rounds: list[RoundResult] = []
 
     async def run(self) -> RunResult:
@@ -99,13 +96,12 @@ class Run:
         return self._finish(error)
 
     async def _run_rounds(self) -> None:
-        inventory, plan = self._prepared.inventory, self._plan
-        identity = inventory.identity
-        tls = ClientTls(ca=identity.ca, certificate=identity.certificate, key=identity.key)
-        async with Agents(plan.hosts, tls) as agents:
-            self._refuse_if_lacking(agents.infos)
-            self._write_info(agents.infos)
-            for number in range(1, plan.rounds + 1):
+        async with connect(self._inventory) as clients:
+            agents = {host.name: clients[host.name] for host in self._plan.hosts}
+            infos = await ask_all(agents, lambda _, agent: agent.check_version())
+            self._refuse_if_lacking(infos)
+            self._write_info(infos)
+            for number in range(1, self._plan.rounds + 1):
                 directory = self.directory.make_round(number)
                 result = await self._run_round(directory, agents)
                 self._rounds.append(result)
@@ -114,7 +110,7 @@ class Run:
                 if self._interrupt.asked or result.exit_code is ExitCode.UNHEALED:
                     return
 
-    async def _run_round(self, directory: RoundDirectory, agents: Agents) -> RoundResult:
+    async def _run_round(self, directory: RoundDirectory, agents: Mapping[str, AgentClient]) -> RoundResult:
         number = directory.number
         setting = RoundSetting(
             number=number,
@@ -129,33 +125,42 @@ class Run:
             run=self.directory.path.name,
             round=number,
             hosts=self._plan.hosts,
-            agents=agents.clients,
+            agents=agents,
             bus=self._bus,
             clock=self._clock,
-            inventory=self._prepared.request.inventory,
+            inventory=self._request.inventory,
             max_faulted=self._plan.max_faulted,
         )
-        plays = self._plays(directory)
+        plays = self._plays(directory, agents)
         return await RoundRunner(setting, scene, plays, lambda: self._interrupt.asked).run()
 
-    def _plays(self, directory: RoundDirectory) -> RoundPlays:
-        request, plan = self._prepared.request, self._plan
+    def _plays(self, directory: RoundDirectory, agents: Mapping[str, AgentClient]) -> RoundPlays:
+        request, plan = self._request, self._plan
         playbooks = Playbooks(
             request.inventory, directory.ansible, lambda text: self._bus.publish(Progress(text))
         )
         hosts = [host.name for host in plan.hosts]
-        versions = sorted({plan.version(host) for host in plan.hosts})
+
+        async def play(name: str, **variables: str | bool | list[str]) -> None:
+            await playbooks.run(name, variables=variables, limit=hosts)
 
         async def provision() -> None:
-            await playbooks.run("provision", variables={"provision_versions": versions}, limit=hosts)
+            await play(
+                "provision", etcd_agent_expected_version=__version__, etcd_agent_wanted_etcd=self._version()
+            )
 
         async def collect() -> None:
-            destination = str(directory.path / "members")
-            variables = {"collect_destination": destination, "collect_data": request.keep_data}
-            await playbooks.run("collect", variables=variables, limit=hosts)
+            label = f"round-{directory.number}"
+            if request.keep_data:
+                await ask_all(agents, lambda _, agent: _archive(agent, label))
+            await play(
+                "collect",
+                etcd_agent_collect_to=str((directory.path / "members").absolute()),
+                etcd_agent_collect_archives=[label] if request.keep_data else [],
+            )
 
         async def cleanup() -> None:
-            await playbooks.run("cleanup", variables={"cleanup_keep_member": request.keep_cluster}, limit=hosts)
+            await play("cleanup", etcd_agent_keep_member=request.keep_cluster)
 
         return RoundPlays(provision, collect, cleanup)
 
@@ -169,8 +174,7 @@ class Run:
         return ", ".join(sorted({self._plan.version(host) for host in self._plan.hosts}))
 
     def _write_info(self, infos: dict[str, HostInfo]) -> None:
-        prepared = self._prepared
-        self.directory.write_scenario(prepared.loaded.text, self._plan.scenario.model_dump_json(indent=1))
+        self.directory.write_scenario(self._request.scenario.text, self._plan.scenario.model_dump_json(indent=1))
         self.directory.write_info(
             RunInfo(
                 scenario=self._plan.scenario.name,
@@ -178,7 +182,7 @@ class Run:
                 started_realtime_ns=self._clock.started_realtime_ns,
                 tool_version=__version__,
                 etcd_version=self._version(),
-                command=prepared.request.command,
+                command=tuple(sys.argv),
                 hosts={host.name: host.address for host in self._plan.hosts},
                 agent_versions={name: info.agent_version for name, info in infos.items()},
             )
@@ -208,6 +212,11 @@ class Run:
             result = replace(result, exit_code=code, reason=result.reason or full.message)
         self._bus.publish(RunFinished(result))
         return result
+
+
+async def _archive(agent: AgentClient, label: str) -> None:
+    await agent.stop()
+    await agent.archive(label, data=True)
 
 
 def describe(error: EtcdChaosError) -> str:

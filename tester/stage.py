@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from tester.agents import ExitWatch, measure_offset
 from tester.background import Background
 from tester.checkers import CHECKERS, run_checkers
 from tester.cluster import bootstrap, endpoints, member_specs
@@ -18,6 +17,7 @@ from tester.errors import LoadError
 from tester.etcd.monitor import ClusterMonitor
 from tester.events import Notice, Phase
 from tester.evidence import Witness
+from tester.exits import ExitWatch, measure_offset
 from tester.history.history import History
 from tester.history.reader import HistoryReader
 from tester.history.records import FORMAT_VERSION, Header
@@ -29,9 +29,9 @@ from tester.roundlog import RoundLog
 from tester.targets import Roles
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 
-    from tester.agents import Agents
+    from agent_client import AgentClient
     from tester.clock import RunClock
     from tester.events import EventBus
     from tester.history.endstate import EndState
@@ -56,7 +56,7 @@ class RoundSetting:
     run: str
     """Name of the run, for cluster tokens, fault ids and audit logs."""
     plan: Plan
-    agents: Agents
+    agents: Mapping[str, AgentClient]
     clock: RunClock
     bus: EventBus
     directory: RoundDirectory

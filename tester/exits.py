@@ -1,22 +1,20 @@
-"""The agents of a cluster, all at once: opened, asked, and listened to."""
+"""The ends of member processes, as their agents notice them, on the run clock."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING
 
-from agent_client import AgentClient, AgentClientError, ClientTls
-from agent_service.models import ExitRecord, HostInfo
-from tester.clock import RunClock
-from tester.errors import AgentError
+from agent_client import AgentClientError
 from tester.events import EventBus, MemberExited, Notice
-from tester.inventory import Host
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent_client import AgentClient
+    from agent_service.models import ExitRecord
+    from tester.clock import RunClock
 
 _CLOCK_READINGS = 5
 _EXIT_POLL_SECONDS = 0.2
@@ -28,71 +26,6 @@ class ClockOffset:
 
     offset_ns: int
     error_ns: int
-
-
-class Agents:
-    """One open client per host. Use as an async context manager."""
-
-    def __init__(self, hosts: Iterable[Host], tls: ClientTls) -> None:
-        self.clients = {host.name: AgentClient(host.agent_url, tls=tls) for host in hosts}
-        """By host name."""
-        self.infos: dict[str, HostInfo] = {}
-        """What each agent said about its host when it was opened."""
-        self._stack = AsyncExitStack()
-
-    async def __aenter__(self) -> Self:
-        for client in self.clients.values():
-            await self._stack.enter_async_context(client)
-        self.infos = await self.each(lambda client: client.check_version())
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._stack.aclose()
-
-    def __getitem__(self, host: str) -> AgentClient:
-        return self.clients[host]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.clients)
-
-    async def each(
-        self, call: Callable[[AgentClient], Awaitable[T]], hosts: Iterable[str] | None = None
-    ) -> dict[str, T]:
-        """Ask the agents of ``hosts`` (default: all) side by side.
-
-        Raises:
-            AgentError: one line per agent that refused or did not answer.
-        """
-        return await self.each_named(lambda _, client: call(client), hosts)
-
-    async def each_named(
-        self, call: Callable[[str, AgentClient], Awaitable[T]], hosts: Iterable[str] | None = None
-    ) -> dict[str, T]:
-        """As ``each``, for calls that differ from host to host.
-
-        Raises:
-            AgentError: one line per agent that refused or did not answer.
-        """
-        names = list(self.clients if hosts is None else hosts)
-        answers = await asyncio.gather(
-            *(call(name, self.clients[name]) for name in names), return_exceptions=True
-        )
-        failed: list[str] = []
-        remedy: str | None = None
-        good: dict[str, T] = {}
-        for name, answer in zip(names, answers, strict=True):
-            if isinstance(answer, AgentClientError):
-                failed.append(f"{name}: {answer}")
-                remedy = remedy or answer.remedy
-            elif isinstance(answer, BaseException):
-                raise answer
-            else:
-                good[name] = answer
-        if failed:
-            raise AgentError("\n".join(failed), remedy=remedy)
-        return good
 
 
 async def measure_offset(client: AgentClient, clock: RunClock) -> ClockOffset:
@@ -113,7 +46,7 @@ async def measure_offset(client: AgentClient, clock: RunClock) -> ClockOffset:
 class ExitWatch:
     """Tells of every end of a member process, as its agent noticed it, on the run clock."""
 
-    def __init__(self, agents: Agents, bus: EventBus, offsets: Mapping[str, ClockOffset]) -> None:
+    def __init__(self, agents: Mapping[str, AgentClient], bus: EventBus, offsets: Mapping[str, ClockOffset]) -> None:
         self._agents = agents
         self._bus = bus
         self._offsets = offsets
