@@ -114,7 +114,11 @@ class CaseRunner:
 
     def _result(self, state: CaseState, reason: str, whole: Span) -> CaseResult:
         course, case = self._course, self._case
-        planned = self._phases.seconds(Phase.STEADY) + (course.held_seconds or 0) + self._phases.seconds(Phase.SETTLE)
+        planned = (
+            self._phases.seconds(Phase.STEADY)
+            + (course.held_seconds or 0)
+            + self._phases.seconds(Phase.SETTLE)
+        )
         if case.fault is FaultKind.NONE:
             planned += self._phases.seconds(Phase.HOLD)
         return CaseResult(
@@ -140,7 +144,9 @@ class CaseRunner:
 
 def skipped(case: CaseSection, reason: str) -> CaseResult:
     """The result of a case that was not run."""
-    return CaseResult(name=case.name, fault=case.fault.value, targets=(), state=CaseState.SKIPPED, reason=reason)
+    return CaseResult(
+        name=case.name, fault=case.fault.value, targets=(), state=CaseState.SKIPPED, reason=reason
+    )
 
 
 def judge(checks: tuple[CheckResult, ...]) -> tuple[CaseState, str]:

@@ -1,4 +1,4 @@
-"""The compaction after a round, verified: a member that claims it and still serves old revisions is told of."""
+"""The compaction after a round, verified: a member that still serves what is compacted is told of."""
 
 from __future__ import annotations
 
@@ -34,11 +34,15 @@ async def compact(endpoints: Sequence[Endpoint], keep_revisions: int) -> CheckRe
         # Linearizable, so that nobody is behind the revision it is asked about.
         now = max(revision for revision, _ in await asyncio.gather(*(c.get(_PROBE) for c in clients)))
         target = now - keep_revisions
-        if target < 2:  # noqa: PLR2004 - the first revision of an empty store is 1, and nothing lies below it
-            return _result(Verdict.VALID, f"nothing to compact: revision {now}, {keep_revisions} are kept", started)
+        if target < 2:
+            return _result(
+                Verdict.VALID, f"nothing to compact: revision {now}, {keep_revisions} are kept", started
+            )
         await clients[0].compact(target, physical=True)
         await asyncio.gather(*(client.get(_PROBE) for client in clients))
-        findings = [finding for finding in await asyncio.gather(*(_verify(c, target) for c in clients)) if finding]
+        findings = [
+            finding for finding in await asyncio.gather(*(_verify(c, target) for c in clients)) if finding
+        ]
     except RpcError as error:
         return _result(Verdict.UNKNOWN, f"the compaction could not be verified: {error}", started)
     finally:
@@ -58,7 +62,10 @@ async def _verify(client: EtcdClient, target: int) -> Finding | None:
             raise
     else:
         return Finding(
-            f"{member} still serves revision {target - 1}, compacted at {target}", (), (target - 1,), (member,)
+            f"{member} still serves revision {target - 1}, compacted at {target}",
+            (),
+            (target - 1,),
+            (member,),
         )
     try:
         await client.range_all(_PROBE, target)

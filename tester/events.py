@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from tester.results import CaseResult, RoundResult, RunResult
+if TYPE_CHECKING:
+    from tester.results import CaseResult, RoundResult, RunResult
 
 
 class Phase(StrEnum):

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agent_service.models import ExitRecord
-    from tester.exits import ExitWatch
     from tester.clock import RunClock
     from tester.etcd.endpoint import Endpoint
+    from tester.exits import ExitWatch
 
 _CALL_SECONDS = 10.0
 
 
 class Witness:
-    """Asks each member through its own endpoint. Use as an async context manager would be: ``close`` at the end."""
+    """Asks each member through its own endpoint; ``close`` it at the end."""
 
     def __init__(self, endpoints: Sequence[Endpoint], clock: RunClock, exits: ExitWatch, prefix: str) -> None:
         self._clients = {
@@ -39,7 +39,7 @@ class Witness:
         self._recoveries.append(recovery)
 
     async def testify(self, revision: int) -> EndState:
-        """Read every member at ``revision``, the newest of the paused load; never raises for a member's error."""
+        """Read every member at ``revision``, the newest of the paused load. A member's error is part of it."""
         await self._exits.poll_now()
         names = list(self._clients)
         ends = await asyncio.gather(*(self._member(name, revision) for name in names))

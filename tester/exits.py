@@ -22,7 +22,7 @@ _EXIT_POLL_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class ClockOffset:
-    """Maps a host's monotonic clock onto the run clock: ``run = host - offset``, give or take ``error_ns``."""
+    """From a host's monotonic clock to the run clock: ``run = host - offset``, give or take ``error_ns``."""
 
     offset_ns: int
     error_ns: int
@@ -46,7 +46,9 @@ async def measure_offset(client: AgentClient, clock: RunClock) -> ClockOffset:
 class ExitWatch:
     """Tells of every end of a member process, as its agent noticed it, on the run clock."""
 
-    def __init__(self, agents: Mapping[str, AgentClient], bus: EventBus, offsets: Mapping[str, ClockOffset]) -> None:
+    def __init__(
+        self, agents: Mapping[str, AgentClient], bus: EventBus, offsets: Mapping[str, ClockOffset]
+    ) -> None:
         self._agents = agents
         self._bus = bus
         self._offsets = offsets

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tester.events import Notice
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tester.events import EventBus
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -45,7 +46,9 @@ class Interrupt:
 
     def _signalled(self, number: signal.Signals) -> None:
         if self._asked:
-            self._bus.publish(Notice("still healing and cleaning up; hosts that are left alone heal by lease"))
+            self._bus.publish(
+                Notice("still healing and cleaning up; hosts that are left alone heal by lease")
+            )
             return
         self._asked = True
         self._bus.publish(

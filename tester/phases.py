@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from tester.clock import RunClock
 from tester.events import EventBus, Phase, PhaseStarted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tester.clock import RunClock
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""One round: provision, bootstrap, every case once, compact, clean up. Its end is always the same: a clean host."""
+"""One round: provision, bootstrap, every case once, compact, clean up. It always ends with clean hosts."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tester.cluster import endpoints
 from tester.compaction import compact
 from tester.errors import EtcdChaosError, ExitCode
 from tester.events import CaseFinished, Notice, Phase, RoundStarted
-from tester.faults import Scene
 from tester.faults.finish import to_the_end
 from tester.phases import Phases
 from tester.results import CaseResult, CaseState, CheckResult, RoundResult, Verdict
 from tester.stage import RoundSetting, Stage, open_stage
 
 if TYPE_CHECKING:
+    from tester.faults import Scene
     from tester.scenario.model import CaseSection
 
 _CODES = {
@@ -124,7 +124,9 @@ class RoundRunner:
             if end.result.state is CaseState.VIOLATED:
                 # What etcd has bent stays bent: later cases of this cluster would only find it again.
                 self._setting.bus.publish(
-                    Notice("the round ends here: what comes next would be judged on a bent cluster", warning=True)
+                    Notice(
+                        "the round ends here: what comes next would be judged on a bent cluster", warning=True
+                    )
                 )
                 return
 

@@ -27,8 +27,8 @@ from tester.stage import RoundSetting
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agent_service.models import HostInfo
     from agent_client import AgentClient
+    from agent_service.models import HostInfo
     from tester.inventory import Inventory
     from tester.plan import Plan
     from tester.run_request import RunRequest
@@ -174,7 +174,9 @@ class Run:
         return ", ".join(sorted({self._plan.version(host) for host in self._plan.hosts}))
 
     def _write_info(self, infos: dict[str, HostInfo]) -> None:
-        self.directory.write_scenario(self._request.scenario.text, self._plan.scenario.model_dump_json(indent=1))
+        self.directory.write_scenario(
+            self._request.scenario.text, self._plan.scenario.model_dump_json(indent=1)
+        )
         self.directory.write_info(
             RunInfo(
                 scenario=self._plan.scenario.name,

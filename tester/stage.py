@@ -24,7 +24,6 @@ from tester.history.records import FORMAT_VERSION, Header
 from tester.history.writer import HistoryWriter
 from tester.load.engine import Load
 from tester.load.watcher import Watcher
-from tester.phases import Phases
 from tester.roundlog import RoundLog
 from tester.targets import Roles
 
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from tester.clock import RunClock
     from tester.events import EventBus
     from tester.history.endstate import EndState
+    from tester.phases import Phases
     from tester.plan import Plan
     from tester.results import CheckResult
     from tester.rundir import RoundDirectory
@@ -155,7 +155,7 @@ class Stage:
         try:
             revision = await self.load.mark(_EVIDENCE_SECONDS)
         except LoadError as error:
-            # No evidence of the present: the members say what they can, and the checkers that it is too little.
+            # No evidence of the present: members say what they can, and checkers that it is too little.
             self.setting.bus.publish(Notice(error.message, warning=True))
             revision = 0
         else:
