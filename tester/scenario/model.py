@@ -37,7 +37,9 @@ class KvStresser(Section):
     preset: Slug = Field(default="functional", description="Mix of operations, keys and sizes.")
     clients: int = Field(default=16, ge=1, le=1000)
     rate: PerSecond | None = Field(default=None, description="All clients together; default: unlimited.")
-    keys: int | None = Field(default=None, ge=1, le=10_000_000, description="Key space; default: the preset's.")
+    keys: int | None = Field(
+        default=None, ge=1, le=10_000_000, description="Key space; default: the preset's."
+    )
     value_size: SizeBytes | None = Field(default=None, description="Of small puts; default: the preset's.")
     timeout: Seconds = Field(default=5.0, description="Deadline of one operation.")
 
@@ -79,7 +81,7 @@ class CaseSection(Section):
     steady: Seconds = Field(default=1.0, description="Load before the fault.")
     hold: Seconds = Field(default=3.0, description="How long the fault is held.")
     settle: Seconds = Field(default=1.0, description="Load after recovery, before the check.")
-    grace: Seconds = Field(default=10.0, description="stop and restart: SIGKILL after this.")
+    grace: Seconds = Field(default=10.0, le=300, description="stop and restart: SIGKILL after this.")
     allow_quorum_loss: bool = Field(default=False, description="Required if the fault takes quorum away.")
 
 
@@ -95,7 +97,9 @@ class CheckerName(StrEnum):
 class Limits(Section):
     """What is still acceptable."""
 
-    recovery: Seconds = Field(default=30.0, description="From heal until leader, all serving, writes accepted.")
+    recovery: Seconds = Field(
+        default=30.0, description="From heal until leader, all serving, writes accepted."
+    )
     round: Seconds = Field(default=3600.0, description="A round that takes longer is ended as an error.")
 
 
