@@ -137,7 +137,7 @@ async def _case(
         targets=targets,
         certain=certain,
         steady_seconds=case.steady,
-        hold_seconds=0.0 if case.fault is FaultKind.NONE else case.hold,
+        hold_seconds=case.hold,
         settle_seconds=case.settle,
         commands=tuple(await asyncio.gather(*commands)),
     )
@@ -186,8 +186,7 @@ def _case_lines(number: int, case: CasePreview) -> list[str]:
         what = f"{case.fault} {case.target}: {', '.join(case.targets)}"
     else:
         what = f"{case.fault} {case.target}: one of {', '.join(case.targets)}, by role at injection"
-    hold = f"hold {case.hold_seconds:g}s, " if case.targets else ""
-    times = f"steady {case.steady_seconds:g}s, {hold}settle {case.settle_seconds:g}s"
+    times = f"steady {case.steady_seconds:g}s, hold {case.hold_seconds:g}s, settle {case.settle_seconds:g}s"
     lines = [f"  {number}. {case.name}: {what} ({times})"]
     for commands in case.commands:
         if commands.problem is not None:

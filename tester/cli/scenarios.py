@@ -6,7 +6,6 @@ import click
 
 from tester.errors import ExitCode, ScenarioError
 from tester.scenario.loader import builtin_scenarios, load_scenario
-from tester.scenario.model import FaultKind
 from tester.scenario.schema import schema_text
 
 
@@ -21,10 +20,7 @@ def list_() -> None:
     loaded = [load_scenario(name).scenario for name in builtin_scenarios()]
     width = max((len(scenario.name) for scenario in loaded), default=0)
     for scenario in loaded:
-        seconds = sum(
-            case.steady + (0.0 if case.fault is FaultKind.NONE else case.hold) + case.settle
-            for case in scenario.cases
-        )
+        seconds = sum(case.steady + case.hold + case.settle for case in scenario.cases)
         cases = f"{len(scenario.cases)} cases, {seconds:g}s and recoveries"
         click.echo(f"{scenario.name:<{width}}  {scenario.description} ({cases})")
 
