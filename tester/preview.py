@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from agent_client.errors import AgentClientError
-
 from tester.faults.specs import fault_spec
 from tester.plan import lacking
 from tester.scenario.model import FaultKind, TargetKind

@@ -24,7 +24,7 @@ _UNITS: Final = {"500ms": "duration", "100B": "size", "500/s": "rate"}
 
 
 def generate(document: str) -> str:
-    """The document with every table between ``<!-- generated: SECTION -->`` and ``<!-- end -->`` made anew."""
+    """The document with all tables between ``<!-- generated: NAME -->`` and ``<!-- end -->`` made anew."""
     schema = json.loads(schema_text())
     sections = {**schema["$defs"], "Scenario": schema}
     return _MARK.sub(
