@@ -126,15 +126,20 @@ def _problems(scenario: Scenario, inventory: Inventory, hosts: tuple[Host, ...])
 
 
 def lacking(plan: Plan, hosts: Mapping[str, HostInfo]) -> tuple[str, ...]:
-    """What the hosts cannot do although the plan may ask for it, one line each; any host may be hit."""
+    """What hosts cannot do although the plan may ask for it, one line each: any host may be hit.
+
+    Args:
+        plan: the run.
+        hosts: what the agents said, by host; nothing is said about a host that is not there.
+    """
     kinds = dict.fromkeys(case.fault for case in plan.scenario.cases if case.fault is not FaultKind.NONE)
     lines: list[str] = []
-    for host in plan.hosts:
-        capabilities = {capability.kind: capability for capability in hosts[host.name].capabilities}
+    for name, info in hosts.items():
+        capabilities = {capability.kind: capability for capability in info.capabilities}
         for kind in kinds:
             capability = capabilities.get(kind)
             if capability is None:
-                lines.append(f"host {host.name}: its agent does not know fault {kind}")
+                lines.append(f"host {name}: its agent does not know fault {kind}")
             elif not capability.available:
-                lines.append(f"host {host.name} cannot do fault {kind}: {capability.reason}")
+                lines.append(f"host {name} cannot do fault {kind}: {capability.reason}")
     return tuple(lines)

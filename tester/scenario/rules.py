@@ -76,9 +76,9 @@ def _twice(tree: Tree) -> Iterator[Mistake]:
 def _case_mistakes(tree: Tree, number: int, case: CaseSection) -> Iterator[Mistake]:
     written = case.model_fields_set
     if case.fault is FaultKind.NONE:
-        for key in sorted(written & {"target", "hold", "grace", "allow_quorum_loss"}):
-            hint = "its length is steady and settle" if key == "hold" else "remove it"
-            yield Mistake(*_place(tree, "cases", number, key), "means nothing where the fault is none", hint)
+        for key in sorted(written & {"target", "grace", "allow_quorum_loss"}):
+            place = _place(tree, "cases", number, key)
+            yield Mistake(*place, "means nothing where the fault is none", "remove it")
         return
     if "grace" in written and case.fault not in _WITH_GRACE:
         place = _place(tree, "cases", number, "grace")
@@ -118,14 +118,10 @@ def _checker_mistakes(tree: Tree) -> Iterator[Mistake]:
 
 def _limit_mistakes(tree: Tree, cases: dict[int, CaseSection]) -> Iterator[Mistake]:
     limits = _section_of(child(tree, "limits"), Limits) or Limits()
-    needed = sum(case.steady + _held(case) + case.settle for case in cases.values())
+    needed = sum(case.steady + case.hold + case.settle for case in cases.values())
     if needed > limits.round:
         yield Mistake(
             *_place(tree, "limits", "round"),
             f"a round may take {limits.round:g}s, and its cases need more than {needed:g}s",
             "allow more, or hold less",
         )
-
-
-def _held(case: CaseSection) -> float:
-    return 0.0 if case.fault is FaultKind.NONE else case.hold

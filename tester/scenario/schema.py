@@ -20,7 +20,7 @@ def schema_text() -> str:
 
 
 def _as_written(part: JsonValue) -> JsonValue:
-    """Defaults as a file would have them: durations with a unit, no defaults of whole sections."""
+    """Defaults as a file would have them (durations with a unit), and no other keys than the named ones."""
     if isinstance(part, list):
         return [_as_written(item) for item in part]
     if not isinstance(part, dict):
@@ -30,4 +30,6 @@ def _as_written(part: JsonValue) -> JsonValue:
         part = {key: value for key, value in part.items() if key != "default"}
     elif isinstance(default, float) and part.get("type") == "string":
         part = {**part, "default": f"{default:g}s"}
+    if "patternProperties" in part:
+        part = {**part, "additionalProperties": False}
     return {key: _as_written(value) for key, value in part.items()}

@@ -190,5 +190,5 @@ def test_built_in_scenarios_hit_every_target_with_every_fault() -> None:
 
 def test_the_demo_is_short() -> None:
     cases = load_scenario("quick").scenario.cases
-    total = sum(c.steady + (0 if c.fault is FaultKind.NONE else c.hold) + c.settle for c in cases)
+    total = sum(case.steady + case.hold + case.settle for case in cases)
     assert total <= 25
