@@ -1,8 +1,7 @@
 """A cgroup of its own for every host.
 
-Two systemds in one cgroup would end each other's services: without a cgroup of its own, a host's `systemctl stop`
-waits for processes of its neighbour. It is also how every process of a host is found again, whatever became of
-the process that started it.
+Two systemds must not share one: a host's ``systemctl stop`` would wait for processes of its neighbour. It is
+also how every process of a host is found again, whatever became of the process that started it.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ _MOUNTINFO = Path("/proc/self/mountinfo")
 
 
 def hierarchies(mountinfo: str) -> tuple[Path, ...]:
-    """Mount points of the hierarchies that systemd keeps its units in: cgroup v2 and v1's ``name=systemd``."""
+    """Mount points of the hierarchies in which systemd keeps its units: v2, and v1's ``name=systemd``."""
     found = []
     for line in mountinfo.splitlines():
         before, _, after = line.partition(" - ")

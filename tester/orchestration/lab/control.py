@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _SSH_PORT = 22
 _PROBE_SECONDS = 2.0
 _ANSWER_SECONDS = 30.0
+_POLL_SECONDS = 0.1
 _POWER_SECONDS = 60.0
 _LOCK_SECONDS = 900.0  # another lab may be building the base root
 _MIRROR_VARIABLE = "ETCD_CHAOS_LAB_MIRROR"
@@ -168,8 +169,8 @@ class Lab:
         )
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
-                while not await _answers(host):
-                    await asyncio.sleep(0.1)
+                while not await _answers(host):  # noqa: ASYNC110 - another machine sets no event of ours
+                    await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError as error:
             raise LabError(
                 f"host {name} runs, and its sshd does not answer", remedy=f"its console is in {host.log}"

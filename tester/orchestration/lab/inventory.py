@@ -24,8 +24,10 @@ CONNECTION = {
     "ansible_user": "root",
     "ansible_python_interpreter": "/usr/bin/python3",
     "ansible_ssh_private_key_file": "{{ etcd_chaos_lab }}/ssh/id_ed25519",
-    "ansible_ssh_common_args": "-F none -o IdentitiesOnly=yes -o UserKnownHostsFile={{ etcd_chaos_lab }}/ssh/known_hosts",
-    # Named by host, so that switching a host off can close its connection; short, a socket's path has a limit.
+    "ansible_ssh_common_args": (
+        "-F none -o IdentitiesOnly=yes -o UserKnownHostsFile={{ etcd_chaos_lab }}/ssh/known_hosts"
+    ),
+    # Named by host: switching a host off closes its connection. Short: a socket's path has a limit.
     "ansible_control_path": "{{ etcd_chaos_lab }}/ssh/%%h",
 }
 """How the hosts are reached: the same for every lab, and written out in the project's ``inventory/``."""

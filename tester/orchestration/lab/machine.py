@@ -1,8 +1,8 @@
 """Switch one host on and off.
 
-The process that holds a host outlives the command that started it; a file beside the host's root says which it is
-(pid and start time, so that a recycled pid is never taken for it). Switching on forks, so it runs as a command of
-its own, which the role ``lab_host`` and :class:`~tester.orchestration.lab.control.Lab` both call::
+The process that holds a host outlives the command that started it; a file beside the host's root says which
+it is (pid and start time, so that a recycled pid is never taken for it). Switching on forks, so it runs as a
+command of its own, which the role ``lab_host`` and :class:`~tester.orchestration.lab.control.Lab` both call::
 
     python -m tester.orchestration.lab.machine LAB HOST
 """
@@ -95,7 +95,7 @@ def power_on(host: LabHost) -> bool:
 
 
 def power_off(host: LabHost, *, grace_seconds: float) -> bool:
-    """Shut the host down in order, and pull the plug when that takes longer than the grace; ``False``: was off.
+    """Shut the host down in order; pull the plug when that takes longer than the grace. ``False``: was off.
 
     With a grace of 0 the plug is pulled at once: nothing on the host gets to say goodbye (this machine's page
     cache survives, so it is no power loss to the host's disk).
@@ -149,7 +149,7 @@ def _await_boot(host: LabHost, child: subprocess.Popen[bytes]) -> None:
     end_remains(host)
     raise LabError(
         "\n".join([f"host {host.name} does not start ({nspawn_command(host)[0]} ended)", *said]),
-        remedy=f"`etcd-chaos lab up --name {host.lab}` repairs what a host lacks; its console is in {host.log}",
+        remedy=f"`etcd-chaos lab up --name {host.lab}` repairs what it lacks; its console is in {host.log}",
     )
 
 
@@ -163,7 +163,9 @@ def end_remains(host: LabHost) -> None:
     """
     if not _wait(lambda: _kill_all(host), _KILL_SECONDS):
         left = ", ".join(map(str, sorted(_alive(host))))
-        raise LabError(f"host {host.name}: processes {left} do not end", remedy="a process in state D? see `ps`")
+        raise LabError(
+            f"host {host.name}: processes {left} do not end", remedy="a process in state D? see `ps`"
+        )
     # The kernel empties a cgroup a moment after its processes are gone.
     _wait(lambda: _try_remove(host.machine), _KILL_SECONDS)
     host.process_file.unlink(missing_ok=True)

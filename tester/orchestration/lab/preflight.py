@@ -52,7 +52,9 @@ def check_rights_and_programs() -> None:
         LabError: not root, or a program is missing; the remedy says what to install.
     """
     if os.geteuid() != 0:
-        raise LabError("a lab needs root: it makes namespaces, mounts and machines", remedy="run it with sudo")
+        raise LabError(
+            "a lab needs root: it makes namespaces, mounts and machines", remedy="run it with sudo"
+        )
     wanted = _PROGRAMS if base_root().is_dir() else _PROGRAMS | _BASE_PROGRAMS
     missing = {package for program, package in wanted.items() if shutil.which(program) is None}
     if missing:
@@ -114,4 +116,6 @@ def free_subnet(used: Iterable[IPv4Network], *, first: int = 43) -> IPv4Network:
         )
         if not any(network.overlaps(other) for other in taken):
             return network
-    raise LabError("every /24 of 10.86.0.0/16 overlaps with a route of this machine", remedy="name a --subnet")
+    raise LabError(
+        "every /24 of 10.86.0.0/16 overlaps with a route of this machine", remedy="name a --subnet"
+    )

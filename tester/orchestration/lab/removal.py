@@ -31,7 +31,7 @@ _NET_CLASS = Path("/sys/class/net")
 
 
 async def remove_lab(name: str, on_progress: Callable[[str], None]) -> bool:
-    """Remove the lab of this name: connections, processes, mounts, network, files. ``False``: there was nothing.
+    """Remove the lab of this name: processes, mounts, network, files. ``False``: there was nothing.
 
     Raises:
         LabError: its directory is no lab's, a process does not end, or something still uses a mount.
@@ -43,7 +43,9 @@ async def remove_lab(name: str, on_progress: Callable[[str], None]) -> bool:
     if not directory.exists() and not namespaces and not (_NET_CLASS / switch_name(name)).exists():
         return False
     on_progress(f"lab {name}: switching the hosts off")
-    for socket in await asyncio.to_thread(lambda: tuple(path for path in _ssh(directory) if path.is_socket())):
+    for socket in await asyncio.to_thread(
+        lambda: tuple(path for path in _ssh(directory) if path.is_socket())
+    ):
         await close_connection(socket)
     for host in possible_hosts(name):
         await asyncio.to_thread(end_remains, host)
@@ -58,7 +60,10 @@ async def close_connection(socket: Path) -> None:
     """End the shared ssh connection behind ``socket``; one that is dead already leaves only the socket."""
     argv = ("ssh", "-F", "none", "-o", f"ControlPath={socket}", "-O", "exit", "lab")
     process = await asyncio.create_subprocess_exec(
-        *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+        *argv,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
     )
     try:
         async with asyncio.timeout(_COMMAND_SECONDS):
@@ -67,7 +72,7 @@ async def close_connection(socket: Path) -> None:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    socket.unlink(missing_ok=True)
+    await asyncio.to_thread(socket.unlink, missing_ok=True)
 
 
 def mounts_below(mountinfo: str, directory: Path) -> tuple[Path, ...]:
@@ -75,6 +80,10 @@ def mounts_below(mountinfo: str, directory: Path) -> tuple[Path, ...]:
     points = (Path(_unescaped(line.split(" ")[4])) for line in mountinfo.splitlines())
     found = [point for point in points if point == directory or directory in point.parents]
     return tuple(sorted(found, key=lambda point: len(point.parts), reverse=True))
+
+
+def _mounts_now(directory: Path) -> tuple[Path, ...]:
+    return mounts_below(_MOUNTINFO.read_text(encoding="utf-8"), directory.resolve())
 
 
 def _unescaped(field: str) -> str:
@@ -92,7 +101,7 @@ def _namespaces(name: str) -> tuple[str, ...]:
 
 
 async def _unmount(directory: Path) -> None:
-    for point in mounts_below(_MOUNTINFO.read_text(encoding="utf-8"), directory.resolve()):
+    for point in await asyncio.to_thread(_mounts_now, directory):
         await run_command(
             ("umount", str(point)),
             timeout_seconds=_COMMAND_SECONDS,
@@ -110,7 +119,7 @@ async def _remove_network(name: str, namespaces: tuple[str, ...]) -> None:
 
 
 def _remove_files(directory: Path) -> None:
-    if mounts_below(_MOUNTINFO.read_text(encoding="utf-8"), directory.resolve()):
+    if _mounts_now(directory):
         raise LabError(f"{directory} has mounts again: its files stay", remedy="run this again")
     if directory.exists():
         shutil.rmtree(directory)

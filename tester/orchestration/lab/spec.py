@@ -30,7 +30,7 @@ PACKAGES = (
     "systemd",
     "systemd-sysv",
 )
-"""What a host has beyond Debian's minimal root: what the documentation asks of a user's own host, and no more."""
+"""What a host has beyond Debian's minimal root: what is asked of a user's own host, and no more."""
 
 _BASE_REVISION = 1  # count up when roles/lab_host/tasks/base.yml changes what the base root holds
 _FIRST_HOST = 11  # the first host's offset in the subnet; .1 is this machine
@@ -162,7 +162,7 @@ def load_spec(name: str) -> LabSpec | None:
     """The spec of the lab of this name, ``None`` where there is no such lab.
 
     Raises:
-        LabError: the directory is not a lab's, its spec is unreadable, or it was built over another base root.
+        LabError: the directory is no lab's, its spec is unreadable, or it lies over another base root.
     """
     check_name(name)
     directory = lab_directory(name)
@@ -179,7 +179,9 @@ def load_spec(name: str) -> LabSpec | None:
     except (OSError, msgspec.DecodeError) as error:
         raise LabError(f"{path}: {error}", remedy=remedy) from error
     if kept.base != base_root().name:
-        raise LabError(f"lab {name} was built over {kept.base}, this version uses {base_root().name}", remedy=remedy)
+        raise LabError(
+            f"lab {name} was built over {kept.base}, this version uses {base_root().name}", remedy=remedy
+        )
     return LabSpec(kept.name, kept.size, IPv4Network(kept.subnet))
 
 
