@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from agent_client.errors import AgentClientError
-
 from agent_service.models import FaultState
 from tester.errors import AnsibleError, HealError
 from tester.orchestration.plays import PlayError

@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 import uvloop
+from agent_service.app import Agent
 
 from agent_service import gate, protocol, server
-from agent_service.app import Agent
 from agent_service.audit import AuditLog
 from tests.agent.fakes import FakeFaults, FakeMember
 

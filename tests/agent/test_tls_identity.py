@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import ssl
 
 import httpx
@@ -12,7 +12,7 @@ from agent_client import AgentClient, AgentRefusedError, AgentTlsError, AgentUnr
 from tests.agent.certs import Authority
 from tests.agent.conftest import loopback_address
 
-HOUR = datetime.timedelta(hours=1)
+HOUR = dt.timedelta(hours=1)
 
 
 async def test_the_tester_gets_in_and_its_name_is_in_the_audit_log(agent):

@@ -4,10 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tester.orchestration.hostvars import HostVars
 
 from tester.errors import InventoryError
 from tester.inventory import inventory_of
+from tester.orchestration.hostvars import HostVars
 from tests.unit.scenario.hosts import host, inventory
 
 SOURCE = Path("inventory/hosts.yml")
