@@ -37,7 +37,7 @@ class Put(Op, frozen=True, tag="put"):
 
 
 class Range(Op, frozen=True, tag="range"):
-    r"""Read ``k``, or ``[k, e)``; ``e`` as etcd has it (``"\\0"``: to the end of the key space)."""
+    r"""Read ``k``, or ``[k, e)``; ``e`` as etcd has it (``"\0"``: to the end of the key space)."""
 
     k: str
     e: str = ""
