@@ -62,7 +62,7 @@ def create_app(agent: Agent, access: Access) -> FastAPI:
         redirect_slashes=False,
     )
     facts, meter = HostFacts(agent.settings), UsageMeter(agent.settings.data_roots[0])
-    # On the app itself, not on routers of their own: one flat list is matched faster, and tells a path's methods.
+    # On the app itself, not on routers of their own: a flat list is matched faster and knows a path's methods
     add_host_routes(app, facts, meter, agent.member, agent.audit)
     add_member_routes(app, agent.member)
     add_fault_routes(app, agent.faults)

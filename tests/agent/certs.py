@@ -68,7 +68,7 @@ class Authority:
     def _builder(
         self, subject: x509.Name, key: ec.EllipticCurvePublicKey, valid: dt.timedelta
     ) -> x509.CertificateBuilder:
-        now = dt.dt.now(dt.UTC)
+        now = dt.datetime.now(dt.UTC)
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
