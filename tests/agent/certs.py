@@ -65,7 +65,9 @@ class Authority:
             )
         )
 
-    def _builder(self, subject, key, valid) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, valid: dt.timedelta
+    ) -> x509.CertificateBuilder:
         now = dt.datetime.now(dt.UTC)
         return (
             x509.CertificateBuilder()
