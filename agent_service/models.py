@@ -19,10 +19,10 @@ MAX_LEASE_SECONDS = 3600.0
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 """A member, fault or archive name: lower-case letters, digits and inner dashes, at most 63."""
 
-Port = Annotated[int, Field(ge=1, le=65535)]
+Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z][0-9A-Za-z._+~-]{0,63}$")]
-LeaseSeconds = Annotated[float, Field(ge=1.0, le=MAX_LEASE_SECONDS)]
-GraceSeconds = Annotated[float, Field(ge=0.0, le=300.0)]
+LeaseSeconds = Annotated[float, Field(strict=True, ge=1.0, le=MAX_LEASE_SECONDS)]
+GraceSeconds = Annotated[float, Field(strict=True, ge=0.0, le=300.0)]
 FlagName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
 Value = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=4096)]
@@ -208,7 +208,7 @@ class ArchiveRequest(Wire):
     """Move log and data of a stopped member aside under this label."""
 
     label: Name
-    data: bool = False
+    data: bool = Field(default=False, strict=True)
     """Move the data directory too; otherwise only the log is kept and the data stays."""
 
 
@@ -323,7 +323,9 @@ class FaultStatus(Wire):
     injected_monotonic_ns: int | None
     healed_monotonic_ns: int | None
     lease_remaining_seconds: float
-    healed_by: Literal["request", "lease", "agent-start", "heal-command", "failed-injection"] | None
+    healed_by: (
+        Literal["request", "lease", "agent-start", "agent-stop", "heal-command", "failed-injection"] | None
+    )
 
 
 class FaultPlan(Wire):
