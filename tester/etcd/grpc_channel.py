@@ -22,8 +22,8 @@ _UnaryCall: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]"
 _MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 
 # Pings find a silent stall before the deadline. A member allows one every 5 s while it sends nothing, and
-# answers more with a GOAWAY after some 4 s without a quorum: start it with --grpc-keepalive-min-time 500ms. One
-# that was not costs ``info``s, at most three times a channel: gRPC doubles its interval at each GOAWAY.
+# answers more with a GOAWAY, some 4 s after a quorum is lost: start it with --grpc-keepalive-min-time 500ms.
+# If it was not, that costs ``info``s, three times a channel at most: gRPC doubles its interval each time.
 OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.enable_retries", 0),  # a hidden retry of a write ruins a history
     ("grpc.enable_http_proxy", 0),

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from tester.scenario.model import KvStresser
 
-# The weights and sizes of the etcd functional test suite. It had 250,000 keys and ranges of 500, of which some
-# 1 % existed at a time; here the key space is 25 times smaller and so are the ranges: the same share of the
+# The weights and sizes of the etcd functional test suite. It had 250,000 keys and ranges of 500, some 1 % of
+# which existed at a time; here the key space is 25 times smaller and so are the ranges: the same share of the
 # space per delete range, and an end state that is read back in a moment.
 _FUNCTIONAL = Mix(
     weights=(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from tester.clock import RunClock
     from tester.etcd.endpoint import Endpoint
-    from tester.history.writer import HistoryWriter
+    from tester.history.writer import Recorder
 
 _PROGRESS_SECONDS = 1.0
 # Each progress request is answered within moments; a stream that says nothing for this long has stalled.
@@ -38,17 +37,17 @@ class _End:
 class Watcher:
     """Watches ``[prefix, prefix end)`` on one member and records every response.
 
-    A lost stream is resumed from the last delivered revision + 1: nothing is skipped, nothing comes twice. If
-    that revision is compacted away, the record of the end says so and the watch goes on from the compaction.
-    Progress notifications are recorded, but neither resuming nor ``caught_up`` trusts them: etcd before 3.4.25
-    and 3.5.8 may send them ahead of events.
+    A lost stream is resumed from the last delivered revision + 1: nothing is skipped, nothing comes twice.
+    If that revision is compacted away, the record of the end says so, and the watch goes on from there.
+    Progress notifications are recorded, but neither resuming nor ``caught_up`` trusts them: etcd before
+    3.4.25 and 3.5.8 may send them ahead of events.
     """
 
     def __init__(
         self,
         number: int,
         endpoint: Endpoint,
-        recorder: HistoryWriter,
+        recorder: Recorder,
         clock: RunClock,
         prefix: str,
         start_revision: int,
@@ -72,7 +71,13 @@ class Watcher:
         self._next = start_revision
         self._moved = asyncio.Event()
         self._started = False
+        self._heard_ns = 0
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"watcher {self._number} on {self._endpoint.member}"
 
     @property
     def delivered(self) -> int:
@@ -81,8 +86,7 @@ class Watcher:
 
     async def start(self) -> None:
         """Begin to watch."""
-        name = f"watcher {self._number} on {self._endpoint.member}"
-        self._task = asyncio.create_task(self._run(), name=name)
+        self._task = asyncio.create_task(self._run(), name=self.name)
         self._task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
@@ -150,21 +154,35 @@ class Watcher:
             return _End(str(error))
 
     async def _follow(self, stream: WatchStream) -> _End:
-        asking = asyncio.create_task(_ask_for_progress(stream))
+        self._heard_ns = self._clock.now()
+        reading = asyncio.create_task(self._read(stream))
+        asking = asyncio.create_task(self._ask_for_progress(stream))
         try:
-            while True:
-                async with asyncio.timeout(_STALLED_SECONDS):
-                    response = await stream.read()
-                end = self._take(response)
-                if end is not None:
-                    return end
+            done, _ = await asyncio.wait({reading, asking}, return_when=asyncio.FIRST_COMPLETED)
+            return done.pop().result()
         finally:
+            reading.cancel()
             asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
+            await asyncio.gather(reading, asking, return_exceptions=True)
+
+    async def _read(self, stream: WatchStream) -> _End:
+        while True:
+            end = self._take(await stream.read())
+            if end is not None:
+                return end
+
+    async def _ask_for_progress(self, stream: WatchStream) -> _End:
+        # One look a second instead of a timer per message: a busy stream has thousands.
+        while True:
+            await asyncio.sleep(_PROGRESS_SECONDS)
+            if (self._clock.now() - self._heard_ns) / 1e9 > _STALLED_SECONDS:
+                raise TimeoutError
+            async with asyncio.timeout(_STALLED_SECONDS):
+                await stream.request_progress()
 
     def _take(self, response: pb.WatchResponse) -> _End | None:
         """Record a response; the end if it is one. A stream that was never granted leaves no records."""
-        now = self._clock.now()
+        now = self._heard_ns = self._clock.now()
         if response.created and not self._started:
             self._started = True
             self._recorder.write(
@@ -199,10 +217,3 @@ class Watcher:
             self._recorder.write(
                 ClientRecord(at=self._clock.now(), c=-1, error=f"{task.get_name()}: {error!r}")
             )
-
-
-async def _ask_for_progress(stream: WatchStream) -> None:
-    with contextlib.suppress(RpcError):  # the reading side reports how the stream ended
-        while True:
-            await asyncio.sleep(_PROGRESS_SECONDS)
-            await stream.request_progress()

@@ -22,6 +22,7 @@ def binary(version: str) -> Path:
 class Cluster:
     version: str
     directory: Path
+    flags: tuple[str, ...] = ()
     names: tuple[str, ...] = ("m1", "m2", "m3")
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -43,6 +44,7 @@ class Cluster:
                     *("--initial-cluster", peers, "--initial-cluster-state", "new"),
                     *("--heartbeat-interval", "50", "--election-timeout", "500"),
                     *("--grpc-keepalive-min-time", "500ms"),
+                    *self.flags,
                 ],
                 stdout=log,
                 stderr=log,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 import pytest
-from agent_client.errors import AgentUnreachableError
 
+from agent_client.errors import AgentUnreachableError
 from tester.cli import entry
 from tester.cli.entry import run_command
 from tester.cli.group import COMMANDS
