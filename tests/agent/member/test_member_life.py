@@ -113,9 +113,7 @@ async def test_paused_and_resumed(member: MemberControl, any_version: str) -> No
     assert status.exits[-1].signal == signal.SIGTERM, "a paused member sees SIGTERM within the grace"
 
 
-async def test_a_member_that_ignores_sigterm_is_killed_after_the_grace(
-    member: MemberControl, any_version: str
-) -> None:
+async def test_a_grace_that_is_over_at_once(member: MemberControl, any_version: str) -> None:
     await member.start(member_spec(any_version))
     process = member.process
     assert process is not None
