@@ -1,11 +1,11 @@
-"""What the playbooks ask of one agent, as a command: the plays and the tester talk to agents by the same client.
+"""What the playbooks ask of one agent, as a command: plays and tester talk to agents by the same client.
 
 ::
 
     python -m tester.orchestration.agent_steps check|provision|heal|cleanup  < request.json
 
-The request is an ``AgentStep``; the answer is one line of JSON, ``{"done": [...]}``, with what was changed on the
-host. A failure is a message and a remedy on standard error, and exit status 1.
+The request is an ``AgentStep``; the answer is one line of JSON, ``{"done": [...]}``, with what was changed on
+the host. A failure is a message and a remedy on standard error, and exit status 1.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from agent_client import AgentClient, AgentClientError, ClientTls
+from agent_client import AgentClient, AgentClientError, AgentUnreachableError, ClientTls
 from agent_service.models import FaultState, MemberState
 from tester.errors import AgentError, EtcdChaosError, HealError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+
+    from agent_service.models import HostInfo
 
 _START_SECONDS = 15.0
 """How long a check waits for an agent that was just started."""
@@ -51,21 +53,24 @@ async def check(agent: AgentClient, step: AgentStep) -> list[str]:
     Raises:
         AgentError: it is another version.
     """
-    deadline = asyncio.get_running_loop().time() + _START_SECONDS
-    while True:
-        try:
-            info = await agent.check_version()
-            break
-        except AgentClientError:
-            if asyncio.get_running_loop().time() >= deadline:
-                raise
-            await asyncio.sleep(0.2)
+    info = await _first_answer(agent)
     if step.expected_version not in {"", info.agent_version}:
         raise AgentError(
             f"the agent has version {info.agent_version}, not {step.expected_version}",
             remedy="run playbooks/deploy.yml",
         )
     return []
+
+
+async def _first_answer(agent: AgentClient) -> HostInfo:
+    deadline = asyncio.get_running_loop().time() + _START_SECONDS
+    while True:
+        try:
+            return await agent.check_version()
+        except AgentUnreachableError:
+            if asyncio.get_running_loop().time() >= deadline:
+                raise
+        await asyncio.sleep(0.2)
 
 
 async def provision(agent: AgentClient, step: AgentStep) -> list[str]:
