@@ -101,11 +101,14 @@ class Process:
         output, _ = self.process.communicate(timeout=DEADLINE_SECONDS)
         return self.process.returncode, output
 
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+        self.process.communicate()
+
     def close(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
         if self.process is not None:
-            self.process.communicate()
+            self.kill()
         self.notifications.close()
 
     def tls(self, name: str = "tester", ca: Path | None = None) -> ClientTls:

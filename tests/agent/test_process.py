@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -39,8 +38,7 @@ async def test_sigterm_heals_and_says_so(agent: Process) -> None:
 
 
 async def test_sigkill_leaves_nothing_that_stops_the_next_agent(agent: Process) -> None:
-    agent.process.send_signal(signal.SIGKILL)
-    agent.process.communicate()
+    agent.kill()
     agent.start()
     async with agent.client() as client:
         await client.clock()
