@@ -8,8 +8,9 @@ from urllib.parse import quote
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from agent_client.connection import KEEP_ALIVE_SECONDS, Connection, not_understood
+from agent_client.connection import Connection, not_understood
 from agent_client.errors import AgentVersionError
+from agent_client.transport import TlsTransport
 from agent_service import API_VERSION
 from agent_service.models import (
     ArchiveRequest,
@@ -244,10 +245,7 @@ def _transport(tls: ClientTls | None, transport: httpx.AsyncBaseTransport | None
         return transport
     if tls is None or transport is not None:
         raise ValueError("an AgentClient needs either tls or a transport")
-    limits = httpx.Limits(
-        max_connections=16, max_keepalive_connections=4, keepalive_expiry=KEEP_ALIVE_SECONDS
-    )
-    return httpx.AsyncHTTPTransport(verify=tls.context, limits=limits, trust_env=False)
+    return TlsTransport(tls.context)
 
 
 def _fault(fault_id: str) -> str:

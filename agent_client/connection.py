@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import httpx
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from agent_client.tls import ClientTls
-
-CONNECT_SECONDS = 5.0
-KEEP_ALIVE_SECONDS = 20.0
-"""Shorter than the agent's own, so that it is never the agent that hangs up on a request."""
 
 _MISDIRECTED = 421
 _JSON = (("content-type", "application/json"),)
@@ -37,6 +34,7 @@ class Connection:
 
     def __init__(self, url: str, transport: httpx.AsyncBaseTransport, tls: ClientTls | None) -> None:
         self.url = httpx.URL(url)
+        self._join = lru_cache(64)(self.url.join)  # costs as much as everything else about a request
         self._transport = transport
         self._tls = tls
         self._headers = [
@@ -69,7 +67,7 @@ class Connection:
         what = f"agent {self.url}: {method} {target}"
         try:
             async with asyncio.timeout(timeout_seconds):
-                response = await self._send(method, target, body, timeout_seconds)
+                response = await self._send(method, target, body)
                 try:
                     if not response.is_success:
                         raise _refusal(what, response, await response.aread())
@@ -85,31 +83,28 @@ class Connection:
         tls_error = _tls_error(error)
         if isinstance(tls_error, ssl.SSLCertVerificationError):
             return _distrust(what, f"the agent's certificate is not trusted: {tls_error.verify_message}")
-        if tls_error is not None or await self._is_refused():
+        if tls_error is not None or await self._is_refused(error):
             return _distrust(what, "the agent does not take this certificate")
         return _unreachable(what, str(error) or type(error).__name__)
 
-    async def _is_refused(self) -> bool:
-        if self._tls is None:
-            return False
+    async def _is_refused(self, error: Exception) -> bool:
+        if self._tls is None or not isinstance(error, (httpx.ConnectError, httpx.ReadError)):
+            return False  # an agent that has begun to answer has taken the certificate
         return await certificate_is_refused(self.url.host, self.url.port or 443, self._tls.context)
 
-    async def _send(self, method: str, target: str, body: bytes, timeout_seconds: float) -> httpx.Response:
-        response = await self._attempt(method, target, body, timeout_seconds)
+    async def _send(self, method: str, target: str, body: bytes) -> httpx.Response:
+        response = await self._attempt(method, target, body)
         if response.status_code != _MISDIRECTED:
             return response
         # The agent has done nothing: it wants the request on a connection that its CAs of now have verified
         # (RFC 9110, 15.5.20). The old connection is closed with the answer.
         await response.aread()
         await response.aclose()
-        return await self._attempt(method, target, body, timeout_seconds)
+        return await self._attempt(method, target, body)
 
-    async def _attempt(self, method: str, target: str, body: bytes, timeout_seconds: float) -> httpx.Response:
+    async def _attempt(self, method: str, target: str, body: bytes) -> httpx.Response:
         headers = [*self._headers, *(_JSON if body else ())]
-        limits = {"connect": CONNECT_SECONDS, "pool": timeout_seconds}
-        request = httpx.Request(
-            method, self.url.join(target), headers=headers, content=body, extensions={"timeout": limits}
-        )
+        request = httpx.Request(method, self._join(target), headers=headers, content=body)
         response = await self._transport.handle_async_request(request)
         response.request = request
         return response

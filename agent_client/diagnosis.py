@@ -1,8 +1,8 @@
 """Why a connection was lost: a look at the handshake alone, after the fact.
 
-In TLS 1.3 a client is done with its handshake before the server has looked at its certificate. A server on asyncio
-then closes without an alert, which looks like an agent that died. An agent that takes the certificate waits for a
-request instead.
+In TLS 1.3 a client is done with its handshake before the server has looked at its certificate. A server on
+asyncio then closes without an alert, which looks like an agent that died. An agent that takes the certificate
+waits for a request instead.
 """
 
 from __future__ import annotations

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+import os
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from agent_service.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TIMEOUT_SECONDS: Final = 15.0
 _ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
@@ -38,18 +42,19 @@ async def run(
         UnavailableError: there is no such program, or it took too long (it is killed then).
     """
     try:
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=_ENVIRONMENT,
-        )
+        with _input(stdin) as source:
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                stdin=source,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=_ENVIRONMENT,
+            )
     except OSError as error:
         raise UnavailableError(f"cannot run {argv[0]}: {error.strerror}") from error
     try:
         async with asyncio.timeout(timeout_seconds):
-            stdout, stderr = await process.communicate(stdin.encode())
+            stdout, stderr = await process.communicate()
     except TimeoutError as error:
         raise UnavailableError(f"{' '.join(argv[:3])} took more than {timeout_seconds:g} s") from error
     finally:
@@ -61,6 +66,18 @@ async def run(
     if code is None:
         raise RuntimeError("a process that was waited for has an exit status")
     return Completed(argv, code, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+
+
+@contextmanager
+def _input(text: str) -> Iterator[int]:
+    """A file in memory to read ``text`` from: a command that ends early breaks no pipe of ours."""
+    handle = os.memfd_create("stdin", os.MFD_CLOEXEC)
+    try:
+        os.write(handle, text.encode())
+        os.lseek(handle, 0, os.SEEK_SET)
+        yield handle
+    finally:
+        os.close(handle)
 
 
 async def check(argv: tuple[str, ...], *, stdin: str = "") -> Completed:

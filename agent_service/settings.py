@@ -63,7 +63,9 @@ def load_settings(path: Path = DEFAULT_PATH) -> AgentSettings:
     try:
         return AgentSettings.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}; run playbooks/deploy.yml against this host") from error
+        raise SettingsError(
+            f"{path}: {error.strerror}; run playbooks/deploy.yml against this host"
+        ) from error
     except ValidationError as error:
         lines = (f"{path}: {'.'.join(map(str, e['loc'])) or '(file)'}: {e['msg']}" for e in error.errors())
         raise SettingsError("\n".join(lines)) from error

@@ -69,8 +69,10 @@ def _existing(path: Path) -> Path:
 
 def _usage_of(pid: int) -> ProcessUsage | None:
     try:
-        return _process_usage(psutil.Process(pid))
-    except psutil.NoSuchProcess:  # ended meanwhile; a zombie is one too
+        process = psutil.Process(pid)
+        # the kernel keeps a process that nobody has waited for; there is nothing of it to measure
+        return None if process.status() == psutil.STATUS_ZOMBIE else _process_usage(process)
+    except psutil.NoSuchProcess:
         return None
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from agent_client.client import AgentClient
 from agent_client.errors import AgentClientError
 from agent_client.tls import ClientTls
-
 from tester.errors import AgentError
 
 if TYPE_CHECKING:

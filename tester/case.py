@@ -85,6 +85,8 @@ class CaseRunner:
             with self._phases.phase(Phase.HOLD, case.hold):
                 await stage.look_on(case.hold)
             self._course.during = self._phases.spans[Phase.HOLD]
+            with self._phases.phase(Phase.RECOVER):
+                await self._recover()  # from nothing: still every member has to serve and to accept writes
         else:
             await self._break_and_heal()
         self._course.after_ns = self._clock.now()
@@ -105,8 +107,12 @@ class CaseRunner:
             with self._phases.phase(Phase.RECOVER):
                 await fault.heal()
                 course.held_seconds = fault.held_seconds
-                course.recovery = await measure_recovery(stage.monitor, self._limits.recovery)
-                stage.witness.recovered(CaseRecovery(case.name, course.recovery))
+                await self._recover()
+
+    async def _recover(self) -> None:
+        recovery = await measure_recovery(self._stage.monitor, self._limits.recovery)
+        self._course.recovery = recovery
+        self._stage.witness.recovered(CaseRecovery(self._case.name, recovery))
 
     def _count_leaders(self, event: Event) -> None:
         if isinstance(event, LeaderChanged) and event.leader is not None:

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from tester.inventory import Host
     from tester.plan import Plan
 
+_FLAGS = {
+    # The tester's connections ping every second to find a silent stall; etcd's default of 5 s takes that for abuse
+    # and closes them as soon as no stream is open.
+    "grpc-keepalive-min-time": "500ms",
+}
+
 
 def endpoints(hosts: Sequence[Host]) -> tuple[Endpoint, ...]:
     """Where each member answers its clients."""
@@ -37,7 +43,7 @@ def member_specs(plan: Plan, token: str) -> dict[str, MemberSpec]:
             peer_url=host.peer_url,
             initial_cluster=initial_cluster,
             initial_cluster_token=token,
-            flags=section.flags,
+            flags=_FLAGS | section.flags,
             env=section.env,
         )
         for host in plan.hosts

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-if TYPE_CHECKING:
-    from tester.results import CaseResult, RoundResult, RunResult
+from tester.results import CaseResult, RoundResult, RunResult  # noqa: TC001 - `--json` is read back into these
 
 
 class Phase(StrEnum):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from agent_client.errors import AgentClientError
-
 from agent_service.models import FaultState
 from tester.errors import AnsibleError, HealError
 from tester.orchestration.plays import PlayError
@@ -53,7 +52,7 @@ class Healed:
 async def heal_hosts(
     inventory: Inventory, agents: Mapping[str, HealingAgent], plays: Plays
 ) -> tuple[Healed, ...]:
-    """Heal every host of the inventory, in its order.
+    """Heal every host of the inventory.
 
     Raises:
         HealError: neither its agent nor ssh could heal a host; names each. The others are healed.

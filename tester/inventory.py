@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -64,7 +65,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """Every host that may be used, in the inventory's order."""
+    """Every host that may be used, in the order of their names: ``h2`` before ``h10``."""
 
     source: Path
     hosts: tuple[Host, ...]
@@ -95,8 +96,14 @@ def inventory_of(resolved: Mapping[str, HostVars], source: Path, *, healing: boo
             f"{source}: etcd_chaos_allow is false for {', '.join(barred)}: nothing may be broken there",
             remedy="take them out of group etcd, or set etcd_chaos_allow: true where breaking things is fine",
         )
-    hosts = tuple(_host(values) for values in resolved.values())
+    # Draws depend on the order, and Ansible resolves hosts in whatever order they are done.
+    hosts = tuple(_host(resolved[name]) for name in sorted(resolved, key=_natural))
     return Inventory(source=source, hosts=hosts, identity=_identity(resolved, source))
+
+
+def _natural(name: str) -> list[tuple[bool, int, str]]:
+    """A key that sorts ``h2`` before ``h10``."""
+    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", name)]
 
 
 def _host(values: HostVars) -> Host:

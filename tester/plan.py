@@ -44,7 +44,7 @@ class Plan:
 
     scenario: Scenario
     hosts: tuple[Host, ...]
-    """The members' hosts, in the inventory's order."""
+    """The members' hosts, in the order of their names."""
     seed: int
     rounds: int
     max_faulted: int | None

@@ -146,7 +146,7 @@ async def _commands(
     plan: Plan, case: CaseSection, host: Host, agent: PreviewAgent, info: HostInfo | str
 ) -> Commands:
     if isinstance(info, str):
-        return Commands(host.name, (), (), "its agent did not answer")
+        return Commands(host.name, (), (), "its agent could not be asked")
     try:
         answer = await agent.plan(fault_spec(case, host, plan.hosts))
     except AgentClientError as error:

@@ -100,8 +100,9 @@ class RoundRunner:
         with self._phases.phase(Phase.PROVISION):
             await self._plays.provision()
         limit = self._setting.plan.scenario.limits.round
+        deadline = asyncio.timeout(limit)
         try:
-            async with asyncio.timeout(limit) as deadline, open_stage(self._setting, self._phases) as stage:
+            async with deadline, open_stage(self._setting, self._phases) as stage:
                 await self._cases(stage)
                 if self._course.fatal is None:
                     await self._judge(stage)

@@ -168,7 +168,7 @@ class Stage:
         if not await watcher.caught_up(revision, _EVIDENCE_SECONDS):
             self.setting.bus.publish(
                 Notice(
-                    f"{watcher.member}: its watcher delivered up to revision {watcher.delivered} and not "
+                    f"{watcher.name} delivered up to revision {watcher.delivered} and not "
                     f"{revision} within {_EVIDENCE_SECONDS:g} s",
                     warning=True,
                 )

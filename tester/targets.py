@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Roles:
     """The members' roles at one moment. ``leader`` is ``None`` while nobody leads.
 
-    ``voters`` keep the order of the inventory: draws depend on it, so a run can be replayed.
+    ``voters`` are in the order of their hosts in the plan: draws depend on it, so a run can be replayed.
     """
 
     voters: tuple[str, ...]

@@ -18,7 +18,9 @@ from agent_service.models import FaultSpec, FaultState, FaultStatus
 if TYPE_CHECKING:
     from pathlib import Path
 
-HealedBy: TypeAlias = Literal["request", "lease", "agent-start", "heal-command", "failed-injection"]
+HealedBy: TypeAlias = Literal[
+    "request", "lease", "agent-start", "agent-stop", "heal-command", "failed-injection"
+]
 
 ACTIVE: Final = frozenset(
     {FaultState.PREPARED, FaultState.INJECTED, FaultState.HEALING, FaultState.HEAL_FAILED}

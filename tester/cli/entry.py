@@ -9,8 +9,8 @@ import traceback
 from typing import TYPE_CHECKING, NoReturn
 
 import click
-from agent_client.errors import AgentClientError
 
+from agent_client.errors import AgentClientError
 from tester import __version__
 from tester.cli.group import etcd_chaos
 from tester.errors import EtcdChaosError, ExitCode

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from agent_client.errors import AgentClientError, AgentRefusedError
-
 from agent_service.models import FaultRequest, FaultState
 from tester.errors import FaultIneffectiveError, HealError
 from tester.events import FaultHealed, FaultInjected, Notice

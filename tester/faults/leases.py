@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from agent_client.errors import AgentClientError, AgentRefusedError
-
 from agent_service.models import FaultState
 
 if TYPE_CHECKING:

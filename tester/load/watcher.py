@@ -75,14 +75,18 @@ class Watcher:
         self._task: asyncio.Task[None] | None = None
 
     @property
+    def name(self) -> str:
+        """For messages."""
+        return f"watcher {self._number} on {self._endpoint.member}"
+
+    @property
     def delivered(self) -> int:
         """Everything up to this revision has been delivered, or is known to be compacted away."""
         return self._next - 1
 
     async def start(self) -> None:
         """Begin to watch."""
-        name = f"watcher {self._number} on {self._endpoint.member}"
-        self._task = asyncio.create_task(self._run(), name=name)
+        self._task = asyncio.create_task(self._run(), name=self.name)
         self._task.add_done_callback(self._ended)
 
     async def stop(self) -> None:

@@ -1,7 +1,7 @@
 """The agent as a wheel of its own, packed from the very ``agent_service`` that this controller imports.
 
-It is the same in a checkout and in an installation, needs no build backend, and its bytes depend on the sources
-alone, so that they can stand for "the agent's version" (``docs/adr/0012-shipping-the-agent.md``).
+It is the same in a checkout and in an installation, needs no build backend, and its bytes depend on the
+sources alone, so that they can stand for "the agent's version" (``docs/adr/shipping-the-agent.md``).
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """Everything that a host needs to install the agent without internet, in one archive.
 
-The controller downloads, from the lock ``requirements/agent.txt`` and with its hashes, the wheels for the host's
-own Python minor, C library and machine; adds the agent's own wheel; and writes one tar::
+The controller downloads, from the lock ``requirements/agent.txt`` and with its hashes, the wheels for the
+host's own Python minor, C library and machine; adds the agent's own wheel; and writes one tar::
 
     install.txt          what to install, each with its hash (pip itself only travels along)
     wheels/*.whl
 
-``key`` stands for all of it: the same key is the same agent on the same kind of Python. As a command (the role's
-way in) it prints the result as JSON::
+``key`` stands for all of it: the same key is the same agent on the same kind of Python. As a command (the
+role's way in) it prints the result as JSON::
 
     python -m tester.orchestration.wheelhouse '{"python": "3.11", "machine": "x86_64", "glibc": "2.36"}'
 """
@@ -39,13 +39,14 @@ if TYPE_CHECKING:
 _DOWNLOAD_SECONDS = 600.0
 _LOCK_SECONDS = 900.0
 _KEY_CHARACTERS = 16
+_KEPT_ARCHIVES = 8
 _OLDEST_GLIBC_MINOR = 17  # manylinux2014, the oldest for which projects still build
 
 _Number = Annotated[str, StringConstraints(pattern=r"^\d{1,3}\.\d{1,3}$")]
 
 
 class HostPython(BaseModel):
-    """What decides which wheels fit a host: Python minor (``3.11``), machine (``x86_64``), glibc (``2.36``)."""
+    """What decides which wheels fit: Python minor (``3.11``), machine (``x86_64``), glibc (``2.36``)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -56,7 +57,7 @@ class HostPython(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Wheelhouse:
-    """An archive on the controller. ``pip`` is the path, in the archive, of the pip that installs the rest."""
+    """An archive on the controller. ``pip`` is the path in it of the pip that installs the rest."""
 
     key: str
     archive: Path
@@ -110,7 +111,7 @@ async def _dependencies(host: HostPython, root: Path, on_progress: Callable[[str
 
 
 def platform_tags(host: HostPython) -> tuple[str, ...]:
-    """The wheel platforms that run on ``host``, newest first. pip takes each literally, so that all are named.
+    """The wheel platforms that run on ``host``, newest first; pip takes each literally, so all are named.
 
     Raises:
         InfrastructureError: its glibc is older than any that wheels are built for.
@@ -138,7 +139,14 @@ def _pack(wheels: Path, root: Path) -> Wheelhouse:
         new = archive.with_suffix(".new")
         new.write_bytes(_tarred(files))
         new.rename(archive)
+        _forget_oldest(root)
     return Wheelhouse(key, archive, f"wheels/{pip}", built)
+
+
+def _forget_oldest(root: Path) -> None:
+    """Every change of the agent's sources leaves an archive; only the newest few can still be wanted."""
+    for archive in sorted(root.glob("*.tar"), key=lambda path: path.stat().st_mtime)[:-_KEPT_ARCHIVES]:
+        archive.unlink()
 
 
 def _requirement(wheel: str, content: bytes) -> str:

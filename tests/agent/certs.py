@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 if TYPE_CHECKING:
     from pathlib import Path
 
-DAY = datetime.timedelta(days=1)
+DAY = dt.timedelta(days=1)
 
 
 class Authority:
@@ -38,7 +38,7 @@ class Authority:
         file: str,
         *names: str,
         address: str | None = None,
-        valid: datetime.timedelta = DAY,
+        valid: dt.timedelta = DAY,
         client: bool = True,
     ) -> None:
         """Write ``FILE.crt`` and ``FILE.key``: common names, perhaps an address, valid from a day ago."""
@@ -65,8 +65,10 @@ class Authority:
             )
         )
 
-    def _builder(self, subject, key, valid) -> x509.CertificateBuilder:
-        now = datetime.datetime.now(datetime.UTC)
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, valid: dt.timedelta
+    ) -> x509.CertificateBuilder:
+        now = dt.datetime.now(dt.UTC)
         return (
             x509.CertificateBuilder()
             .subject_name(subject)

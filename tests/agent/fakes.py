@@ -21,6 +21,8 @@ from agent_service.models import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from agent_service.models import FaultSpec
+
 
 class FakeMember:
     """A member without a process."""
@@ -32,6 +34,9 @@ class FakeMember:
         self.causes: list[str] = []
 
     async def adopt(self) -> None:
+        self.log_path.parent.mkdir(exist_ok=True)
+
+    def close(self) -> None:
         pass
 
     def status(self) -> MemberStatus:
@@ -112,7 +117,7 @@ class FakeFaults:
     async def run_leases(self) -> None:
         pass
 
-    def plan(self, spec) -> FaultPlan:
+    def plan(self, spec: FaultSpec) -> FaultPlan:
         return FaultPlan(inject=(f"inject {spec.kind}",), undo=(f"undo {spec.kind}",))
 
     async def inject(self, request: FaultRequest, who: str) -> FaultStatus:
@@ -151,7 +156,9 @@ class FakeFaults:
             raise NotFoundError(f"there is no fault {fault_id}")
         return self.known[fault_id]
 
-    def _keep(self, fault_id, spec, reason, lease_seconds, state) -> FaultStatus:
+    def _keep(
+        self, fault_id: str, spec: FaultSpec, reason: str, lease_seconds: float, state: FaultState
+    ) -> FaultStatus:
         self.known[fault_id] = FaultStatus(
             id=fault_id,
             spec=spec,

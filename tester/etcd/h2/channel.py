@@ -140,13 +140,17 @@ class H2Channel:
 
     async def _open(self) -> Connection:
         endpoint = self._endpoint
-        _, connection = await self._loop.create_connection(
+        transport, connection = await self._loop.create_connection(
             self._new_connection,
             endpoint.address,
             endpoint.port,
             ssl=self._tls,
             server_hostname=endpoint.address if self._tls is not None else None,
         )
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None and tls.selected_alpn_protocol() != "h2":
+            transport.abort()
+            raise ConnectionError(f"{endpoint.authority} does not speak h2 over TLS (ALPN)")
         return connection
 
     def _new_connection(self) -> Connection:

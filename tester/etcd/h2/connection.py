@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from tester.etcd.h2.headers import Head
 
 _HTTP_OK = 200
-_STREAM_WINDOW = 4 * 1024 * 1024
-_CONNECTION_WINDOW = 64 * 1024 * 1024
+_STREAM_WINDOW = 1024 * 1024
+_CONNECTION_WINDOW = 16 * 1024 * 1024
 _WRITE_BUFFER_BYTES = 256 * 1024
 _LINGER_SECONDS = 1.0
 _PING = frames.frame(frames.PING, 0, 0, b"chaos\x00\x00\x00")
@@ -84,7 +84,7 @@ class Connection(asyncio.Protocol):
         """Say GOAWAY and close; whatever is in flight is lost."""
         self._fail_all(reason)
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(frames.goaway(code))
+            self._outbox.control(frames.goaway(code))
             self._hang_up()
 
     # --- asyncio.Protocol ---------------------------------------------------------------------------------

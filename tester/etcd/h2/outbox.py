@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # answer and never reads is cut off here.
 _MAX_BUFFERED_BYTES = 4 * 1024 * 1024
 
+# Handed to the transport in pieces of about this size, so that it can say stop in between.
+_WRITE_BYTES = 64 * 1024
+
 # Streams are numbered upwards and never reused; a connection that comes near the end takes no more calls.
 _LAST_STREAM = frames.MAX_STREAM - 2
 
@@ -39,6 +42,7 @@ class Outbox:
         self._queue: deque[Call] = deque()
         self._unfinished: dict[int, _Body] = {}
         self._out: list[bytes] = []
+        self._out_bytes = 0
         self._scheduled = False
         self._paused = False
         self._window = frames.DEFAULT_WINDOW
@@ -89,27 +93,31 @@ class Outbox:
         if transport is None or transport.is_closing():
             self._out.clear()
             return
+        for body in tuple(self._unfinished.values()):
+            self._continue(body, transport)
         if self._queue and not self._paused:
-            self._start_calls()
-        if self._unfinished and not self._paused:
-            for body in tuple(self._unfinished.values()):
-                self._continue(body)
+            self._start_calls(transport)
+        self._write(transport)
+        if self._paused and transport.get_write_buffer_size() > _MAX_BUFFERED_BYTES:
+            transport.abort()
+
+    def _write(self, transport: asyncio.Transport) -> None:
+        """Hand over what is collected; the transport says at once (``pause``) if its buffer is full now."""
         if self._out:
             transport.write(b"".join(self._out))
             self._out.clear()
-            if self._paused and transport.get_write_buffer_size() > _MAX_BUFFERED_BYTES:
-                transport.abort()
+            self._out_bytes = 0
 
     def _schedule(self) -> None:
         self._scheduled = True
         self._loop.call_soon(self.flush)
 
-    def _start_calls(self) -> None:
+    def _start_calls(self, transport: asyncio.Transport) -> None:
         # Whoever records invocations writes them to disk before the first request of this turn leaves.
         if self._before_send is not None:
             self._before_send()
         queue, streams = self._queue, self.streams
-        while queue and len(streams) < self._max_streams and not self.exhausted:
+        while queue and len(streams) < self._max_streams and not self._paused and not self.exhausted:
             call = queue[0]
             if call.future.done():  # cancelled, or too late, while it waited
                 queue.popleft()
@@ -119,9 +127,11 @@ class Outbox:
             if self._window < wanted:
                 return
             queue.popleft()
-            self._start(call)
+            self._start(call, transport)
+            if self._out_bytes > _WRITE_BYTES:
+                self._write(transport)
 
-    def _start(self, call: Call) -> None:
+    def _start(self, call: Call, transport: asyncio.Transport) -> None:
         stream = self.last_stream + 2
         self.last_stream = call.stream = stream
         self.streams[stream] = call
@@ -131,14 +141,16 @@ class Outbox:
         headers = b"%b\x01\x04%b%b" % (len(block).to_bytes(3), number, block)
         if size <= self._window and size <= self._initial_window and size <= self._frame_bytes:
             self._window -= size
+            self._out_bytes += size
             self._out.append(b"%b%b\x00\x01%b%b" % (headers, size.to_bytes(3), number, body))
             return
         self._out.append(headers)
-        self._unfinished[stream] = _Body(stream, body, self._initial_window)
+        unfinished = self._unfinished[stream] = _Body(stream, body, self._initial_window)
+        self._continue(unfinished, transport)
 
-    def _continue(self, body: _Body) -> None:
-        """Send as much of a large request as both windows allow."""
-        while self._window > 0 and body.window > 0:
+    def _continue(self, body: _Body, transport: asyncio.Transport) -> None:
+        """Send as much of a large request as both windows and the transport allow."""
+        while self._window > 0 and body.window > 0 and not self._paused:
             size = min(self._window, body.window, self._frame_bytes, len(body.data) - body.at)
             chunk = body.data[body.at : body.at + size]
             body.at += size
@@ -146,6 +158,9 @@ class Outbox:
             self._window -= size
             last = body.at == len(body.data)
             self._out.append(frames.frame(frames.DATA, frames.END_STREAM if last else 0, body.stream, chunk))
+            self._out_bytes += size
+            if self._out_bytes > _WRITE_BYTES:
+                self._write(transport)
             if last:
                 del self._unfinished[body.stream]
                 return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -12,13 +13,20 @@ from agent_service import API_VERSION, __version__, gate
 from agent_service.identity import as_client
 from agent_service.models import KillFault, MemberSpec, Problem
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.unit.api.conftest import World
+
+
 SPEC = MemberSpec(
     name="m1",
     version="3.5.1",
     client_url="http://127.0.0.1:2379",
     peer_url="http://127.0.0.1:2380",
     initial_cluster={"m1": "http://127.0.0.1:2380"},
-    initial_cluster_token="t",
+    initial_cluster_token="t",  # noqa: S106 - a name, not a secret
 )
 FAULT = {"id": "f1", "spec": {"kind": "kill"}, "lease_seconds": 5, "reason": "test"}
 
@@ -31,7 +39,7 @@ def problem_of(response: httpx.Response, status: int) -> Problem:
     return problem
 
 
-async def test_host_says_version_and_clock(world):
+async def test_host_says_version_and_clock(world: World) -> None:
     info = await world.agent.check_version()
     assert (info.agent_version, info.api_version) == (__version__, API_VERSION)
     first, second = info.clock, await world.agent.clock()
@@ -39,7 +47,7 @@ async def test_host_says_version_and_clock(world):
     assert first.monotonic_ns < second.monotonic_ns
 
 
-async def test_usage_without_a_member(world):
+async def test_usage_without_a_member(world: World) -> None:
     usage = await world.agent.usage()
     assert usage.member is None
     assert usage.agent.rss_bytes > 1_000_000
@@ -48,7 +56,7 @@ async def test_usage_without_a_member(world):
     assert usage.disk_free_bytes > 0
 
 
-async def test_member_states_and_their_409(world):
+async def test_member_states_and_their_409(world: World) -> None:
     refused = problem_of(await world.http.post("/v1/member/pause"), 409)
     assert refused.state == "uninitialized"
     assert refused.remedy == "start it"
@@ -59,12 +67,12 @@ async def test_member_states_and_their_409(world):
     assert world.member.causes == ["stop 2"]
 
 
-async def test_refused_flag_is_422_with_remedy(world):
+async def test_refused_flag_is_422_with_remedy(world: World) -> None:
     body = SPEC.model_copy(update={"flags": {"bad": "1"}}).model_dump()
     assert problem_of(await world.http.post("/v1/member/start", json=body), 422).remedy == "leave it out"
 
 
-async def test_every_mistake_of_a_body_is_named(world):
+async def test_every_mistake_of_a_body_is_named(world: World) -> None:
     body = SPEC.model_dump() | {"name": "M 1", "peer_url": "ftp://x", "surprise": 1}
     problem = problem_of(await world.http.post("/v1/member/start", json=body), 422)
     assert problem.title == "Invalid request"
@@ -73,12 +81,12 @@ async def test_every_mistake_of_a_body_is_named(world):
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[]", b'{"id": 1e999}'])
-async def test_a_body_that_is_no_json_object_is_422(world, body):
+async def test_a_body_that_is_no_json_object_is_422(world: World, body: bytes) -> None:
     response = await world.http.post("/v1/faults", content=body, headers={"content-type": "application/json"})
     problem_of(response, 422)
 
 
-async def test_fault_is_created_once_then_repeated_then_healed_twice(world):
+async def test_fault_is_created_once_then_repeated_then_healed_twice(world: World) -> None:
     assert (await world.http.post("/v1/faults", json=FAULT)).status_code == 201
     assert (await world.http.post("/v1/faults", json=FAULT)).status_code == 200
     other = FAULT | {"spec": {"kind": "pause"}}
@@ -90,32 +98,32 @@ async def test_fault_is_created_once_then_repeated_then_healed_twice(world):
     assert set(world.faults.who) == {"tester"}
 
 
-async def test_heal_all_is_last_in_first_out(world):
+async def test_heal_all_is_last_in_first_out(world: World) -> None:
     for name in ("a", "b", "c"):
         await world.http.post("/v1/faults", json=FAULT | {"id": name})
     assert [f.id for f in await world.agent.heal_all()] == ["c", "b", "a"]
 
 
-async def test_fault_without_effect_is_424(world):
+async def test_fault_without_effect_is_424(world: World) -> None:
     body = FAULT | {"spec": {"kind": "restart"}}
     assert problem_of(await world.http.post("/v1/faults", json=body), 424).title == "Fault failed"
 
 
-async def test_plan_touches_nothing_and_is_not_audited(world):
+async def test_plan_touches_nothing_and_is_not_audited(world: World) -> None:
     plan = await world.agent.plan(KillFault())
     assert plan.undo == ("undo kill",)
     assert world.faults.known == {}
     assert world.audited() == []
 
 
-async def test_a_defect_is_500_without_the_inside(world, caplog):
+async def test_a_defect_is_500_without_the_inside(world: World, caplog: pytest.LogCaptureFixture) -> None:
     response = await world.http.post("/v1/faults", json=FAULT | {"id": "crash"})
     assert "secret" not in problem_of(response, 500).model_dump_json()
     assert "secret-of-the-inside" in caplog.text
     assert world.audited() == [("tester", "POST /v1/faults", "500")]
 
 
-async def test_unknown_paths_methods_and_slashes(world):
+async def test_unknown_paths_methods_and_slashes(world: World) -> None:
     problem_of(await world.http.get("/v1/nothing"), 404)
     problem_of(await world.http.get("/docs"), 404)
     problem_of(await world.http.get("/v1/host/"), 404)
@@ -126,21 +134,21 @@ async def test_unknown_paths_methods_and_slashes(world):
 
 
 @pytest.mark.parametrize("host", ["evil.test", "evil.test:9027", "agent.test.evil", ""])
-async def test_wrong_host_header_is_421(world, host):
+async def test_wrong_host_header_is_421(world: World, host: str) -> None:
     problem_of(await world.http.get("/v1/clock", headers={"host": host}), 421)
 
 
 @pytest.mark.parametrize("host", ["agent.test", "AGENT.test:1", "127.0.0.1:9027"])
-async def test_known_host_header(world, host):
+async def test_known_host_header(world: World, host: str) -> None:
     assert (await world.http.get("/v1/clock", headers={"host": host})).status_code == 200
 
 
-async def test_two_host_headers_are_400(world):
+async def test_two_host_headers_are_400(world: World) -> None:
     response = await world.http.get("/v1/clock", headers=[("host", "agent.test"), ("host", "evil.test")])
     problem_of(response, 400)
 
 
-async def test_without_certificate_or_from_a_stranger_nothing_goes(world):
+async def test_without_certificate_or_from_a_stranger_nothing_goes(world: World) -> None:
     for app, who in ((world.app, "unknown"), (as_client(world.app, "stranger"), "stranger")):
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="https://agent.test"
@@ -150,10 +158,10 @@ async def test_without_certificate_or_from_a_stranger_nothing_goes(world):
         assert world.audited()[-1] == (who, "POST /v1/member/kill", "403")
 
 
-async def test_body_over_the_limit_is_413_announced_or_not(world):
+async def test_body_over_the_limit_is_413_announced_or_not(world: World) -> None:
     large = b"x" * (gate.MAX_BODY_BYTES + 1)
 
-    async def pieces():
+    async def pieces() -> AsyncIterator[bytes]:
         for start in range(0, len(large), 1000):
             yield large[start : start + 1000]
 
@@ -161,14 +169,14 @@ async def test_body_over_the_limit_is_413_announced_or_not(world):
     problem_of(await world.http.post("/v1/faults", content=pieces()), 413)
 
 
-async def test_body_of_exactly_the_limit_is_read(world):
+async def test_body_of_exactly_the_limit_is_read(world: World) -> None:
     problem_of(await world.http.post("/v1/faults", content=b" " * gate.MAX_BODY_BYTES), 422)
 
 
-async def test_body_that_does_not_come_is_408(world, monkeypatch):
+async def test_body_that_does_not_come_is_408(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "BODY_SECONDS", 0.05)
 
-    async def pieces():
+    async def pieces() -> AsyncIterator[bytes]:
         yield b"{"
         await asyncio.sleep(30)
 
@@ -177,11 +185,11 @@ async def test_body_that_does_not_come_is_408(world, monkeypatch):
     assert response.headers["connection"] == "close"
 
 
-async def test_number_of_requests_is_bounded(world, monkeypatch):
+async def test_number_of_requests_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "MAX_REQUESTS", 3)
     release = asyncio.Event()
 
-    async def held():
+    async def held() -> AsyncIterator[bytes]:
         yield b"{"
         await release.wait()
 
@@ -194,7 +202,7 @@ async def test_number_of_requests_is_bounded(world, monkeypatch):
     assert (await world.http.get("/v1/clock")).status_code == 200
 
 
-async def test_every_mutating_request_is_audited_with_its_body(world):
+async def test_every_mutating_request_is_audited_with_its_body(world: World) -> None:
     await world.http.get("/v1/clock")
     await world.http.post("/v1/faults", json=FAULT)
     await world.http.post("/v1/member/stop", json={"grace_seconds": -1})
@@ -209,7 +217,7 @@ async def test_every_mutating_request_is_audited_with_its_body(world):
     assert json.loads((await world.agent.audit())[0].detail["body"]) == FAULT
 
 
-async def test_log_tail_and_download_of_a_growing_log(world, tmp_path):
+async def test_log_tail_and_download_of_a_growing_log(world: World, tmp_path: Path) -> None:
     problem_of(await world.http.get("/v1/member/log"), 404)
     problem_of(await world.http.get("/v1/member/log/download"), 404)
     text = "".join(f"line {n}\n" for n in range(20_000))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 import schemathesis
+from agent_service.app import Agent, create_app
 from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
@@ -19,15 +21,24 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from agent_service.access import Access
-from agent_service.app import Agent, create_app
 from agent_service.audit import AuditLog
 from agent_service.identity import as_client
 from tests.agent.fakes import FakeFaults, FakeMember
 from tests.agent.settings import agent_settings
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import Any
+
+    from fastapi import FastAPI
+    from hypothesis.strategies import SearchStrategy
+
+    from agent_service.models import FaultSpec
+
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory):
+def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
     directory = tmp_path_factory.mktemp("openapi")
     agent_config = agent_settings(directory, allowed_hosts=["agent.test"])
     (directory / "etcd.log").write_text("one\ntwo\n")
@@ -36,11 +47,11 @@ def app(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def schema(app):
+def schema(app: FastAPI) -> dict[str, Any]:
     return app.openapi()
 
 
-def operations(schema):
+def operations(schema: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return [
         (f"{method} {path}", operation)
         for path, methods in schema["paths"].items()
@@ -48,7 +59,7 @@ def operations(schema):
     ]
 
 
-def test_every_operation_is_named_described_and_tagged(schema):
+def test_every_operation_is_named_described_and_tagged(schema: dict[str, Any]) -> None:
     ids = []
     for name, operation in operations(schema):
         ids.append(operation["operationId"])
@@ -58,7 +69,7 @@ def test_every_operation_is_named_described_and_tagged(schema):
     assert len(ids) == len(set(ids))
 
 
-def test_every_operation_types_its_answer_and_documents_its_problems(schema):
+def test_every_operation_types_its_answer_and_documents_its_problems(schema: dict[str, Any]) -> None:
     for name, operation in operations(schema):
         responses = operation["responses"]
         assert {"400", "403", "421", "422", "500", "503"} <= responses.keys(), name
@@ -73,8 +84,8 @@ def test_every_operation_types_its_answer_and_documents_its_problems(schema):
             assert response["content"][media_type].get("schema") or media_type == "text/plain", name
 
 
-def test_every_reference_leads_somewhere(schema):
-    def references(node):
+def test_every_reference_leads_somewhere(schema: dict[str, Any]) -> None:
+    def references(node: object) -> Iterator[str]:
         if isinstance(node, dict):
             if "$ref" in node:
                 yield node["$ref"]
@@ -88,7 +99,7 @@ def test_every_reference_leads_somewhere(schema):
     assert set(references(schema)) <= known
 
 
-def test_every_body_model_is_described(schema):
+def test_every_body_model_is_described(schema: dict[str, Any]) -> None:
     for name, model in schema["components"]["schemas"].items():
         assert model.get("description"), name
 
@@ -103,7 +114,7 @@ CHECKS = (
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
-def test_generated_requests_never_meet_a_defect(app, mode):
+def test_generated_requests_never_meet_a_defect(app: FastAPI, mode: GenerationMode) -> None:
     """Every operation, with bodies and parameters that fit the schema, and with such that do not."""
     for generated in schemathesis.openapi.from_dict(app.openapi()).get_all_operations():
         operation = generated.ok()
@@ -112,10 +123,10 @@ def test_generated_requests_never_meet_a_defect(app, mode):
             try_operation(app, operation.as_strategy(generation_mode=mode))
 
 
-def test_generated_requests_find_a_defect(tmp_path, monkeypatch):
+def test_generated_requests_find_a_defect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: the check above can fail."""
 
-    def broken(_faults, _spec):
+    def broken(_faults: FakeFaults, _spec: FaultSpec) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(FakeFaults, "plan", broken)
@@ -127,10 +138,10 @@ def test_generated_requests_find_a_defect(tmp_path, monkeypatch):
         try_operation(app, operation.as_strategy())
 
 
-def try_operation(app, cases):
+def try_operation(app: FastAPI, cases: SearchStrategy[schemathesis.Case]) -> None:
     @given(case=cases)
     @settings(max_examples=10, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    def try_one(case):
+    def try_one(case: schemathesis.Case) -> None:
         request = case.as_transport_kwargs(base_url="https://agent.test")
         request.pop("cookies", None)
         if "data" in request:
@@ -140,7 +151,7 @@ def try_operation(app, cases):
     try_one()
 
 
-async def send(app, request) -> httpx.Response:
+async def send(app: FastAPI, request: dict[str, Any]) -> httpx.Response:
     transport = httpx.ASGITransport(as_client(app, "tester"))
     async with httpx.AsyncClient(transport=transport) as client:
         return await client.request(**request)

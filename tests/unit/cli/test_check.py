@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from tester.history.endstate import EndState, MemberEnd
-from tester.rundir import RunDirectory
 
 from tester.cli.entry import run_command
 from tester.errors import ExitCode
+from tester.history.endstate import EndState, MemberEnd
 from tester.history.records import FORMAT_VERSION, Header, HistoryRecord, Invoke, Ok, Put
+from tester.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
-from agent_client.errors import AgentUnreachableError
 
+from agent_client.errors import AgentUnreachableError
 from agent_service.models import Capability, FaultPlan, FaultSpec, HostClock, HostInfo
 from tester.cli.entry import run_command
 from tester.cli.session import Session

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from agent_client.errors import AgentRefusedError, AgentUnreachableError
-
 from agent_service.models import FaultPlan, FaultRequest, FaultSpec, FaultState, FaultStatus, Problem
 
 if TYPE_CHECKING:

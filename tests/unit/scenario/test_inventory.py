@@ -4,10 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tester.orchestration.hostvars import HostVars
 
 from tester.errors import InventoryError
 from tester.inventory import inventory_of
+from tester.orchestration.hostvars import HostVars
 from tests.unit.scenario.hosts import host, inventory
 
 SOURCE = Path("inventory/hosts.yml")
@@ -35,9 +35,12 @@ def values(name: str, pki: Path) -> HostVars:
     )
 
 
-def test_hosts_keep_the_order_of_the_inventory(pki: Path) -> None:
-    found = inventory_of({name: values(name, pki) for name in ("b", "a")}, SOURCE)
-    assert [h.name for h in found.hosts] == ["b", "a"]
+@pytest.mark.parametrize("order", [("h10", "a", "h2", "h1-b"), ("h2", "h1-b", "h10", "a")])
+def test_the_order_of_hosts_does_not_depend_on_who_was_resolved_first(
+    pki: Path, order: tuple[str, ...]
+) -> None:
+    found = inventory_of({name: values(name, pki) for name in order}, SOURCE)
+    assert [h.name for h in found.hosts] == ["a", "h1-b", "h2", "h10"]
     assert found.identity.key == pki / "tester.key"
     assert found.hosts[0].versions == ("3.4.23", "3.5.1")
 
