@@ -38,6 +38,14 @@ class Marker(Wire):
     created_realtime_ns: int
 
 
+def ensure_directory(path: Path) -> None:
+    """Make a directory of the agent's own, if it is not there; raises ``UnavailableError``."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnavailableError(f"cannot make {path}: {error.strerror}") from error
+
+
 def read_marker(path: Path) -> Marker | None:
     """The marker of a directory; ``None`` when the directory is not the agent's."""
     try:

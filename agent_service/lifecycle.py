@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from agent_service import datadir
-from agent_service.errors import IllegalStateError, RefusedError, UnavailableError
+from agent_service.errors import AgentServiceError, IllegalStateError, RefusedError, UnavailableError
 from agent_service.launch import HostPort, check_spec, data_dir_of, etcd_argv
 from agent_service.logfile import first_line, last_lines, log_size
 from agent_service.member_record import Ending, MemberRecord, load_record, save_record
@@ -116,9 +116,13 @@ class Lifecycle:
         self.update(spec=spec, launching=True, data_dirs=dirs, log_offset=log_size(self.log_path))
         await self._save()
         argv = etcd_argv(binary, spec, data)
-        process = await self._supervisor.launch(
-            Launch(argv=argv, env=dict(spec.env), log=self.log_path, user=settings.member_user)
-        )
+        launch = Launch(argv=argv, env=dict(spec.env), log=self.log_path, user=settings.member_user)
+        try:
+            process = await self._supervisor.launch(launch)
+        except AgentServiceError:
+            self.update(launching=False)  # or the next agent would take what else runs there for this member
+            await self.note()
+            raise
         watch = self._begin(process, time.monotonic_ns())
         await self.note()
         await self._survive_first_moments(watch, HostPort.of(spec.peer_url))

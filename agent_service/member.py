@@ -68,7 +68,7 @@ class MemberControl:
         """
         settings = self._settings
         for directory in (settings.state_dir, settings.log_dir, *settings.data_roots):
-            directory.mkdir(parents=True, exist_ok=True)
+            datadir.ensure_directory(directory)
         await self._owner.acquire(wait_seconds)
         async with self._lock:
             await self._life.adopt()

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from agent_service.supervisor.base import ExitStatus
 
 MAX_EXITS: Final = 100
+_KEPT_TAILS: Final = 10
+"""How many of the newest exits keep their last log lines: the record is written and sent often."""
+
 _GO_STACK_TRACE_STATUS: Final = 2
 
 
@@ -103,7 +106,7 @@ class MemberRecord(Wire):
     exits_total: int = 0
 
     def with_exit(self, record: ExitRecord) -> MemberRecord:
-        """The process has ended; the oldest exits are forgotten."""
+        """The process has ended; old exits lose their log lines, the oldest are forgotten."""
         state = MemberState.STOPPED if record.expected else MemberState.EXITED
         return self.model_copy(
             update={
@@ -112,10 +115,15 @@ class MemberRecord(Wire):
                 "process": None,
                 "started_monotonic_ns": None,
                 "ending": None,
-                "exits": (*self.exits, record)[-MAX_EXITS:],
+                "exits": _bounded((*self.exits, record)),
                 "exits_total": self.exits_total + 1,
             }
         )
+
+
+def _bounded(exits: tuple[ExitRecord, ...]) -> tuple[ExitRecord, ...]:
+    older, newer = exits[-MAX_EXITS:-_KEPT_TAILS], exits[-_KEPT_TAILS:]
+    return (*(record.model_copy(update={"log_tail": ()}) for record in older), *newer)
 
 
 def load_record(path: Path) -> MemberRecord:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agent_service.errors import IllegalStateError
 from agent_service.models import MemberState
 
 if TYPE_CHECKING:
     from agent_service.processes import ProcessId
+
+
+REMOVED: Final = frozenset({MemberState.UNINITIALIZED, MemberState.TERMINATED})
+"""States in which there is no member at all."""
 
 
 class Resource(StrEnum):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from agent_service import commands
 from agent_service.errors import FaultFailedError
+from agent_service.faults.base import REMOVED
 from agent_service.faults.network import is_listed, missing_drops
 from agent_service.faults.steps import (
     EnsureMemberRunning,
@@ -23,7 +24,6 @@ from agent_service.faults.steps import (
     TableAbsent,
     TableDrops,
 )
-from agent_service.models import MemberState
 from agent_service.processes import ProcessId, boot_id, is_alive, is_stopped
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 CONFIRM_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.005
-_GONE_FOR_GOOD: Final = frozenset({MemberState.UNINITIALIZED, MemberState.TERMINATED})
 
 
 async def act(action: Action, member: MemberControl, cause: str) -> None:
@@ -104,7 +103,7 @@ def _process(check: ProcessGone | ProcessStopped | ProcessNotStopped) -> Process
 
 
 def _not_running(check: MemberRuns, member: MemberControl) -> str | None:
-    if not check.not_pid and member.state in _GONE_FOR_GOOD:
+    if not check.not_pid and member.state in REMOVED:
         return None  # somebody removed it on purpose: nothing is left to bring back
     process = member.process
     if process is None or not is_alive(process):

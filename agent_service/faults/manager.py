@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from agent_service.errors import AgentServiceError, FaultFailedError, IllegalStateError, UnavailableError
-from agent_service.faults.base import HostContext, Resource
+from agent_service.faults.base import REMOVED, HostContext, Resource
 from agent_service.faults.execute import act, confirm
 from agent_service.faults.journal import NS, Entry, Journal, encode_spec
 from agent_service.faults.registry import plan_fault, require_capability, resource_of
@@ -200,8 +200,10 @@ class FaultManager:
             await self._tell(who, "fault inject", entry, f"{undone.state}: {error}")
             if not isinstance(error, AgentServiceError):
                 raise
-            kind = undone.fault_spec().kind
-            raise FaultFailedError(f"{kind} had no effect: {error.detail}", remedy=error.remedy) from error
+            raise FaultFailedError(
+                f"fault {entry.id} had no effect: {error.detail}; it is {undone.state}: {undone.evidence}",
+                remedy=error.remedy,
+            ) from error
         now = time.monotonic_ns()
         injected = replace(
             entry,
@@ -263,7 +265,7 @@ class FaultManager:
         return HostContext(
             member_state=state,
             process=process,
-            peer_port=None if spec is None else HostPort.of(spec.peer_url).port,
+            peer_port=HostPort.of(spec.peer_url).port if spec is not None and state not in REMOVED else None,
             protected_ports=tuple(sorted({*self._settings.protected_ports, self._settings.port})),
         )
 

@@ -27,7 +27,14 @@ if TYPE_CHECKING:
 _PROCESS_KINDS: Final = ("stop", "kill", "pause", "restart")
 _NETWORK_KINDS: Final = ("isolate",)
 
-_PROBE: Final = "table inet etcd_chaos_probe { chain input { type filter hook input priority -300; } }\n"
+_PROBE: Final = """\
+table inet etcd_chaos_probe {
+  chain input {
+    type filter hook input priority -300; policy accept;
+    tcp dport 1 drop
+  }
+}
+"""
 _PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 

@@ -21,6 +21,9 @@ SLICE: Final = "etcdchaos.slice"
 _EXIT_TIMEOUT_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.005
 
+_NOT_LOADED: Final = 5
+"""Exit status of ``systemctl stop`` for a unit that nobody knows."""
+
 # siginfo codes, as systemd shows them in ExecMainCode
 _CLD_EXITED: Final = 1
 _CLD_KILLED: Final = 2
@@ -76,6 +79,11 @@ def show_argv() -> tuple[str, ...]:
 def stop_argv() -> tuple[str, ...]:
     """Ends a unit that remained after its process exited."""
     return ("systemctl", "stop", UNIT)
+
+
+def stop_slice_argv() -> tuple[str, ...]:
+    """Ends the slice once nothing is in it."""
+    return ("systemctl", "stop", SLICE)
 
 
 def reset_argv() -> tuple[str, ...]:
@@ -159,8 +167,11 @@ class SystemdSupervisor:
         return None
 
     async def release(self) -> None:
-        """Let systemd forget the unit."""
+        """Let systemd forget the unit and its slice."""
         await self._release(await self._show())
+        stopped = await commands.run(stop_slice_argv())
+        if stopped.code not in {0, _NOT_LOADED}:
+            raise UnavailableError(f"cannot stop {SLICE}: {stopped.complaint}")
 
     async def _release(self, unit: UnitState) -> None:
         if unit.main_pid or not unit.loaded:
