@@ -40,6 +40,22 @@ def round_findings(result: RoundResult) -> RenderableType | None:
     return Group(*parts, *checks)
 
 
+def proven_checks(result: RoundResult) -> RenderableType | None:
+    """What the verdicts rest on: the checkers that were satisfied, and what those of the whole round saw."""
+    by_cases = dict.fromkeys(
+        check.checker for case in result.cases for check in case.checks if check.verdict is Verdict.VALID
+    )
+    lines = [f"valid in the cases above: {', '.join(by_cases)}"] if by_cases else []
+    lines += [
+        f"valid over the round: {check.checker}, {check.message}"
+        for check in result.checks
+        if check.verdict is Verdict.VALID
+    ]
+    return (
+        Group(*(_indented(Text(units.printable(line), style="dim"), 2) for line in lines)) if lines else None
+    )
+
+
 def _checks(checks: tuple[CheckResult, ...]) -> Iterator[RenderableType]:
     for check in checks:
         if check.verdict is Verdict.VALID:
