@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -114,7 +113,7 @@ def _host(values: HostVars) -> Host:
     if not _HOST_NAME.fullmatch(values.name):
         raise InventoryError(
             f"host {values.name!r}: a member cannot have this name",
-            remedy="name hosts with letters, digits, dots, dashes and underscores, at most 63, alphanumeric at both ends",
+            remedy="name hosts with letters, digits and inner dots, dashes and underscores, 63 at most",
         )
     return Host(
         name=values.name,
