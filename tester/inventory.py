@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tester.orchestration.hostvars import HostVars
+
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")  # as agent_service.models.HostName
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,11 @@ def _natural(name: str) -> list[tuple[bool, int, str]]:
 
 
 def _host(values: HostVars) -> Host:
+    if not _HOST_NAME.fullmatch(values.name):
+        raise InventoryError(
+            f"host {values.name!r}: a member cannot have this name",
+            remedy="name hosts with letters, digits, dots, dashes and underscores, at most 63, alphanumeric at both ends",
+        )
     return Host(
         name=values.name,
         address=values.address,

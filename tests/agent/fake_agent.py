@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvloop
-from agent_service.app import Agent
 
 from agent_service import gate, protocol, server
+from agent_service.app import Agent
 from agent_service.audit import AuditLog
 from tests.agent.fakes import FakeFaults, FakeMember
 

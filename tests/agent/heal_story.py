@@ -46,7 +46,7 @@ async def tell(agent: Process, version: str) -> dict[str, object]:
             client_url=MEMBER,
             peer_url=PEER,
             initial_cluster={"m1": PEER},
-            initial_cluster_token="heal",  # noqa: S106 - a name, not a secret
+            initial_cluster_token="heal",
         )
         pid = (await client.start(spec)).pid
         await pause(client, "f1")

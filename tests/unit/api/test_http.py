@@ -26,7 +26,7 @@ SPEC = MemberSpec(
     client_url="http://127.0.0.1:2379",
     peer_url="http://127.0.0.1:2380",
     initial_cluster={"m1": "http://127.0.0.1:2380"},
-    initial_cluster_token="t",  # noqa: S106 - a name, not a secret
+    initial_cluster_token="t",
 )
 FAULT = {"id": "f1", "spec": {"kind": "kill"}, "lease_seconds": 5, "reason": "test"}
 
