@@ -17,12 +17,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 MAX_LEASE_SECONDS = 3600.0
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
-"""A member, fault or archive name: lower-case letters, digits and inner dashes, at most 63."""
+"""A fault's id, a label or a token: lower-case letters, digits and inner dashes, at most 63."""
 
-Port = Annotated[int, Field(ge=1, le=65535)]
+HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
+"""An inventory's name of a host, which is its member's name: ``node1``, ``db-1.example.org``."""
+
+Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z][0-9A-Za-z._+~-]{0,63}$")]
-LeaseSeconds = Annotated[float, Field(ge=1.0, le=MAX_LEASE_SECONDS)]
-GraceSeconds = Annotated[float, Field(ge=0.0, le=300.0)]
+LeaseSeconds = Annotated[float, Field(strict=True, ge=1.0, le=MAX_LEASE_SECONDS)]
+GraceSeconds = Annotated[float, Field(strict=True, ge=0.0, le=300.0)]
 FlagName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
 Value = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=4096)]
@@ -156,11 +159,11 @@ class MemberSpec(Wire):
     roots and be absent, empty or marked as the agent's.
     """
 
-    name: Name
+    name: HostName
     version: Version
     client_url: EndpointUrl
     peer_url: EndpointUrl
-    initial_cluster: dict[Name, EndpointUrl] = Field(min_length=1, max_length=15)
+    initial_cluster: dict[HostName, EndpointUrl] = Field(min_length=1, max_length=15)
     initial_cluster_state: Literal["new", "existing"] = "new"
     initial_cluster_token: Name
     data_dir: AbsolutePath | None = None
@@ -208,7 +211,7 @@ class ArchiveRequest(Wire):
     """Move log and data of a stopped member aside under this label."""
 
     label: Name
-    data: bool = False
+    data: bool = Field(default=False, strict=True)
     """Move the data directory too; otherwise only the log is kept and the data stays."""
 
 
@@ -323,7 +326,9 @@ class FaultStatus(Wire):
     injected_monotonic_ns: int | None
     healed_monotonic_ns: int | None
     lease_remaining_seconds: float
-    healed_by: Literal["request", "lease", "agent-start", "heal-command", "failed-injection"] | None
+    healed_by: (
+        Literal["request", "lease", "agent-start", "agent-stop", "heal-command", "failed-injection"] | None
+    )
 
 
 class FaultPlan(Wire):

@@ -1,1 +1,30 @@
-"""Pure functions from history and end state to a verdict."""
+"""Checkers: history and end state in, verdict out. ``CHECKERS`` has them by the names that scenarios use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tester.checkers.base import Checker, run
+from tester.checkers.durability import Durability
+from tester.checkers.exits import Exits
+from tester.checkers.kv_hash import KvHash
+from tester.checkers.recovery import RecoveryTimes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tester.history.endstate import EndState
+    from tester.history.history import History
+    from tester.results import CheckResult
+
+CHECKERS: dict[str, Checker] = {
+    checker.name: checker for checker in (KvHash(), Durability(), RecoveryTimes(), Exits())
+}
+
+
+def run_checkers(names: Iterable[str], history: History, end: EndState) -> tuple[CheckResult, ...]:
+    """Run the named checkers. One that crashes or lacks evidence is ``unknown`` with the reason."""
+    return run(CHECKERS, names, history, end)
+
+
+__all__ = ["CHECKERS", "Checker", "run_checkers"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tester.clock import RunClock
     from tester.etcd.endpoint import Endpoint
-    from tester.history.writer import HistoryWriter
+    from tester.history.writer import Recorder
 
 _PROGRESS_SECONDS = 1.0
 # Each progress request is answered within moments; a stream that says nothing for this long has stalled.
@@ -47,7 +47,7 @@ class Watcher:
         self,
         number: int,
         endpoint: Endpoint,
-        recorder: HistoryWriter,
+        recorder: Recorder,
         clock: RunClock,
         prefix: str,
         start_revision: int,
@@ -75,14 +75,18 @@ class Watcher:
         self._task: asyncio.Task[None] | None = None
 
     @property
+    def name(self) -> str:
+        """For messages."""
+        return f"watcher {self._number} on {self._endpoint.member}"
+
+    @property
     def delivered(self) -> int:
         """Everything up to this revision has been delivered, or is known to be compacted away."""
         return self._next - 1
 
     async def start(self) -> None:
         """Begin to watch."""
-        name = f"watcher {self._number} on {self._endpoint.member}"
-        self._task = asyncio.create_task(self._run(), name=name)
+        self._task = asyncio.create_task(self._run(), name=self.name)
         self._task.add_done_callback(self._ended)
 
     async def stop(self) -> None:

@@ -42,7 +42,7 @@ def silent(_server: Server, _request: Request) -> None:
 
 
 async def test_a_call_and_its_headers() -> None:
-    async with running(token="secret") as run:  # noqa: S106 - it is none
+    async with running(token="secret") as run:
         assert await ask(run, b"payload", 2.5) == b"payload"
         assert await ask(run, b"", 2.5) == b""
         [server] = run.accepted

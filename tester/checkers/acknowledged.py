@@ -1,0 +1,121 @@
+"""Acknowledged changes of a history: what etcd promised to keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tester.history.columns import NONE, Kind, LeafCol, OpCol
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tester.history.history import History
+    from tester.history.table import Columns
+
+END_OF_KEYS = "\0"
+
+
+class KeyOrder:
+    """Keys in etcd's order, so that a range of keys is a range of ranks."""
+
+    def __init__(self, texts: list[str]) -> None:
+        # Code point order of text is byte order of its UTF-8.
+        order = sorted(range(len(texts)), key=texts.__getitem__)
+        self.by_rank: Columns = np.array(order, dtype=np.int64)
+        self.rank: Columns = np.empty(len(texts), dtype=np.int64)
+        self.rank[self.by_rank] = np.arange(len(texts))
+        self._end_of_keys = texts.index(END_OF_KEYS) if END_OF_KEYS in texts else NONE
+
+    def spans(self, keys: Columns, ends: Columns) -> tuple[Columns, Columns]:
+        """First rank and rank after the last of each ``[key, end)``."""
+        low = self.rank[keys]
+        high = np.where(ends == NONE, low + 1, self.rank[ends])
+        return low, np.where(
+            (ends == self._end_of_keys) & (ends != NONE), len(self.rank), np.maximum(low, high)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One acknowledged change of a key."""
+
+    operation: int
+    revision: int
+    slot: int
+    value: int
+    """``NONE``: a deletion."""
+    lease: int = 0
+
+
+class Acknowledged:
+    """Leaves of acknowledged operations that changed something, each with its operation's revision."""
+
+    def __init__(self, history: History, called_before: int) -> None:
+        operations = history.operations
+        self.history = history
+        self.order = KeyOrder(history.keys.texts)
+        ops = operations.rows.columns
+        leaves = operations.leaves.columns
+        owner = leaves[LeafCol.OP]
+        kind, count = leaves[LeafCol.KIND], leaves[LeafCol.COUNT]
+        changed = (kind == Kind.PUT) | ((kind == Kind.DELETE) & (count > 0))
+        chosen = np.flatnonzero(changed & (ops[OpCol.CALL, owner] < called_before))
+        self.leaves: Columns = leaves[:, chosen]
+        self.operation: Columns = ops[OpCol.ID, owner[chosen]]
+        self.revision: Columns = ops[OpCol.REV, owner[chosen]]
+        self.wrote: Columns = ops[OpCol.WROTE, owner[chosen]]
+        self.is_put: NDArray[np.bool_] = self.leaves[LeafCol.KIND] == Kind.PUT
+
+    def __len__(self) -> int:
+        return int(self.revision.size)
+
+    @cached_property
+    def revoked(self) -> dict[int, int]:
+        """Leases that were revoked, with the revision at which they surely were."""
+        operations = self.history.operations
+        leaves, ops = operations.leaves.columns, operations.rows.columns
+        rows = np.flatnonzero(leaves[LeafCol.KIND] == Kind.REVOKE)
+        revisions = ops[OpCol.REV, leaves[LeafCol.OP, rows]]
+        return dict(zip(leaves[LeafCol.LEASE, rows].tolist(), revisions.tolist(), strict=True))
+
+    @cached_property
+    def is_ranged(self) -> NDArray[np.bool_]:
+        """Deletions of ``[key, end)``: which keys went is not in the answer."""
+        ranged: NDArray[np.bool_] = ~self.is_put & (self.leaves[LeafCol.END] != NONE)
+        return ranged
+
+    def last_changes(self, up_to: int) -> dict[int, Change]:
+        """Per key its last acknowledged change at or below a revision, ranged deletions left out."""
+        rows = np.flatnonzero(~self.is_ranged & (self.revision <= up_to))
+        key, slot = self.leaves[LeafCol.KEY, rows], self.leaves[LeafCol.SLOT, rows]
+        rows = rows[np.lexsort((slot, self.revision[rows], key))]
+        keys = self.leaves[LeafCol.KEY, rows]
+        last = rows[np.append(keys[1:] != keys[:-1], True)] if rows.size else rows
+        return {int(self.leaves[LeafCol.KEY, row]): self.change(int(row)) for row in last}
+
+    def change(self, row: int) -> Change:
+        """One row as a value."""
+        leaf = self.leaves[:, row]
+        value = int(leaf[LeafCol.VALUE]) if self.is_put[row] else NONE
+        return Change(
+            int(self.operation[row]),
+            int(self.revision[row]),
+            int(leaf[LeafCol.SLOT]),
+            value,
+            int(leaf[LeafCol.LEASE]),
+        )
+
+    def last_ranged_deletions(self, up_to: int) -> dict[int, Change]:
+        """Per key the last acknowledged deletion of a range around it, at or below a revision."""
+        rows = np.flatnonzero(self.is_ranged & (self.revision <= up_to))
+        rows = rows[np.argsort(self.revision[rows], kind="stable")]
+        low, high = self.order.spans(self.leaves[LeafCol.KEY, rows], self.leaves[LeafCol.END, rows])
+        newest = np.full(len(self.order.rank), NONE, dtype=np.int64)
+        for row, first, after in zip(rows, low, high, strict=True):
+            newest[first:after] = row
+        covered = np.flatnonzero(newest != NONE)
+        return {int(self.order.by_rank[rank]): self.change(int(newest[rank])) for rank in covered}

@@ -1,0 +1,243 @@
+"""``durability``: every acknowledged write is there, or was overwritten or deleted by a later one.
+
+Only what etcd acknowledged counts. The evidence is the content that the members return at the end, later
+acknowledged writes, and the log of the independent watchers; an unknown outcome never makes a loss, it can
+only make one undecidable.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from tester.checkers.acknowledged import Acknowledged, Change
+from tester.checkers.base import Evidence
+from tester.history.columns import NONE, EventCol, LeafCol
+from tester.history.records import Delete, KeyValue, LeaseRevoke, Operation, Put, Txn
+from tester.history.watchlog import WatchLog, merge_watch_log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tester.history.endstate import EndState, MemberEnd
+    from tester.history.history import History
+    from tester.results import CheckResult
+
+
+class Durability:
+    """Looks for acknowledged writes that are gone."""
+
+    name = "durability"
+    scope: Literal["case", "round"] = "case"
+
+    def check(self, history: History, end: EndState) -> CheckResult:
+        """Invalid for a lost write; unknown without acknowledged writes, content, or proof of a deletion."""
+        evidence = Evidence(self.name)
+        writes = Acknowledged(history, end.at)
+        log = merge_watch_log(history)
+        contents = _distinct_contents(end)
+        if not len(writes):
+            evidence.doubt("no write was acknowledged")
+        if not contents:
+            evidence.doubt("no member returned its content")
+        _judge_revisions(evidence, writes, end, contents)
+        kept = {kv.m for _, member in contents for kv in member.content or ()}
+        _judge_log(evidence, writes, log, kept)
+        for names, member in contents:
+            _ContentJudge(evidence, history, writes, log, names, member).judge()
+        keys = int(np.unique(writes.leaves[LeafCol.KEY]).size)
+        members = sum(len(names) for names, _ in contents)
+        return evidence.result(
+            f"{len(writes)} acknowledged changes of {keys} keys are accounted for on {members} members"
+            f" ({log.describe()})"
+        )
+
+
+def _distinct_contents(end: EndState) -> list[tuple[tuple[str, ...], MemberEnd]]:
+    """Members grouped by equal content: each is judged once."""
+    groups: list[tuple[list[str], MemberEnd]] = []
+    for name, member in sorted(end.members.items()):
+        if member.content is None:
+            continue
+        for names, other in groups:
+            if other.hash_revision == member.hash_revision and other.content == member.content:
+                names.append(name)
+                break
+        else:
+            groups.append(([name], member))
+    return [(tuple(names), member) for names, member in groups]
+
+
+def _judge_revisions(
+    evidence: Evidence, writes: Acknowledged, end: EndState, contents: list[tuple[tuple[str, ...], MemberEnd]]
+) -> None:
+    """Acknowledged revisions that the cluster, or the content read from it, has not reached."""
+    if not len(writes) or not contents:
+        return
+    newest = int(np.argmax(writes.revision))
+    acknowledged, operation = int(writes.revision[newest]), int(writes.operation[newest])
+    reached = max(max(m.revision, m.hash_revision) for m in end.members.values())
+    if acknowledged > reached:
+        evidence.violation(
+            f"the cluster is at revision {reached}, but acknowledged a write at revision {acknowledged}:"
+            f" {writes.history.describe(operation)}",
+            operations=[operation],
+            revisions=[acknowledged, reached],
+            members=sorted(end.members),
+        )
+        return
+    read = min(member.hash_revision for _, member in contents)
+    if acknowledged > read:
+        evidence.doubt(f"content was read at revision {read}, writes were acknowledged up to {acknowledged}")
+
+
+def _judge_log(evidence: Evidence, writes: Acknowledged, log: WatchLog, kept: set[int]) -> None:
+    """Acknowledged writes against the watch log, where it is complete: finds losses overwritten later."""
+    events = log.events
+    revisions = events[EventCol.REV]
+    low = np.searchsorted(revisions, writes.revision, side="left")
+    high = np.searchsorted(revisions, writes.revision, side="right")
+    covered = log.covers(writes.revision)
+    missing = covered & (high - low < writes.wrote)
+    # A change that is alone at its revision is compared with its event; the others by their number.
+    alone = np.flatnonzero(covered & (high - low == 1) & ~writes.is_ranged)
+    seen = events[:, low[alone]]
+    wanted = np.where(writes.is_put[alone], writes.leaves[LeafCol.VALUE, alone], NONE)
+    differs = (seen[EventCol.KEY] != writes.leaves[LeafCol.KEY, alone]) | (seen[EventCol.VALUE] != wanted)
+    missing[alone[differs]] = True
+    for row in np.flatnonzero(missing):
+        revision, operation = int(writes.revision[row]), int(writes.operation[row])
+        if revision in kept and low[row] == high[row]:
+            continue  # it is there: the watchers failed, not the store
+        shown = [_event(writes.history, events[:, place]) for place in range(low[row], high[row])]
+        evidence.violation(
+            f"lost: {writes.history.describe(operation)}; the {log.describe()} shows"
+            f" {', '.join(shown) or 'nothing'} at revision {revision}",
+            operations=[operation],
+            revisions=[revision],
+        )
+
+
+def _event(history: History, event: np.ndarray[tuple[int], np.dtype[np.int64]]) -> str:
+    key = history.keys.texts[event[EventCol.KEY]]
+    value = event[EventCol.VALUE]
+    return f"delete {key}" if value == NONE else f"put {key} = {history.values.texts[value]}"
+
+
+class _ContentJudge:
+    """One content against what was acknowledged."""
+
+    def __init__(
+        self,
+        evidence: Evidence,
+        history: History,
+        writes: Acknowledged,
+        log: WatchLog,
+        names: tuple[str, ...],
+        member: MemberEnd,
+    ) -> None:
+        self._evidence = evidence
+        self._history = history
+        self._log = log
+        self._names = names
+        self._at = member.hash_revision
+        self._content = {kv.k: kv for kv in member.content or ()}
+        self._last = writes.last_changes(self._at)
+        self._ranged = writes.last_ranged_deletions(self._at)
+        self._revoked = writes.revoked
+        self._deleted_at = _last_watched_deletions(log)
+
+    def judge(self) -> None:
+        """Every key that was changed, and every key that should be gone."""
+        for number, change in self._last.items():
+            self._judge_key(self._history.keys.texts[number], number, change)
+        for number, deletion in self._ranged.items():
+            kv = self._content.get(self._history.keys.texts[number])
+            if kv is not None and kv.m < deletion.revision:
+                self._violation("a deleted key is there", kv.k, kv, deletion)
+
+    def _judge_key(self, key: str, number: int, change: Change) -> None:
+        kv = self._content.get(key)
+        if kv is None:
+            if change.value != NONE and not self._is_deleted_later(number, change):
+                self._judge_absence(key, change)
+        elif kv.m < change.revision:
+            self._violation(
+                "an older state is there" if change.value != NONE else "a deleted key is there",
+                key,
+                kv,
+                change,
+            )
+        elif kv.m == change.revision and kv.v != self._value(change):
+            self._violation("another value is there", key, kv, change)
+
+    def _value(self, change: Change) -> str | None:
+        return None if change.value == NONE else self._history.values.texts[change.value]
+
+    def _is_deleted_later(self, number: int, change: Change) -> bool:
+        ranged = self._ranged.get(number)
+        if ranged and (ranged.revision, ranged.slot) > (change.revision, change.slot):
+            return True
+        return self._deleted_at.get(number, 0) >= change.revision
+
+    def _judge_absence(self, key: str, change: Change) -> None:
+        """No deletion is known. If none can have happened unseen, the write is lost."""
+        if change.revision == self._at:
+            self._violation("absent, and nothing came after it", key, None, change)
+            return
+        if self._log.covers_span(change.revision + 1, self._at):
+            self._violation(f"absent, and the {self._log.describe()} shows no deletion", key, None, change)
+            return
+        if self._revoked.get(change.lease, 0) > change.revision:
+            return
+        reasons = list(self._unseen_deletions(key, change))
+        if not reasons:
+            self._violation("absent, and nobody asked for a deletion", key, None, change)
+            return
+        self._evidence.doubt(
+            f"{key} is absent at revision {self._at} on {', '.join(self._names)}"
+            f" although {self._history.describe(change.operation)}; {reasons[0]}, and no watcher tells"
+        )
+
+    def _unseen_deletions(self, key: str, change: Change) -> Iterator[str]:
+        """What may have deleted the key although no acknowledged deletion did."""
+        if change.lease:
+            yield f"its lease {change.lease} may have ended"
+        for invoke in self._history.unknown_writes():
+            if _may_delete(invoke.op, key):
+                yield f"{self._history.describe(invoke.id)} may have deleted it"
+
+    def _violation(self, what: str, key: str, kv: KeyValue | None, change: Change) -> None:
+        there = f" ({kv.v}, mod {kv.m})" if kv else ""
+        self._evidence.violation(
+            f"{key} on {', '.join(self._names)} at revision {self._at}: {what}{there},"
+            f" after {self._history.describe(change.operation)}",
+            operations=[change.operation],
+            revisions=[change.revision, *([kv.m] if kv else [])],
+            members=self._names,
+        )
+
+
+def _last_watched_deletions(log: WatchLog) -> dict[int, int]:
+    deletions: defaultdict[int, int] = defaultdict(int)
+    gone = log.events[:, log.events[EventCol.VALUE] == NONE]
+    for key, revision in zip(gone[EventCol.KEY].tolist(), gone[EventCol.REV].tolist(), strict=True):
+        deletions[key] = max(deletions[key], revision)
+    return dict(deletions)
+
+
+def _may_delete(op: Operation, key: str) -> bool:
+    """Whether an operation of unknown outcome can have removed ``key``, now or by a lease it attached."""
+    match op:
+        case Delete():
+            return op.k == key if not op.e else op.k <= key and (op.e == "\0" or key < op.e)
+        case Put():
+            return op.k == key and op.l != 0
+        case Txn():
+            return any(_may_delete(step, key) for step in (*op.then, *op.orelse))
+        case LeaseRevoke():
+            return False  # the key's own lease is named before this is asked
+        case _:
+            return False
