@@ -200,6 +200,7 @@ class Run:
         result = RunResult(
             scenario=self._plan.scenario.name,
             seed=self._plan.seed,
+            inventory=str(self._request.inventory),
             directory=str(self.directory.path),
             rounds=tuple(self._rounds),
             exit_code=ExitCode.worst(*codes),

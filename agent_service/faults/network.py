@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -58,12 +58,8 @@ def _fresh(table: str) -> str:
 
 
 def _peer_rule(peer: Peer, side: str) -> str:
-    address = ip_address(peer.address)
-    if not isinstance(address, IPv6Address):
-        return f"ip {side}addr {address} tcp {side}port {peer.port} drop"
-    if address.scope_id is not None:
-        raise RefusedError(f"{address} names an interface", remedy="give the peer's address without one")
-    return f"ip6 {side}addr {address} tcp {side}port {peer.port} drop"
+    family = "ip6" if ip_address(peer.address).version == 6 else "ip"
+    return f"{family} {side}addr {peer.address} tcp {side}port {peer.port} drop"
 
 
 def _chain(hook: str, own_side: str, rules: list[str], protected: tuple[int, ...]) -> str:

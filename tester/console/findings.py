@@ -40,6 +40,23 @@ def round_findings(result: RoundResult) -> RenderableType | None:
     return Group(*parts, *checks)
 
 
+def proven_checks(result: RoundResult) -> RenderableType | None:
+    """What the verdicts rest on: the checkers that were satisfied, and what those of the whole round saw."""
+    verdicts: dict[str, Verdict] = {}
+    for check in (check for case in result.cases for check in case.checks):
+        verdicts[check.checker] = Verdict.worst(verdicts.get(check.checker, Verdict.VALID), check.verdict)
+    satisfied = [checker for checker, verdict in verdicts.items() if verdict is Verdict.VALID]
+    lines = [f"valid in all cases that were checked: {', '.join(satisfied)}"] if satisfied else []
+    lines += [
+        f"valid over the round: {check.checker}, {check.message}"
+        for check in result.checks
+        if check.verdict is Verdict.VALID
+    ]
+    return (
+        Group(*(_indented(Text(units.printable(line), style="dim"), 2) for line in lines)) if lines else None
+    )
+
+
 def _checks(checks: tuple[CheckResult, ...]) -> Iterator[RenderableType]:
     for check in checks:
         if check.verdict is Verdict.VALID:

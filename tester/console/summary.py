@@ -47,7 +47,7 @@ def run_summary(result: RunResult) -> RenderableType:
     rows.add_row("took", f"{units.seconds(result.elapsed_seconds)}, {rounds}")
     rows.add_row("seed", str(result.seed))
     rows.add_row("artefacts", Text(result.directory))
-    rows.add_row("next", Text(_NEXT[result.exit_code]))
+    rows.add_row("next", Text(_NEXT[result.exit_code].replace("INVENTORY", shlex.quote(result.inventory))))
     rows.add_row("exit code", str(int(result.exit_code)))
     # On a line of its own that is never broken, so that it can be copied whole.
     replay = Text(f"  {replay_command(result)}", no_wrap=True, overflow="ignore")
@@ -57,7 +57,8 @@ def run_summary(result: RunResult) -> RenderableType:
 def replay_command(result: RunResult) -> str:
     """The command that does the same again; the run directory holds the scenario as it was given."""
     scenario = f"{result.directory}/scenario.yml"
-    return shlex.join(["etcd-chaos", "run", "--scenario", scenario, "--seed", str(result.seed)])
+    command = ["etcd-chaos", "run", "--inventory", result.inventory, "--scenario", scenario]
+    return shlex.join([*command, "--seed", str(result.seed)])
 
 
 def _cases(result: RunResult) -> Text:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tester.console import units
-from tester.console.findings import case_findings, round_findings
+from tester.console.findings import case_findings, proven_checks, round_findings
 from tester.console.styles import STATE_STYLES
 from tester.results import CaseResult, CaseState, Recovery, RoundResult
 
@@ -31,6 +31,8 @@ def round_report(
     for case in result.cases:
         if case.state is not CaseState.PASSED:
             parts += [Text(), case_findings(case)]
+    if proven := proven_checks(result):
+        parts += [Text(), proven]
     if trouble := round_findings(result):
         parts += [Text(), trouble]
     return Group(*parts, Text())

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 Columns: TypeAlias = NDArray[np.int64]
 """Shape ``(fields, rows)``; ``columns[FIELD]`` is one contiguous column."""
 
+Mask: TypeAlias = NDArray[np.bool_]
+
 NEVER = 2**62
 """A time or revision later than any other."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from tester.etcd.errors import RpcError, StatusCode
 from tester.etcd.h2 import frames, status
-from tester.etcd.h2.frames import ErrorCode, ProtocolError
+from tester.etcd.h2.frames import END_STREAM, PADDED, ErrorCode, ProtocolError
 from tester.etcd.h2.headers import ResponseHeaders
 from tester.etcd.h2.keepalive import TICK_SECONDS, Keepalive
 from tester.etcd.h2.outbox import Outbox
@@ -127,8 +127,8 @@ class Connection(asyncio.Protocol):
         if self._unacked > _CONNECTION_WINDOW // 2:
             self._outbox.control(frames.window_update(0, self._unacked))
             self._unacked = 0
-        if flags & frames.PADDED:
-            payload = frames.content(frames.PADDED, payload)
+        if flags & PADDED:
+            payload = frames.content(PADDED, payload)
         call = self._outbox.streams.get(stream)
         if call is None:
             self._check_known(stream)
@@ -137,7 +137,7 @@ class Connection(asyncio.Protocol):
         elif payload and (error := call.add(payload)) is not None:
             call.fail(error)
             self._end(call, ErrorCode.CANCEL)
-        elif flags & frames.END_STREAM:
+        elif flags & END_STREAM:
             self._reject(call, "an answer without trailers")
         else:
             call.unacked += size
@@ -150,7 +150,7 @@ class Connection(asyncio.Protocol):
         call = self._outbox.streams.get(stream)
         if call is None:
             self._check_known(stream)
-        elif flags & frames.END_STREAM:
+        elif flags & END_STREAM:
             self._keepalive.answered()
             call.finish(head)
             self._end(call, ErrorCode.CANCEL, ended_by_peer=True)

@@ -132,7 +132,7 @@ class Lab:
                 self._on_progress(f"lab {self.name}: {len(self.hosts)} hosts stand already")
                 return
             playbooks = Playbooks(self.inventory, self.spec.directory / "ansible", self._on_progress)
-            await playbooks.run("lab", variables=self._variables())
+            await playbooks.run("lab", variables=self.variables())
 
     async def down(self) -> bool:
         """Remove everything of this lab; ``False``: there was nothing.
@@ -216,6 +216,21 @@ class Lab:
         arguments = [word for option in options for word in ("-o", option)]
         return ("ssh", "-F", "none", *arguments, f"root@{self.spec.host(name).address}")
 
+    def variables(self) -> dict[str, JsonValue]:
+        """What playbooks/lab.yml wants to know beside the inventory."""
+        return {
+            "lab_host_directory": str(self.spec.directory),
+            "lab_host_lab": self.name,
+            "lab_host_switch": self.spec.switch,
+            "lab_host_gateway": str(self.spec.gateway),
+            "lab_host_prefix_length": self.spec.subnet.prefixlen,
+            "lab_host_base": str(base_root()),
+            "lab_host_suite": SUITE,
+            "lab_host_packages": PACKAGES,
+            "lab_host_keyring": str(KEYRING),
+            "lab_host_mirror": "" if base_root().is_dir() else _mirror(),
+        }
+
     @contextlib.asynccontextmanager
     async def _lock(self) -> AsyncIterator[None]:
         """One ``up`` or ``down`` at a time on this machine: labs share the base root and choose subnets."""
@@ -234,20 +249,6 @@ class Lab:
     async def _is_complete(self) -> bool:
         files = (self.spec.directory / "ssh" / name for name in ("id_ed25519", "known_hosts"))
         return all(path.exists() for path in files) and (await self.status()).is_whole
-
-    def _variables(self) -> dict[str, JsonValue]:
-        return {
-            "lab_host_directory": str(self.spec.directory),
-            "lab_host_lab": self.name,
-            "lab_host_switch": self.spec.switch,
-            "lab_host_gateway": str(self.spec.gateway),
-            "lab_host_prefix_length": self.spec.subnet.prefixlen,
-            "lab_host_base": str(base_root()),
-            "lab_host_suite": SUITE,
-            "lab_host_packages": PACKAGES,
-            "lab_host_keyring": str(KEYRING),
-            "lab_host_mirror": "" if base_root().is_dir() else _mirror(),
-        }
 
 
 def _mirror() -> str:

@@ -32,7 +32,7 @@ PACKAGES = (
 )
 """What a host has beyond Debian's minimal root: what is asked of a user's own host, and no more."""
 
-_BASE_REVISION = 1  # count up when roles/lab_host/tasks/base.yml changes what the base root holds
+_BASE_REVISION = 2  # count up when roles/lab_host/tasks/base.yml changes what the base root holds
 _FIRST_HOST = 11  # the first host's offset in the subnet; .1 is this machine
 # No dash: a namespace is `ec-NAME` or `ec-NAME-HOST`, and an interface name holds 15 characters.
 _NAME = re.compile(r"[a-z][a-z0-9]{0,11}")

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent_service.member import MemberControl
-from agent_service.member_record import load_record
-from agent_service.processes import is_alive
 from agent_service.supervisor import create_supervisor
 from tests.unit.member.settings import agent_settings
 
@@ -92,8 +90,8 @@ async def make_member(namespace: None, settings: AgentSettings) -> AsyncIterator
     yield make
     for member in made:
         member.close()
-    process = load_record(settings.state_dir / "member.json").process
-    if process is not None and is_alive(process):
+    process = await create_supervisor(settings).find()  # asked where no mistake of the record matters
+    if process is not None:
         os.kill(process.pid, signal.SIGKILL)
 
 

@@ -150,6 +150,7 @@ ROUND_2 = RoundResult(
 RUN = RunResult(
     "quick",
     42,
+    "inventory/",
     DIRECTORY,
     (ROUND_1, ROUND_2),
     ExitCode.INVALID,

@@ -88,11 +88,11 @@ def test_summary() -> None:
 
 @pytest.mark.parametrize("code", ExitCode)
 def test_every_exit_code_has_a_summary_with_seed_replay_and_artefacts(code: ExitCode) -> None:
-    result = RunResult("quick", 7, "runs/a b", (), code, "the reason", 1.0)
+    result = RunResult("quick", 7, "inventory", "runs/a b", (), code, "the reason", 1.0)
     text = rendered(run_summary(result), 80)
     assert "the reason" in text
     assert f"exit code  {int(code)}" in text
-    assert "  etcd-chaos run --scenario 'runs/a b/scenario.yml' --seed 7\n" in text
+    assert "  etcd-chaos run --inventory inventory --scenario 'runs/a b/scenario.yml' --seed 7\n" in text
 
 
 @pytest.mark.parametrize("width", [40, 80, 100])

@@ -171,8 +171,6 @@ def test_process_faults_need_a_running_member(kind: str, state: MemberState) -> 
         ({"peer_port": 9027}, replace(HOST, peer_port=9027), "port 9027 is protected"),
         ({"peers": (Peer(address="10.0.0.2", port=22),)}, HOST, "port 22 is protected"),
         ({"peer_port": 2379}, HOST, "on port 2380, not 2379"),
-        ({"peers": (Peer(address="fe80::1%eth0", port=2380),)}, HOST, "names an interface"),
-        ({"peers": (Peer(address="fe80::1%} } flush ruleset", port=2380),)}, HOST, "names an interface"),
     ],
 )
 def test_isolation_that_must_not_be(changes: dict[str, Any], host: HostContext, message: str) -> None:
