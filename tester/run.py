@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tester import __version__
 from tester.agents import connect
-from tester.cli.session import open_session
+from tester.session import open_session
 from tester.clock import RunClock
 from tester.console import choose_mode, make_console
 from tester.errors import EtcdChaosError, ExitCode, InfrastructureError

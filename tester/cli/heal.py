@@ -9,7 +9,7 @@ import click
 
 from tester.agents import connect
 from tester.cli.options import inventory_option
-from tester.cli.session import open_session
+from tester.session import open_session
 from tester.healing import Healed, heal_hosts
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import msgspec
 
 from tester.agents import connect
 from tester.cli.options import inventory_option
-from tester.cli.session import open_session
+from tester.session import open_session
 from tester.errors import ExitCode
 from tester.plan import make_plan
 from tester.preview import preview, render

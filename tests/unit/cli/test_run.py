@@ -13,7 +13,7 @@ import pytest
 from agent_client.errors import AgentUnreachableError
 from agent_service.models import Capability, FaultPlan, FaultSpec, HostClock, HostInfo
 from tester.cli.entry import run_command
-from tester.cli.session import Session
+from tester.session import Session
 from tester.errors import ExitCode, InfrastructureError
 from tests.unit.scenario.hosts import inventory
 
