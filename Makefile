@@ -51,6 +51,7 @@ bench: $(VENV)/dev.stamp packages
 	python -m benchmarks.agent_rpc
 	python -m benchmarks.channel
 	python -m benchmarks.load
+	python -m benchmarks.orchestration
 
 # What a machine adds to pip's settings for itself must not get into files that others install from.
 LOCK := env --unset=PIP_FIND_LINKS --unset=PIP_EXTRA_INDEX_URL CUSTOM_COMPILE_COMMAND="make lock" \

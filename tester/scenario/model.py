@@ -94,6 +94,15 @@ class CheckerName(StrEnum):
     EXITS = "exits"
 
 
+class Transport(StrEnum):
+    """What carries the load's calls to the members."""
+
+    H2 = "h2"
+    """The project's own HTTP/2 framing: the least cost per call."""
+    GRPC = "grpc"
+    """grpc.aio: the control."""
+
+
 class Limits(Section):
     """What is still acceptable."""
 
@@ -109,6 +118,7 @@ class Scenario(Section):
     name: Slug = Field(description="Lower-case letters, digits, inner dashes.")
     description: str = Field(default="", max_length=500, description="For people.")
     cluster: ClusterSection = Field(default=ClusterSection(), description="Which cluster.")
+    transport: Transport = Field(default=Transport.H2, description="What the load's calls go over.")
     stressers: tuple[Stresser, ...] = Field(default=(), max_length=16, description="The load.")
     cases: tuple[CaseSection, ...] = Field(min_length=1, max_length=500, description="One after the other.")
     checkers: tuple[CheckerName, ...] = Field(default=tuple(CheckerName), description="Who judges.")
