@@ -90,6 +90,13 @@ class CheckerName(StrEnum):
     DURABILITY = "durability"
     RECOVERY = "recovery"
     EXITS = "exits"
+    LINEARIZABLE = "linearizable"
+    SERIALIZABLE = "serializable"
+    WATCH = "watch"
+
+
+DEFAULT_CHECKERS = tuple(name for name in CheckerName if name is not CheckerName.SERIALIZABLE)
+"""What a scenario is judged by that names no checkers. Serializable reads must be asked for to be judged."""
 
 
 class Limits(Section):
@@ -107,7 +114,7 @@ class Scenario(Section):
     cluster: ClusterSection = ClusterSection()
     stressers: tuple[Stresser, ...] = Field(default=(), max_length=16)
     cases: tuple[CaseSection, ...] = Field(min_length=1, max_length=500)
-    checkers: tuple[CheckerName, ...] = tuple(CheckerName)
+    checkers: tuple[CheckerName, ...] = DEFAULT_CHECKERS
     rounds: int = Field(default=1, ge=1, le=1_000_000)
     seed: int | None = Field(default=None, ge=0, lt=2**63, description="Default: drawn and printed.")
     shuffle: bool = Field(default=False, description="Cases in an order drawn with the seed.")

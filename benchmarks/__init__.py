@@ -1,0 +1,1 @@
+"""Measurements; each is a script with a control in the same run."""
