@@ -7,46 +7,58 @@ Every model refuses unknown fields, and every number and string has a bound.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 MAX_LEASE_SECONDS = 3600.0
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
-"""A member, fault or archive name: lower-case letters, digits and inner dashes, at most 63."""
+"""A fault's id, a label or a token: lower-case letters, digits and inner dashes, at most 63."""
 
-Port = Annotated[int, Field(ge=1, le=65535)]
+HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
+"""An inventory's name of a host, which is its member's name: ``node1``, ``db-1.example.org``."""
+
+Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z][0-9A-Za-z._+~-]{0,63}$")]
-LeaseSeconds = Annotated[float, Field(ge=1.0, le=MAX_LEASE_SECONDS)]
-GraceSeconds = Annotated[float, Field(ge=0.0, le=300.0)]
+LeaseSeconds = Annotated[float, Field(strict=True, ge=1.0, le=MAX_LEASE_SECONDS)]
+GraceSeconds = Annotated[float, Field(strict=True, ge=0.0, le=300.0)]
 FlagName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
 Value = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=4096)]
 AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f\x7f]*$", max_length=1024)]
 
 
+_ENDPOINT = re.compile(r"https?://(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})/?", re.ASCII)
+
+
+def _address(address: str) -> str:
+    parsed = ip_address(address)  # a name would make faults depend on a resolver
+    if isinstance(parsed, IPv6Address):
+        if parsed.scope_id is not None:
+            raise ValueError("an address must not name an interface (%): anything may follow that sign")
+        if parsed.ipv4_mapped is not None:
+            raise ValueError(f"write {parsed.ipv4_mapped}: packets carry the IPv4 address")
+    return str(parsed)
+
+
+Address = Annotated[str, StringConstraints(max_length=64), AfterValidator(_address)]
+"""An IPv4 or IPv6 address in its shortest form, and nothing else: it becomes part of firewall rules."""
+
+
 def _endpoint_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or parts.path not in {"", "/"} or parts.query or parts.fragment:
-        raise ValueError("an etcd URL is http(s)://ADDRESS:PORT and nothing more")
-    if parts.hostname is None or parts.port is None or parts.username is not None:
-        raise ValueError("an etcd URL needs an address and a port, and no user")
-    ip_address(parts.hostname)  # raises ValueError: names would make faults depend on a resolver
+    parts = _ENDPOINT.fullmatch(url)
+    if parts is None or not 1 <= int(parts[3]) <= 65535:
+        raise ValueError("an etcd URL is http(s)://ADDRESS:PORT and nothing more, the address being numeric")
+    if (parts[1] is None) is not (ip_address(_address(parts[1] or parts[2])).version == 4):
+        raise ValueError("brackets belong around an IPv6 address, and around nothing else")
     return url
 
 
 EndpointUrl = Annotated[str, StringConstraints(max_length=128), AfterValidator(_endpoint_url)]
-
-
-def _address(address: str) -> str:
-    return str(ip_address(address))
-
-
-Address = Annotated[str, StringConstraints(max_length=64), AfterValidator(_address)]
 
 
 class Wire(BaseModel):
@@ -156,11 +168,11 @@ class MemberSpec(Wire):
     roots and be absent, empty or marked as the agent's.
     """
 
-    name: Name
+    name: HostName
     version: Version
     client_url: EndpointUrl
     peer_url: EndpointUrl
-    initial_cluster: dict[Name, EndpointUrl] = Field(min_length=1, max_length=15)
+    initial_cluster: dict[HostName, EndpointUrl] = Field(min_length=1, max_length=15)
     initial_cluster_state: Literal["new", "existing"] = "new"
     initial_cluster_token: Name
     data_dir: AbsolutePath | None = None
@@ -208,7 +220,7 @@ class ArchiveRequest(Wire):
     """Move log and data of a stopped member aside under this label."""
 
     label: Name
-    data: bool = False
+    data: bool = Field(default=False, strict=True)
     """Move the data directory too; otherwise only the log is kept and the data stays."""
 
 
@@ -323,7 +335,9 @@ class FaultStatus(Wire):
     injected_monotonic_ns: int | None
     healed_monotonic_ns: int | None
     lease_remaining_seconds: float
-    healed_by: Literal["request", "lease", "agent-start", "heal-command", "failed-injection"] | None
+    healed_by: (
+        Literal["request", "lease", "agent-start", "agent-stop", "heal-command", "failed-injection"] | None
+    )
 
 
 class FaultPlan(Wire):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from agent_service.models import Address, Name, Port
+from agent_service.models import Address, HostName, Port
 
 DEFAULT_PATH = Path("/etc/etcd-chaos/agent.json")
 
@@ -32,7 +32,7 @@ class AgentSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    host: Name
+    host: HostName
     """The inventory's name of this host."""
     listen_address: Address
     port: Port = 9027
@@ -63,7 +63,9 @@ def load_settings(path: Path = DEFAULT_PATH) -> AgentSettings:
     try:
         return AgentSettings.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}; run playbooks/deploy.yml against this host") from error
+        raise SettingsError(
+            f"{path}: {error.strerror}; run playbooks/deploy.yml against this host"
+        ) from error
     except ValidationError as error:
         lines = (f"{path}: {'.'.join(map(str, e['loc'])) or '(file)'}: {e['msg']}" for e in error.errors())
         raise SettingsError("\n".join(lines)) from error

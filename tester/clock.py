@@ -1,7 +1,7 @@
 """The one clock of a run.
 
-Every time in a history, an event or a result is an integer of nanoseconds since the start of the run, read from
-CLOCK_MONOTONIC of the controller: it never goes back and no clock fault on a host can bend it.
+Every time in a history, an event or a result is an integer of nanoseconds since the start of the run, read
+from CLOCK_MONOTONIC of the controller: it never goes back and no clock fault on a host can bend it.
 """
 
 from __future__ import annotations

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
-from tester.results import CaseResult, RoundResult, RunResult
+from tester.results import CaseResult, RoundResult, RunResult  # noqa: TC001 - `--json` is read back into these
 
 
 class Phase(StrEnum):
@@ -180,7 +181,16 @@ class EventBus:
         """From now on ``listener`` gets every event."""
         self._listeners.append(listener)
 
+    @contextmanager
+    def listening(self, listener: Listener) -> Iterator[None]:
+        """While the body of the ``with`` runs, ``listener`` gets every event."""
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
+
     def publish(self, event: Event) -> None:
         """Tell everybody. A listener that raises is a defect: it is not caught."""
-        for listener in self._listeners:
+        for listener in tuple(self._listeners):
             listener(event)

@@ -133,6 +133,7 @@ class RunResult:
 
     scenario: str
     seed: int
+    inventory: str
     directory: str
     rounds: tuple[RoundResult, ...]
     exit_code: ExitCode

@@ -28,7 +28,7 @@ class Op(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="f"):
     """Base of what a client asked for; ``f`` names the function."""
 
 
-class Put(Op, tag="put"):
+class Put(Op, frozen=True, tag="put"):
     """Write ``v`` to ``k``, attached to lease ``l`` (0: none)."""
 
     k: str
@@ -36,8 +36,8 @@ class Put(Op, tag="put"):
     l: int = 0  # noqa: E741 - the format's name
 
 
-class Range(Op, tag="range"):
-    """Read ``k``, or ``[k, e)``; ``e`` as etcd has it (``"\\0"``: to the end of the key space)."""
+class Range(Op, frozen=True, tag="range"):
+    r"""Read ``k``, or ``[k, e)``; ``e`` as etcd has it (``"\0"``: to the end of the key space)."""
 
     k: str
     e: str = ""
@@ -51,7 +51,7 @@ class Range(Op, tag="range"):
     count_only: bool = False
 
 
-class Delete(Op, tag="delete"):
+class Delete(Op, frozen=True, tag="delete"):
     """Delete ``k``, or ``[k, e)``."""
 
     k: str
@@ -70,7 +70,7 @@ class Compare(msgspec.Struct, frozen=True, omit_defaults=True):
     e: str = ""
 
 
-class Txn(Op, tag="txn"):
+class Txn(Op, frozen=True, tag="txn"):
     """If every comparison holds then ``then``, else ``orelse``; may nest."""
 
     cmp: tuple[Compare, ...] = ()
@@ -78,27 +78,27 @@ class Txn(Op, tag="txn"):
     orelse: tuple[Put | Range | Delete | Txn, ...] = ()
 
 
-class Compact(Op, tag="compact"):
+class Compact(Op, frozen=True, tag="compact"):
     """Compact the key space at revision ``r``."""
 
     r: int
     physical: bool = False
 
 
-class LeaseGrant(Op, tag="lease-grant"):
+class LeaseGrant(Op, frozen=True, tag="lease-grant"):
     """Ask for lease ``l`` with ``ttl`` seconds."""
 
     l: int  # noqa: E741
     ttl: int
 
 
-class LeaseRevoke(Op, tag="lease-revoke"):
+class LeaseRevoke(Op, frozen=True, tag="lease-revoke"):
     """Revoke lease ``l``."""
 
     l: int  # noqa: E741
 
 
-class LeaseKeepAlive(Op, tag="lease-keepalive"):
+class LeaseKeepAlive(Op, frozen=True, tag="lease-keepalive"):
     """Renew lease ``l`` once."""
 
     l: int  # noqa: E741
@@ -152,7 +152,7 @@ class LeaseResult(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="f"
 Result: TypeAlias = RangeResult | PutResult | DeleteResult | TxnResult | LeaseResult
 
 
-class Invoke(Record, tag="invoke"):
+class Invoke(Record, frozen=True, tag="invoke"):
     """Client ``c`` is about to ask member ``m`` for ``op``. ``id`` counts up from 1 over the whole file."""
 
     id: int
@@ -162,7 +162,7 @@ class Invoke(Record, tag="invoke"):
     op: Operation
 
 
-class Ok(Record, tag="ok"):
+class Ok(Record, frozen=True, tag="ok"):
     """Surely done. ``rev`` is the revision in the answer's header."""
 
     id: int
@@ -173,7 +173,7 @@ class Ok(Record, tag="ok"):
     """``None``: a put (or compaction) with nothing more to say."""
 
 
-class Fail(Record, tag="fail"):
+class Fail(Record, frozen=True, tag="fail"):
     """Surely not applied. ``error`` is the gRPC status name, ``text`` etcd's message."""
 
     id: int
@@ -182,7 +182,7 @@ class Fail(Record, tag="fail"):
     text: str = ""
 
 
-class Info(Record, tag="info"):
+class Info(Record, frozen=True, tag="info"):
     """Nobody knows whether it was or will be applied."""
 
     id: int
@@ -194,7 +194,7 @@ class Info(Record, tag="info"):
 # --- watches --------------------------------------------------------------------------------------------------
 
 
-class WatchStart(Record, tag="watch-start"):
+class WatchStart(Record, frozen=True, tag="watch-start"):
     """Watcher ``w`` asks member ``m`` for ``[k, e)`` from revision ``rev`` (0: from now)."""
 
     w: int
@@ -222,7 +222,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     """The key before the change, if asked for."""
 
 
-class Watched(Record, tag="watched"):
+class Watched(Record, frozen=True, tag="watched"):
     """One watch response; ``rev`` is its header revision. No events: a progress notification (bookmark)."""
 
     w: int
@@ -231,7 +231,7 @@ class Watched(Record, tag="watched"):
     ev: tuple[Event, ...] = ()
 
 
-class WatchEnd(Record, tag="watch-end"):
+class WatchEnd(Record, frozen=True, tag="watch-end"):
     """The stream ended; ``compacted`` is set when etcd said that what was asked for is compacted away."""
 
     w: int
@@ -243,7 +243,7 @@ class WatchEnd(Record, tag="watch-end"):
 # --- the frame ------------------------------------------------------------------------------------------------
 
 
-class Header(Record, tag="header"):
+class Header(Record, frozen=True, tag="header"):
     """First line of a file."""
 
     version: int
@@ -258,7 +258,7 @@ class Header(Record, tag="header"):
     members: tuple[str, ...]
 
 
-class PhaseRecord(Record, tag="phase"):
+class PhaseRecord(Record, frozen=True, tag="phase"):
     """A phase starts."""
 
     at: int
@@ -267,7 +267,7 @@ class PhaseRecord(Record, tag="phase"):
     case: str = ""
 
 
-class FaultRecord(Record, tag="fault"):
+class FaultRecord(Record, frozen=True, tag="fault"):
     """A fault on one member was ``injected`` (verified) or ``healed`` (verified)."""
 
     at: int
@@ -277,7 +277,7 @@ class FaultRecord(Record, tag="fault"):
     state: str
 
 
-class LeaderRecord(Record, tag="leader"):
+class LeaderRecord(Record, frozen=True, tag="leader"):
     """Leadership as observed; ``m`` empty while there is none."""
 
     at: int
@@ -285,7 +285,7 @@ class LeaderRecord(Record, tag="leader"):
     term: int
 
 
-class MemberRecord(Record, tag="member"):
+class MemberRecord(Record, frozen=True, tag="member"):
     """A member process ``started`` or ``exited``."""
 
     at: int
@@ -295,7 +295,7 @@ class MemberRecord(Record, tag="member"):
     text: str = ""
 
 
-class ClientRecord(Record, tag="client"):
+class ClientRecord(Record, frozen=True, tag="client"):
     """Client ``c`` (-1: a watcher or another task of the load) died of a defect: the round is an error."""
 
     at: int

@@ -26,18 +26,20 @@ class ClusterSection(Section):
     members: int | None = Field(default=None, ge=1, le=15, description="How many hosts; default: all.")
     version: Version | None = Field(default=None, description="etcd version; default: the inventory's.")
     flags: dict[FlagName, Value] = Field(default_factory=dict, description="etcd flags, without dashes.")
-    env: dict[EnvName, Value] = Field(default_factory=dict)
+    env: dict[EnvName, Value] = Field(default_factory=dict, description="Environment of etcd.")
     start_timeout: Seconds = Field(default=60.0, description="Until every member is healthy.")
 
 
 class KvStresser(Section):
     """Clients that put, get, list and delete keys."""
 
-    kind: Literal["kv"]
+    kind: Literal["kv"] = Field(description="Which stresser.")
     preset: Slug = Field(default="functional", description="Mix of operations, keys and sizes.")
-    clients: int = Field(default=16, ge=1, le=1000)
+    clients: int = Field(default=16, ge=1, le=1000, description="Each has one operation under way.")
     rate: PerSecond | None = Field(default=None, description="All clients together; default: unlimited.")
-    keys: int | None = Field(default=None, ge=1, le=10_000_000, description="Key space; default: the preset's.")
+    keys: int | None = Field(
+        default=None, ge=1, le=10_000_000, description="Key space; default: the preset's."
+    )
     value_size: SizeBytes | None = Field(default=None, description="Of small puts; default: the preset's.")
     timeout: Seconds = Field(default=5.0, description="Deadline of one operation.")
 
@@ -73,13 +75,13 @@ class TargetKind(StrEnum):
 class CaseSection(Section):
     """One fault on one target."""
 
-    name: Slug
-    fault: FaultKind
-    target: TargetKind = TargetKind.ONE
+    name: Slug = Field(description="Lower-case letters, digits, inner dashes; unique in the file.")
+    fault: FaultKind = Field(description="What is done.")
+    target: TargetKind = Field(default=TargetKind.ONE, description="To whom.")
     steady: Seconds = Field(default=1.0, description="Load before the fault.")
     hold: Seconds = Field(default=3.0, description="How long the fault is held.")
     settle: Seconds = Field(default=1.0, description="Load after recovery, before the check.")
-    grace: Seconds = Field(default=10.0, description="stop and restart: SIGKILL after this.")
+    grace: Seconds = Field(default=10.0, le=300, description="stop and restart: SIGKILL after this.")
     allow_quorum_loss: bool = Field(default=False, description="Required if the fault takes quorum away.")
 
 
@@ -99,24 +101,36 @@ DEFAULT_CHECKERS = tuple(name for name in CheckerName if name is not CheckerName
 """What a scenario is judged by that names no checkers. Serializable reads must be asked for to be judged."""
 
 
+class Transport(StrEnum):
+    """What carries the load's calls to the members."""
+
+    H2 = "h2"
+    """The project's own HTTP/2 framing: the least cost per call."""
+    GRPC = "grpc"
+    """grpc.aio: the control."""
+
+
 class Limits(Section):
     """What is still acceptable."""
 
-    recovery: Seconds = Field(default=30.0, description="From heal until leader, all serving, writes accepted.")
+    recovery: Seconds = Field(
+        default=30.0, description="From heal until leader, all serving, writes accepted."
+    )
     round: Seconds = Field(default=3600.0, description="A round that takes longer is ended as an error.")
 
 
 class Scenario(Section):
     """A scenario file."""
 
-    name: Slug
-    description: str = Field(default="", max_length=500)
-    cluster: ClusterSection = ClusterSection()
-    stressers: tuple[Stresser, ...] = Field(default=(), max_length=16)
-    cases: tuple[CaseSection, ...] = Field(min_length=1, max_length=500)
-    checkers: tuple[CheckerName, ...] = DEFAULT_CHECKERS
-    rounds: int = Field(default=1, ge=1, le=1_000_000)
+    name: Slug = Field(description="Lower-case letters, digits, inner dashes.")
+    description: str = Field(default="", max_length=500, description="For people.")
+    cluster: ClusterSection = Field(default=ClusterSection(), description="Which cluster.")
+    transport: Transport = Field(default=Transport.H2, description="What the load's calls go over.")
+    stressers: tuple[Stresser, ...] = Field(default=(), max_length=16, description="The load.")
+    cases: tuple[CaseSection, ...] = Field(min_length=1, max_length=500, description="One after the other.")
+    checkers: tuple[CheckerName, ...] = Field(default=DEFAULT_CHECKERS, description="Who judges.")
+    rounds: int = Field(default=1, ge=1, le=1_000_000, description="How often, each on a new cluster.")
     seed: int | None = Field(default=None, ge=0, lt=2**63, description="Default: drawn and printed.")
     shuffle: bool = Field(default=False, description="Cases in an order drawn with the seed.")
-    limits: Limits = Limits()
+    limits: Limits = Field(default=Limits(), description="What is acceptable.")
     keep_revisions: int = Field(default=10_000, ge=0, description="Compaction after a round keeps this many.")

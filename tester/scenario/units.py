@@ -53,7 +53,9 @@ Seconds = Annotated[
     float,
     BeforeValidator(parse_duration),
     Field(ge=0, le=86_400),
-    WithJsonSchema({"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h))+$", "examples": ["500ms", "1m30s"]}),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h))+$", "examples": ["500ms", "1m30s"]}
+    ),
 ]
 SizeBytes = Annotated[
     int,

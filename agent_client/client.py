@@ -1,0 +1,252 @@
+"""``AgentClient``: one method per operation of the agent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import TypeAdapter, ValidationError
+
+from agent_client.connection import Connection, not_understood
+from agent_client.errors import AgentVersionError
+from agent_client.transport import TlsTransport
+from agent_service import API_VERSION
+from agent_service.models import (
+    ArchiveRequest,
+    ArchiveResult,
+    AuditEntry,
+    FaultPlan,
+    FaultRequest,
+    FaultStatus,
+    HostClock,
+    HostInfo,
+    LogTail,
+    MemberSpec,
+    MemberStatus,
+    RenewRequest,
+    StopRequest,
+    Usage,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import TracebackType
+
+    from agent_client.tls import ClientTls
+    from agent_service.models import FaultSpec, Wire
+
+T = TypeVar("T")
+
+DEFAULT_GRACE_SECONDS = StopRequest().grace_seconds
+DOWNLOAD_SECONDS = 300.0
+
+_AUDIT = TypeAdapter(tuple[AuditEntry, ...])
+_FAULTS = TypeAdapter(tuple[FaultStatus, ...])
+
+
+class AgentClient:
+    """One agent, over mutual TLS, or over any transport (``httpx.ASGITransport`` in tests).
+
+    Connections are kept and reused; calls may run concurrently. Every call has ``timeout_seconds`` from end
+    to end; those that wait for a member's grace period have that much more time.
+
+    Raises:
+        ValueError: the URL is not ``https://ADDRESS:PORT``, or there is not exactly one of tls and transport.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        tls: ClientTls | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        timeout_seconds: float = 10.0,
+    ) -> None:
+        parts = httpx.URL(url)
+        if parts.scheme != "https" or not parts.host or parts.path != "/" or parts.query or parts.userinfo:
+            raise ValueError(f"{url!r} is not an agent's URL: write https://ADDRESS:PORT")
+        self._connection = Connection(url, _transport(tls, transport), tls)
+        self._timeout_seconds = timeout_seconds
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._connection.close()
+
+    # host
+
+    async def check_version(self) -> HostInfo:
+        """What ``host`` answers, from an agent that speaks this client's version.
+
+        Raises:
+            AgentVersionError: it speaks another one.
+        """
+        info = await self.host()
+        if info.api_version != API_VERSION:
+            raise AgentVersionError(
+                f"agent {self._connection.url}: {info.agent_version} speaks version {info.api_version} "
+                f"of the interface, this client version {API_VERSION}",
+                remedy="deploy the agent of this release: ansible-playbook playbooks/deploy.yml",
+            )
+        return info
+
+    async def host(self) -> HostInfo:
+        """Facts and capabilities."""
+        return await self._get(HostInfo.model_validate_json, "host")
+
+    async def clock(self) -> HostClock:
+        """The host's clocks now."""
+        return await self._get(HostClock.model_validate_json, "clock")
+
+    async def usage(self) -> Usage:
+        """What host, agent and member use now."""
+        return await self._get(Usage.model_validate_json, "usage")
+
+    async def audit(self, limit: int = 100) -> tuple[AuditEntry, ...]:
+        """The newest entries of the audit log, oldest first; at most 1000."""
+        return await self._get(_AUDIT.validate_json, f"audit?limit={limit}")
+
+    # member
+
+    async def member(self) -> MemberStatus:
+        """The member now."""
+        return await self._get(MemberStatus.model_validate_json, "member")
+
+    async def member_log(self, lines: int = 100) -> LogTail:
+        """The last lines of the member's log; at most 1000."""
+        return await self._get(LogTail.model_validate_json, f"member/log?lines={lines}")
+
+    async def download_member_log(self, destination: Path) -> int:
+        """Write the member's whole log to a file; how many bytes that were."""
+        size = 0
+        with destination.open("wb") as file:
+            async with self._connection.stream(
+                "GET", "/v1/member/log/download", b"", DOWNLOAD_SECONDS
+            ) as answer:
+                async for chunk in answer.aiter_bytes():
+                    size += file.write(chunk)
+        return size
+
+    async def start(self, spec: MemberSpec) -> MemberStatus:
+        """Start the member."""
+        return await self._post(MemberStatus.model_validate_json, "member/start", spec)
+
+    async def stop(self, grace_seconds: float = DEFAULT_GRACE_SECONDS) -> MemberStatus:
+        """SIGTERM, and SIGKILL after the grace."""
+        request = StopRequest(grace_seconds=grace_seconds)
+        return await self._post(
+            MemberStatus.model_validate_json, "member/stop", request, more_seconds=grace_seconds
+        )
+
+    async def restart(self, grace_seconds: float = DEFAULT_GRACE_SECONDS) -> MemberStatus:
+        """Stop and start again."""
+        request = StopRequest(grace_seconds=grace_seconds)
+        return await self._post(
+            MemberStatus.model_validate_json, "member/restart", request, more_seconds=grace_seconds
+        )
+
+    async def kill(self) -> MemberStatus:
+        """SIGKILL."""
+        return await self._post(MemberStatus.model_validate_json, "member/kill")
+
+    async def pause(self) -> MemberStatus:
+        """SIGSTOP."""
+        return await self._post(MemberStatus.model_validate_json, "member/pause")
+
+    async def resume(self) -> MemberStatus:
+        """SIGCONT."""
+        return await self._post(MemberStatus.model_validate_json, "member/resume")
+
+    async def quit(self) -> MemberStatus:
+        """SIGQUIT: a stack trace of every goroutine goes to the log."""
+        return await self._post(MemberStatus.model_validate_json, "member/quit")
+
+    async def terminate(self) -> MemberStatus:
+        """Stop the member and remove its data."""
+        return await self._post(
+            MemberStatus.model_validate_json, "member/terminate", more_seconds=DEFAULT_GRACE_SECONDS
+        )
+
+    async def archive(self, label: str, *, data: bool = False) -> ArchiveResult:
+        """Move the log, and the data if asked, of a stopped member aside."""
+        return await self._post(
+            ArchiveResult.model_validate_json, "member/archive", ArchiveRequest(label=label, data=data)
+        )
+
+    # faults
+
+    async def faults(self) -> tuple[FaultStatus, ...]:
+        """Every fault the agent knows of."""
+        return await self._get(_FAULTS.validate_json, "faults")
+
+    async def fault(self, fault_id: str) -> FaultStatus:
+        """One fault."""
+        return await self._get(FaultStatus.model_validate_json, _fault(fault_id))
+
+    async def plan(self, spec: FaultSpec) -> FaultPlan:
+        """What a fault would do there, and its undo; nothing is touched."""
+        return await self._post(FaultPlan.model_validate_json, "faults/plan", spec)
+
+    async def inject(self, request: FaultRequest) -> FaultStatus:
+        """Inject a fault; the same again is the same fault. Waits for a grace period if the fault has one."""
+        grace = getattr(request.spec, "grace_seconds", 0.0)
+        return await self._post(FaultStatus.model_validate_json, "faults", request, more_seconds=grace)
+
+    async def renew(self, fault_id: str, lease_seconds: float) -> FaultStatus:
+        """A new lease, counted from when the agent gets it."""
+        request = RenewRequest(lease_seconds=lease_seconds)
+        return await self._post(FaultStatus.model_validate_json, f"{_fault(fault_id)}/renew", request)
+
+    async def heal(self, fault_id: str) -> FaultStatus:
+        """Undo a fault."""
+        return await self._call(FaultStatus.model_validate_json, "DELETE", _fault(fault_id))
+
+    async def heal_all(self) -> tuple[FaultStatus, ...]:
+        """Undo every fault, last in first out."""
+        return await self._call(_FAULTS.validate_json, "DELETE", "faults")
+
+    async def _get(self, read: Callable[[bytes], T], path: str) -> T:
+        return await self._call(read, "GET", path)
+
+    async def _post(
+        self, read: Callable[[bytes], T], path: str, body: Wire | None = None, *, more_seconds: float = 0.0
+    ) -> T:
+        return await self._call(read, "POST", path, body, more_seconds)
+
+    async def _call(
+        self,
+        read: Callable[[bytes], T],
+        method: str,
+        path: str,
+        body: Wire | None = None,
+        more_seconds: float = 0.0,
+    ) -> T:
+        target = f"/v1/{path}"
+        content = body.model_dump_json().encode() if body is not None else b""
+        timeout_seconds = self._timeout_seconds + more_seconds
+        received = await self._connection.call(method, target, content, timeout_seconds)
+        try:
+            return read(received)
+        except ValidationError as error:
+            raise not_understood(f"agent {self._connection.url}: {method} {target}", error) from error
+
+
+def _transport(tls: ClientTls | None, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncBaseTransport:
+    if transport is not None and tls is None:
+        return transport
+    if tls is None or transport is not None:
+        raise ValueError("an AgentClient needs either tls or a transport")
+    return TlsTransport(tls.context)
+
+
+def _fault(fault_id: str) -> str:
+    return f"faults/{quote(fault_id, safe='')}"

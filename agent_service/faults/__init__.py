@@ -1,0 +1,1 @@
+"""Faults on this host: planned as data, undone from disk, proved by looking."""

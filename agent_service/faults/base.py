@@ -1,0 +1,45 @@
+"""What a planner knows about the host, and what one fault keeps another from touching."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from agent_service.errors import IllegalStateError
+from agent_service.models import MemberState
+
+if TYPE_CHECKING:
+    from agent_service.processes import ProcessId
+
+
+REMOVED: Final = frozenset({MemberState.UNINITIALIZED, MemberState.TERMINATED})
+"""States in which there is no member at all."""
+
+
+class Resource(StrEnum):
+    """What a fault occupies while it is active: two faults never share one."""
+
+    PROCESS = "process"
+    PEER_TRAFFIC = "peer-traffic"
+
+
+@dataclass(frozen=True, slots=True)
+class HostContext:
+    """The host as a planner sees it; ``peer_port`` is the member's own, ``None`` before its first start."""
+
+    member_state: MemberState
+    process: ProcessId | None
+    peer_port: int | None
+    protected_ports: tuple[int, ...]
+    """Ports no fault may touch, the agent's own among them, sorted."""
+
+    def running_process(self) -> ProcessId:
+        """The process of a running member; raises ``IllegalStateError`` in every other state."""
+        if self.member_state is not MemberState.RUNNING or self.process is None:
+            raise IllegalStateError(
+                f"there is no running member to do this to: it is {self.member_state}",
+                state=self.member_state,
+                remedy="start it, or heal the fault that holds it",
+            )
+        return self.process

@@ -1,0 +1,113 @@
+"""Does what steps say, and looks whether it is so. The only place where faults touch the host."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final, assert_never
+
+from agent_service import commands
+from agent_service.errors import FaultFailedError
+from agent_service.faults.base import REMOVED
+from agent_service.faults.network import is_listed, missing_drops
+from agent_service.faults.steps import (
+    EnsureMemberRunning,
+    Exec,
+    KillMember,
+    MemberRuns,
+    PauseMember,
+    ProcessGone,
+    ProcessNotStopped,
+    ProcessStopped,
+    ResumeMember,
+    StopMember,
+    TableAbsent,
+    TableDrops,
+)
+from agent_service.processes import ProcessId, boot_id, is_alive, is_stopped
+
+if TYPE_CHECKING:
+    from agent_service.faults.steps import Action, Check
+    from agent_service.member import MemberControl
+
+CONFIRM_SECONDS: Final = 2.0
+_POLL_SECONDS: Final = 0.005
+
+
+async def act(action: Action, member: MemberControl, cause: str) -> None:
+    """Do one action; every one may be done again.
+
+    Raises:
+        AgentServiceError: it could not be done.
+    """
+    match action:
+        case Exec():
+            await commands.check(action.argv, stdin=action.stdin)
+        case StopMember():
+            await member.stop(action.grace_seconds, cause)
+        case KillMember():
+            await member.kill(cause)
+        case PauseMember():
+            await member.pause()
+        case ResumeMember():
+            if member.process is not None:
+                await member.resume()
+        case EnsureMemberRunning():
+            await member.recover()
+        case _:
+            assert_never(action)
+
+
+async def confirm(checks: tuple[Check, ...], member: MemberControl) -> str:
+    """Look until everything is as it should be, and return what was seen.
+
+    Raises:
+        FaultFailedError: something still is not so when the time is over.
+    """
+    deadline = time.monotonic() + CONFIRM_SECONDS
+    while True:
+        seen = [(check, await _objection(check, member)) for check in checks]
+        objections = [objection for _, objection in seen if objection is not None]
+        if not objections:
+            return "; ".join(str(check) for check, _ in seen)
+        if time.monotonic() > deadline:
+            raise FaultFailedError("; ".join(objections))
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _objection(check: Check, member: MemberControl) -> str | None:
+    """What speaks against it; ``None``: it is so."""
+    match check:
+        case ProcessGone():
+            alive = is_alive(_process(check))
+            return f"process {check.pid} is still there" if alive else None
+        case ProcessStopped():
+            stopped = is_stopped(_process(check))
+            return None if stopped else f"process {check.pid} is not stopped"
+        case ProcessNotStopped():
+            stopped = is_stopped(_process(check))
+            return f"process {check.pid} is still stopped" if stopped else None
+        case MemberRuns():
+            return _not_running(check, member)
+        case TableDrops():
+            return missing_drops((await commands.check(check.argv)).stdout, check)
+        case TableAbsent():
+            listed = is_listed((await commands.check(check.argv)).stdout, check.table)
+            return f"nftables table inet {check.table} is still there" if listed else None
+    assert_never(check)
+
+
+def _process(check: ProcessGone | ProcessStopped | ProcessNotStopped) -> ProcessId:
+    """The process it speaks of. After a reboot only absences are asked for, and nobody is this process."""
+    return ProcessId(check.pid, check.start_ticks, boot_id())
+
+
+def _not_running(check: MemberRuns, member: MemberControl) -> str | None:
+    if not check.not_pid and member.state in REMOVED:
+        return None  # somebody removed it on purpose: nothing is left to bring back
+    process = member.process
+    if process is None or not is_alive(process):
+        return f"etcd does not run: it is {member.state}"
+    if (process.pid, process.start_ticks) == (check.not_pid, check.not_start_ticks):
+        return f"etcd still is process {process.pid}"
+    return None

@@ -1,0 +1,310 @@
+"""Injects faults and gets rid of them again, whatever happens in between.
+
+::
+
+    prepared ──▶ injected ──▶ healing ──▶ healed
+        │                      ▲ │ └────▶ heal_failed ──▶ (healing, again and again)
+        └────── no effect ─────┘ └──────▶ failed
+
+The undo is on disk before anything is done. Every injected fault has a lease on the host's monotonic clock;
+when nobody renews it, the host heals itself: at once by ``run_leases``, after a crash or a reboot by
+``adopt``, and with no agent at all by ``agent_service.faults.heal``. That a fault is there, or gone, is
+said after looking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
+
+from agent_service.errors import AgentServiceError, FaultFailedError, IllegalStateError, UnavailableError
+from agent_service.faults.base import REMOVED, HostContext, Resource
+from agent_service.faults.execute import act, confirm
+from agent_service.faults.journal import NS, Entry, Journal, encode_spec
+from agent_service.faults.registry import plan_fault, require_capability, resource_of
+from agent_service.faults.schedule import HealSchedule
+from agent_service.faults.undo import undo
+from agent_service.launch import HostPort
+from agent_service.models import FaultPlan, FaultState, FaultStatus, MemberState
+from agent_service.processes import ProcessId, boot_id
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from pathlib import Path
+    from typing import Any
+
+    from agent_service.audit import AuditLog
+    from agent_service.faults.journal import HealedBy
+    from agent_service.member import MemberControl
+    from agent_service.models import FaultRequest, FaultSpec
+    from agent_service.settings import AgentSettings
+
+AGENT: Final = "agent"
+"""Who heals what nobody asked to heal, in the audit log."""
+
+_EXAMPLE_ID: Final = "FAULT-ID"
+_log = logging.getLogger(__name__)
+
+
+class FaultManager:
+    """All faults of this host. ``member`` must be adopted first: that makes this process their only owner."""
+
+    def __init__(self, settings: AgentSettings, member: MemberControl, audit: AuditLog) -> None:
+        self._settings = settings
+        self._member = member
+        self._audit = audit
+        self._journal = Journal(settings.state_dir / "faults")
+        self._schedule = HealSchedule()
+        self._locks = {resource: asyncio.Lock() for resource in Resource}
+        self._changed = asyncio.Event()
+        self._running: set[asyncio.Task[FaultStatus]] = set()
+
+    # --- at the start, and all the time ----------------------------------------------------------------
+
+    async def adopt(self, by: HealedBy = "agent-start") -> tuple[FaultStatus, ...]:
+        """Read the journal: faults with a live lease go on, all others are undone, newest first.
+
+        Returns those it undid, or could not undo.
+        """
+        await self._journal.load()
+        undone = []
+        for entry in self._journal.newest_first():
+            here = entry.state is FaultState.INJECTED and entry.boot_id == boot_id()
+            if entry.active and (not here or self._schedule.is_due(entry)):
+                expired_meanwhile = here and by == "agent-start"
+                undone.append(await self.heal(entry.id, AGENT, "lease" if expired_meanwhile else by))
+        return tuple(undone)
+
+    async def run_leases(self) -> None:
+        """Heal what expires, and try again what could not be healed, until cancelled."""
+        while True:
+            self._changed.clear()
+            due = [entry for entry in self._journal.newest_first() if self._schedule.is_due(entry)]
+            await asyncio.gather(*map(self._heal_due, due))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._schedule.seconds_until_due(self._journal.oldest_first())):
+                    await self._changed.wait()
+
+    @property
+    def damaged(self) -> tuple[Path, ...]:
+        """Journal files that cannot be read: nothing is injected until a person has looked at them."""
+        return self._journal.damaged
+
+    # --- requests --------------------------------------------------------------------------------------
+
+    def plan(self, spec: FaultSpec) -> FaultPlan:
+        """What this fault would do to a running member; nothing is touched."""
+        steps = plan_fault(_EXAMPLE_ID, spec, self._host(as_if_running=True))
+        return FaultPlan(inject=tuple(map(str, steps.inject)), undo=tuple(map(str, steps.undo)))
+
+    async def inject(self, request: FaultRequest, who: str) -> FaultStatus:
+        """Inject and verify. The same request again is the same fault, whatever has become of it.
+
+        Raises:
+            IllegalStateError: the member is in no state for it, another fault is in the way, or the id
+                belongs to another fault.
+            RefusedError: it would hit what is protected.
+            UnavailableError: this host cannot do it, or cannot write down how to undo it.
+            FaultFailedError: it had no effect; what was done is undone.
+        """
+        return await self._to_the_end(self._inject(request, who))
+
+    async def heal(self, fault_id: str, who: str, by: HealedBy = "request") -> FaultStatus:
+        """Undo and verify; a fault that is over stays as it is. The state says whether it worked.
+
+        Raises:
+            NotFoundError: there is no such fault.
+        """
+        return await self._to_the_end(self._heal(fault_id, who, by))
+
+    async def renew(self, fault_id: str, lease_seconds: float, who: str) -> FaultStatus:
+        """A new lease, counted from now.
+
+        Raises:
+            NotFoundError: there is no such fault.
+            IllegalStateError: it is not injected (any more).
+        """
+        async with self._lock_of(fault_id):
+            entry = self._journal.get(fault_id)
+            if entry.state is not FaultState.INJECTED:
+                raise IllegalStateError(f"fault {fault_id} is {entry.state}", state=entry.state)
+            expires = time.monotonic_ns() + int(lease_seconds * NS)
+            await self._note(replace(entry, expires_monotonic_ns=expires))
+            await self._tell(who, "fault renew", entry, f"{lease_seconds:g} s")
+            return self.get(fault_id)
+
+    async def heal_all(self, by: HealedBy, who: str) -> tuple[FaultStatus, ...]:
+        """Heal every fault that may be in effect, newest first; one that fails does not stop the others."""
+        active = [entry.id for entry in self._journal.newest_first() if entry.active]
+        return tuple([await self.heal(fault_id, who, by) for fault_id in active])
+
+    def list(self) -> tuple[FaultStatus, ...]:
+        """All faults that are remembered, oldest first."""
+        return tuple(entry.status() for entry in self._journal.oldest_first())
+
+    def get(self, fault_id: str) -> FaultStatus:
+        """One fault; raises ``NotFoundError``."""
+        return self._journal.get(fault_id).status()
+
+    # --- injecting -------------------------------------------------------------------------------------
+
+    async def _inject(self, request: FaultRequest, who: str) -> FaultStatus:
+        async with self._locks[resource_of(request.spec)]:
+            await require_capability(request.spec, self._settings)
+            known = self._journal.find(request.id)
+            if known is not None:
+                return _repeated(known, request)
+            self._refuse_conflict(request.spec)
+            entry = self._prepare(request)
+            await self._journal.begin(entry)  # no undo on disk: no fault
+            return await self._carry_out(entry, request.lease_seconds, who)
+
+    def _refuse_conflict(self, spec: FaultSpec) -> None:
+        if self.damaged:
+            raise UnavailableError(
+                f"the fault journal is damaged: {', '.join(map(str, self.damaged))}",
+                remedy="see what these describe, undo it by hand, remove them, and restart the agent",
+            )
+        for other in self._journal.oldest_first():
+            if other.active and resource_of(other.fault_spec()) is resource_of(spec):
+                raise IllegalStateError(
+                    f"fault {other.id} ({other.fault_spec().kind}) is {other.state} and in the way",
+                    state=other.state,
+                    remedy="heal it first",
+                )
+
+    def _prepare(self, request: FaultRequest) -> Entry:
+        return Entry(
+            id=request.id,
+            sequence=self._journal.next_sequence(),
+            spec=encode_spec(request.spec),
+            reason=request.reason,
+            steps=plan_fault(request.id, request.spec, self._host()),
+            state=FaultState.PREPARED,
+            boot_id=boot_id(),
+            expires_monotonic_ns=time.monotonic_ns() + int(request.lease_seconds * NS),
+        )
+
+    async def _carry_out(self, entry: Entry, lease_seconds: float, who: str) -> FaultStatus:
+        try:
+            for action in entry.steps.inject:
+                await act(action, self._member, _cause(entry))
+            evidence = await confirm(entry.steps.verify_injected, self._member)
+        except Exception as error:  # a defect, too, must leave nothing behind
+            undone = await self._undo(entry, "failed-injection")
+            await self._tell(who, "fault inject", entry, f"{undone.state}: {error}")
+            if not isinstance(error, AgentServiceError):
+                raise
+            raise FaultFailedError(
+                f"fault {entry.id} had no effect: {error.detail}; it is {undone.state}: {undone.evidence}",
+                remedy=error.remedy,
+            ) from error
+        now = time.monotonic_ns()
+        injected = replace(
+            entry,
+            state=FaultState.INJECTED,
+            evidence=evidence,
+            injected_monotonic_ns=now,
+            expires_monotonic_ns=now + int(lease_seconds * NS),
+        )
+        await self._note(injected)
+        await self._tell(who, "fault inject", injected, "injected")
+        return self.get(entry.id)
+
+    # --- healing ---------------------------------------------------------------------------------------
+
+    async def _heal(self, fault_id: str, who: str, by: HealedBy) -> FaultStatus:
+        async with self._lock_of(fault_id):
+            entry = self._journal.get(fault_id)
+            if entry.active:
+                healed = await self._undo(entry, by)
+                await self._tell(who, "fault heal", healed, healed.state)
+            return self.get(fault_id)
+
+    async def _undo(self, entry: Entry, by: HealedBy) -> Entry:
+        never_injected = "failed-injection" in {
+            entry.healed_by,
+            by,
+        }  # also when that undo goes on after a crash
+        entry = replace(
+            entry, state=FaultState.HEALING, healed_by="failed-injection" if never_injected else by
+        )
+        await self._note(entry)
+        outcome = await undo(entry.steps, self._member, _cause(entry))
+        if outcome.gone:
+            self._schedule.healed(entry.id)
+            state = FaultState.FAILED if never_injected else FaultState.HEALED
+            entry = replace(entry, state=state, healed_monotonic_ns=time.monotonic_ns())
+        else:
+            delay = self._schedule.failed(entry.id)
+            entry = replace(entry, state=FaultState.HEAL_FAILED)
+            _log.error("fault %s is not healed, next try in %g s: %s", entry.id, delay, outcome.evidence)
+        entry = replace(entry, evidence=outcome.evidence)
+        await self._note(entry)
+        await self._journal.forget_oldest()
+        return entry
+
+    async def _heal_due(self, entry: Entry) -> None:
+        try:
+            await self.heal(entry.id, AGENT, entry.healed_by or "lease")
+        except Exception:  # noqa: BLE001 - the one task that heals by itself must outlive its own defects
+            _log.exception("cannot heal fault %s", entry.id)
+            self._schedule.failed(entry.id)
+
+    # --- within ----------------------------------------------------------------------------------------
+
+    def _host(self, *, as_if_running: bool = False) -> HostContext:
+        state, process, spec = self._member.state, self._member.process, self._member.spec
+        if as_if_running:
+            state, process = MemberState.RUNNING, process or ProcessId(0, 0, boot_id())
+        return HostContext(
+            member_state=state,
+            process=process,
+            peer_port=HostPort.of(spec.peer_url).port if spec is not None and state not in REMOVED else None,
+            protected_ports=tuple(sorted({*self._settings.protected_ports, self._settings.port})),
+        )
+
+    def _lock_of(self, fault_id: str) -> asyncio.Lock:
+        return self._locks[resource_of(self._journal.get(fault_id).fault_spec())]
+
+    async def _note(self, entry: Entry) -> None:
+        await self._journal.note(entry)
+        self._changed.set()
+
+    async def _tell(self, who: str, what: str, entry: Entry, outcome: str) -> None:
+        detail = {"fault": entry.id, "kind": entry.fault_spec().kind, "reason": entry.reason}
+        await asyncio.to_thread(self._audit.append, who, what, detail, outcome)
+
+    async def _to_the_end(self, work: Coroutine[Any, Any, FaultStatus]) -> FaultStatus:
+        """A client that hangs up must not leave a fault half done."""
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._finished)
+        return await asyncio.shield(task)
+
+    def _finished(self, task: asyncio.Task[FaultStatus]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever asked may be gone; what became of the fault is in the journal
+
+
+def _cause(entry: Entry) -> str:
+    return f"fault {entry.id}"
+
+
+def _repeated(known: Entry, request: FaultRequest) -> FaultStatus:
+    """The answer to a request that was made before, or to one that takes another's id."""
+    if known.fault_spec() != request.spec:
+        raise IllegalStateError(
+            f"fault {known.id} is another one: {known.fault_spec().kind}",
+            state=known.state,
+            remedy="give every fault an id of its own",
+        )
+    if known.state is FaultState.FAILED:
+        raise FaultFailedError(f"fault {known.id} had no effect: {known.evidence}")
+    return known.status()

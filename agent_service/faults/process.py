@@ -1,0 +1,68 @@
+"""Faults on the member's process: stop, kill, pause, restart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent_service.faults.steps import (
+    EnsureMemberRunning,
+    FaultSteps,
+    KillMember,
+    MemberRuns,
+    PauseMember,
+    ProcessGone,
+    ProcessNotStopped,
+    ProcessStopped,
+    ResumeMember,
+    StopMember,
+)
+
+if TYPE_CHECKING:
+    from agent_service.faults.base import HostContext
+    from agent_service.faults.steps import Action
+    from agent_service.models import KillFault, PauseFault, RestartFault, StopFault
+
+
+def plan_stop(_fault_id: str, spec: StopFault, host: HostContext) -> FaultSteps:
+    """SIGTERM; healed by a start."""
+    return _ended_by(StopMember(spec.grace_seconds), host)
+
+
+def plan_kill(_fault_id: str, _spec: KillFault, host: HostContext) -> FaultSteps:
+    """SIGKILL; healed by a start."""
+    return _ended_by(KillMember(), host)
+
+
+def _ended_by(action: Action, host: HostContext) -> FaultSteps:
+    process = host.running_process()
+    return FaultSteps(
+        inject=(action,),
+        verify_injected=(ProcessGone(process.pid, process.start_ticks),),
+        undo=(EnsureMemberRunning(),),
+        verify_healed=(MemberRuns(),),
+    )
+
+
+def plan_pause(_fault_id: str, _spec: PauseFault, host: HostContext) -> FaultSteps:
+    """SIGSTOP; healed by SIGCONT."""
+    process = host.running_process()
+    return FaultSteps(
+        inject=(PauseMember(),),
+        verify_injected=(ProcessStopped(process.pid, process.start_ticks),),
+        undo=(ResumeMember(),),
+        verify_healed=(ProcessNotStopped(process.pid, process.start_ticks),),
+    )
+
+
+def plan_restart(_fault_id: str, spec: RestartFault, host: HostContext) -> FaultSteps:
+    """Stop and start at once; the heal only sees to it that the member runs."""
+    process = host.running_process()
+    return FaultSteps(
+        inject=(StopMember(spec.grace_seconds), EnsureMemberRunning()),
+        verify_injected=(
+            ProcessGone(process.pid, process.start_ticks),
+            MemberRuns(process.pid, process.start_ticks),
+        ),
+        undo=(EnsureMemberRunning(),),
+        verify_healed=(MemberRuns(),),
+    )

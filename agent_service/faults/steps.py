@@ -1,0 +1,147 @@
+"""What a fault is made of: small values that say what to do and what must then be seen.
+
+They are written to disk before anything is done, so that another process, after any crash, can still undo it.
+``str(step)`` is what a person reads in a plan, in the journal's status and in ``--dry-run``.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TypeAlias
+
+import msgspec
+
+
+class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step"):
+    """Base of all actions and checks."""
+
+
+# --- actions: doing one twice is the same as doing it once ------------------------------------------------
+
+
+class Exec(Step, frozen=True, tag="exec"):
+    """Run a command of the host's, never through a shell; any exit status but 0 is a failure."""
+
+    argv: tuple[str, ...]
+    stdin: str = ""
+
+    def __str__(self) -> str:
+        command = shlex.join(self.argv)
+        return f"{command} <<EOF\n{self.stdin}EOF" if self.stdin else command
+
+
+class StopMember(Step, frozen=True, tag="stop-member"):
+    """SIGTERM, and SIGKILL after the grace."""
+
+    grace_seconds: float
+
+    def __str__(self) -> str:
+        return f"send SIGTERM to etcd, SIGKILL after {self.grace_seconds:g} s"
+
+
+class KillMember(Step, frozen=True, tag="kill-member"):
+    """SIGKILL."""
+
+    def __str__(self) -> str:
+        return "send SIGKILL to etcd"
+
+
+class PauseMember(Step, frozen=True, tag="pause-member"):
+    """SIGSTOP."""
+
+    def __str__(self) -> str:
+        return "send SIGSTOP to etcd"
+
+
+class ResumeMember(Step, frozen=True, tag="resume-member"):
+    """SIGCONT; nothing if it has ended."""
+
+    def __str__(self) -> str:
+        return "send SIGCONT to etcd, if it lives"
+
+
+class EnsureMemberRunning(Step, frozen=True, tag="ensure-member-running"):
+    """Start it with its last spec if it has ended; nothing if it lives or was removed."""
+
+    def __str__(self) -> str:
+        return "start etcd as it was, unless it runs"
+
+
+Action: TypeAlias = Exec | StopMember | KillMember | PauseMember | ResumeMember | EnsureMemberRunning
+
+
+# --- checks: they look, and change nothing -----------------------------------------------------------------
+
+
+class ProcessGone(Step, frozen=True, tag="process-gone"):
+    """That process of this boot is no more."""
+
+    pid: int
+    start_ticks: int
+
+    def __str__(self) -> str:
+        return f"process {self.pid} is gone"
+
+
+class ProcessStopped(Step, frozen=True, tag="process-stopped"):
+    """Every thread of that process is in state T."""
+
+    pid: int
+    start_ticks: int
+
+    def __str__(self) -> str:
+        return f"every thread of process {self.pid} is stopped"
+
+
+class ProcessNotStopped(Step, frozen=True, tag="process-not-stopped"):
+    """That process is not in state T; it may have ended."""
+
+    pid: int
+    start_ticks: int
+
+    def __str__(self) -> str:
+        return f"process {self.pid} is not stopped"
+
+
+class MemberRuns(Step, frozen=True, tag="member-runs"):
+    """The member's process lives and is another one than ``not_pid`` (0: any), or the member was removed."""
+
+    not_pid: int = 0
+    not_start_ticks: int = 0
+
+    def __str__(self) -> str:
+        return f"etcd runs as another process than {self.not_pid}" if self.not_pid else "etcd runs"
+
+
+class TableDrops(Step, frozen=True, tag="nft-table-drops"):
+    """The nftables table is there and drops: ``drops`` rules a chain, after an accept of ``protected``."""
+
+    argv: tuple[str, ...]
+    table: str
+    drops: int
+    protected: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"nftables table inet {self.table} has {self.drops} drop rules in input and in output"
+
+
+class TableAbsent(Step, frozen=True, tag="nft-table-absent"):
+    """There is no such nftables table."""
+
+    argv: tuple[str, ...]
+    table: str
+
+    def __str__(self) -> str:
+        return f"there is no nftables table inet {self.table}"
+
+
+Check: TypeAlias = ProcessGone | ProcessStopped | ProcessNotStopped | MemberRuns | TableDrops | TableAbsent
+
+
+class FaultSteps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A planned fault. Each list runs in its order; ``undo`` is written last action first."""
+
+    inject: tuple[Action, ...]
+    verify_injected: tuple[Check, ...]
+    undo: tuple[Action, ...]
+    verify_healed: tuple[Check, ...]

@@ -1,0 +1,54 @@
+"""Undoes a fault as far as it can be undone, and says what is left."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent_service.errors import AgentServiceError
+from agent_service.faults.execute import act, confirm
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+    from typing import TypeVar
+
+    from agent_service.faults.steps import FaultSteps
+    from agent_service.member import MemberControl
+
+    T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """``gone``: looking confirmed that nothing is left; ``evidence`` says what was seen, and what failed."""
+
+    gone: bool
+    evidence: str
+
+
+async def undo(steps: FaultSteps, member: MemberControl, cause: str) -> Undone:
+    """Run every undo step, also after one that failed, and then look. Never raises for what goes wrong.
+
+    Only looking decides: a step that complained about what is gone anyway is no failure.
+    """
+    problems: list[str] = []
+    for action in steps.undo:
+        await _attempt(act(action, member, cause), problems)
+    seen = await _attempt(confirm(steps.verify_healed, member), problems)
+    if seen is not None:
+        problems.append(seen)
+    return Undone(gone=seen is not None, evidence="; ".join(problems))
+
+
+async def _attempt(work: Awaitable[T], problems: list[str]) -> T | None:
+    try:
+        return await work
+    except AgentServiceError as error:
+        problems.append(error.detail)
+    except Exception as error:  # noqa: BLE001 - a defect in an undo must be reported and tried again, not lost
+        _log.exception("an undo step has a defect")
+        problems.append(f"{type(error).__name__}: {error}")
+    return None

@@ -1,0 +1,173 @@
+"""What every request passes on its way to a handler and back: who, how much, how long, and the audit."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers
+
+from agent_service.identity import caller_of
+from agent_service.problems import problem, problem_response
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from agent_service.access import Access
+    from agent_service.audit import AuditLog
+    from agent_service.models import Problem
+
+MAX_BODY_BYTES = 64 * 1024
+MAX_REQUESTS = 64
+BODY_SECONDS = 10.0
+SEND_SECONDS = 30.0
+"""For one piece of an answer: a reader slower than this is cut off."""
+
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_NOT_MUTATING = frozenset({"/v1/faults/plan"})
+_AUDITED_BODY_BYTES = 2048
+
+_log = logging.getLogger(__name__)
+
+
+class _RefusalError(Exception):
+    """The request goes no further."""
+
+    def __init__(self, refusal: Problem, *, close: bool = False) -> None:
+        super().__init__(refusal.detail)
+        self.refusal = refusal
+        self.headers = {"connection": "close"} if close else {}
+
+
+class Gate:
+    """ASGI middleware around the whole application.
+
+    In this order: Host header, connection still trusted, client on the list, number of requests, body. The
+    body is read here, bounded in size and time, and handed on as one piece. Every mutating request leaves a
+    line in the audit log before its answer leaves, refused ones too. What changes something is not cancelled
+    by a timeout: its handler bounds itself, and half a fault is worse than a late answer.
+    """
+
+    def __init__(self, app: ASGIApp, access: Access, audit: AuditLog) -> None:
+        self._app = app
+        self._access = access
+        self._audit = audit
+        self._active = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            raise RuntimeError(f"the agent speaks HTTP only, not {scope['type']}")
+        request = _Request(scope, receive, send, self._audit)
+        self._active += 1
+        try:
+            self._admit(scope)
+            await request.read_body()
+            await self._app(scope, request.receive, request.send)
+        except _RefusalError as error:
+            await problem_response(error.refusal, error.headers)(scope, receive, request.send)
+        except Exception:
+            _log.exception("%s %s failed", scope["method"], scope["path"])
+            if request.status is not None:
+                raise  # too late for an answer: the server cuts the connection off
+            defect = problem(500, "a defect of the agent; its log has the traceback")
+            await problem_response(defect)(scope, receive, request.send)
+        finally:
+            self._active -= 1
+            if request.status is None:
+                await request.note("no answer")
+
+    def _admit(self, scope: Scope) -> None:
+        host = _host(Headers(scope=scope).getlist("host"))
+        if not self._access.allows_host(host):
+            raise _RefusalError(problem(421, f"this agent is not {host!r}", remedy="add it to allowed_hosts"))
+        caller = caller_of(scope)
+        if caller is None:
+            raise _RefusalError(problem(403, "the client certificate has not exactly one common name"))
+        if not self._access.is_current(caller):
+            detail = "this connection was verified by CAs that have been replaced since"
+            raise _RefusalError(problem(421, detail, remedy="connect again"), close=True)
+        if not self._access.allows_client(caller):
+            remedy = "add it to tls.allowed_clients in the agent's settings and send the agent SIGHUP"
+            raise _RefusalError(problem(403, f"client {caller.name!r} is not on the list", remedy=remedy))
+        if self._active > MAX_REQUESTS:
+            raise _RefusalError(problem(503, f"{MAX_REQUESTS} requests are under way", remedy="try again"))
+
+
+class _Request:
+    """One request on its way through: its body, its answer's status, its line in the audit log."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, audit: AuditLog) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._audit = audit
+        self._body = b""
+        self._replayed = False
+        self.status: int | None = None
+
+    async def read_body(self) -> None:
+        """Take the whole body in, within bounds."""
+        announced = Headers(scope=self._scope).get("content-length", "0")
+        if not announced.isdecimal() or int(announced) > MAX_BODY_BYTES:
+            raise _too_large()
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                while await self._read_piece():
+                    pass
+        except TimeoutError:
+            late = problem(408, f"the body did not arrive within {BODY_SECONDS:g} s")
+            raise _RefusalError(late, close=True) from None
+
+    async def _read_piece(self) -> bool:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise _RefusalError(problem(400, "the connection ended within the body"), close=True)
+        self._body += message.get("body", b"")
+        if len(self._body) > MAX_BODY_BYTES:
+            raise _too_large()
+        return bool(message.get("more_body", False))
+
+    async def receive(self) -> Message:
+        """The body for the application, once; then whatever the connection says."""
+        if self._replayed:
+            return await self._receive()
+        self._replayed = True
+        return {"type": "http.request", "body": self._body, "more_body": False}
+
+    async def send(self, message: Message) -> None:
+        """Hand a piece of the answer to the connection, with a limit in time; the audit line comes first."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            await self.note(str(self.status))
+        async with asyncio.timeout(SEND_SECONDS):
+            await self._send(message)
+
+    async def note(self, outcome: str) -> None:
+        """Leave a line in the audit log, if this request could change anything."""
+        if self._scope["method"] in _READING or self._scope["path"] in _NOT_MUTATING:
+            return
+        caller = caller_of(self._scope)
+        body = self._body[:_AUDITED_BODY_BYTES].decode(errors="replace")
+        await asyncio.to_thread(
+            self._audit.append,
+            caller.name if caller else "unknown",
+            f"{self._scope['method']} {self._scope['path']}",
+            {"body": body} if body else {},
+            outcome,
+        )
+
+
+def _too_large() -> _RefusalError:
+    return _RefusalError(problem(413, f"a body has at most {MAX_BODY_BYTES} bytes"), close=True)
+
+
+def _host(values: Sequence[str]) -> str:
+    """The one Host header without port and brackets."""
+    if len(values) != 1:
+        raise _RefusalError(problem(400, "exactly one Host header is needed"))
+    name, bracket, _port = values[0].partition("]")
+    return name.removeprefix("[") if bracket else name.partition(":")[0]

@@ -1,0 +1,240 @@
+"""The one member of this host.
+
+States and what leads from one to the other (``member_record.LEGAL`` is the table the code obeys)::
+
+    uninitialized ─┐                       ┌───pause───▶ paused
+                   ├─ start, restart ─▶ running ◀─resume──┘ │
+    stopped ◀──────┼─ stop, kill, quit ───┤ │◀──────────────┘ stop, kill, restart
+    exited  ◀──────┼─ (nobody asked) ─────┘ │
+    terminated ◀───┴─ terminate ────────────┘
+
+A member that is ``uninitialized`` or ``terminated`` has no data: it can be started, not restarted. Asking
+for what is already so changes nothing and is no error. The process belongs to the supervisor and outlives the
+agent; ``adopt`` finds it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from agent_service import archive, datadir
+from agent_service.errors import IllegalStateError
+from agent_service.launch import data_dir_of
+from agent_service.lifecycle import Lifecycle
+from agent_service.logfile import last_lines, log_size
+from agent_service.member_record import Ending, Operation, require
+from agent_service.models import LogTail, MemberState, MemberStatus
+from agent_service.statelock import StateLock
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from agent_service.models import ArchiveRequest, ArchiveResult, MemberSpec
+    from agent_service.processes import ProcessId, ProcessWatch
+    from agent_service.settings import AgentSettings
+    from agent_service.supervisor.base import Supervisor
+
+LOCK_WAIT_SECONDS: Final = 10.0
+"""A heal from outside that is just finishing is worth waiting for."""
+
+_QUIT_SECONDS: Final = 10.0
+_TERMINATE_GRACE_SECONDS: Final = 5.0
+
+
+class MemberControl:
+    """Everything that is done to the member goes through here, one thing at a time.
+
+    ``adopt`` comes first and takes the state directory for this process; ``close`` gives it back.
+    """
+
+    def __init__(self, settings: AgentSettings, supervisor: Supervisor) -> None:
+        self._settings = settings
+        self._supervisor = supervisor
+        self._life = Lifecycle(settings, supervisor, self._on_end)
+        self._owner = StateLock(settings.state_dir)
+        self._lock = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def adopt(self, wait_seconds: float = LOCK_WAIT_SECONDS) -> None:
+        """At agent start: take the state directory, find the member again, start noticing its end.
+
+        Raises:
+            UnavailableError: another process owns the state directory for longer than ``wait_seconds``, or
+                what is written there is damaged.
+        """
+        settings = self._settings
+        for directory in (settings.state_dir, settings.log_dir, *settings.data_roots):
+            datadir.ensure_directory(directory)
+        await self._owner.acquire(wait_seconds)
+        async with self._lock:
+            await self._life.adopt()
+
+    def close(self) -> None:
+        """At agent end: stop watching and give the state directory back. The member runs on."""
+        if self._life.watch is not None:
+            self._life.watch.close()
+        for task in self._tasks:
+            task.cancel()
+        self._owner.release()
+
+    # --- operations ---------------------------------------------------------------------------------------
+
+    async def start(self, spec: MemberSpec) -> MemberStatus:
+        """Start a member, or do nothing when this very one runs.
+
+        Returns when it serves its peers, or when it still lives after a second; it waits for no quorum.
+
+        Raises:
+            IllegalStateError: another one runs, or this one is paused.
+            RefusedError: the spec asks for what is not allowed, or etcd ended at once (with its last words).
+            UnavailableError: the version is not installed, or the supervisor cannot start it.
+        """
+        async with self._operation(Operation.START) as state:
+            if state is not MemberState.RUNNING:
+                await self._life.launch(spec)
+            elif spec != self._life.record.spec:
+                raise IllegalStateError(
+                    "a member with another spec runs here",
+                    state=state,
+                    remedy="stop it before starting this one",
+                )
+        return self.status()
+
+    async def stop(self, grace_seconds: float, cause: str) -> MemberStatus:
+        """SIGTERM, and SIGKILL after the grace."""
+        async with self._operation(Operation.STOP):
+            await self._life.end(_stop(cause), grace_seconds)
+        return self.status()
+
+    async def kill(self, cause: str) -> MemberStatus:
+        """SIGKILL."""
+        async with self._operation(Operation.KILL):
+            await self._life.end(Ending(cause=cause, signals=(signal.SIGKILL,)), 0.0)
+        return self.status()
+
+    async def quit(self, cause: str) -> MemberStatus:
+        """SIGQUIT: etcd writes the stacks of all its goroutines to the log, and ends."""
+        async with self._operation(Operation.QUIT):
+            ending = Ending(cause=cause, signals=(signal.SIGQUIT, signal.SIGKILL))
+            await self._life.end(ending, _QUIT_SECONDS)
+        return self.status()
+
+    async def pause(self) -> MemberStatus:
+        """SIGSTOP; returns when every thread stands still."""
+        async with self._operation(Operation.PAUSE):
+            await self._life.pause()
+        return self.status()
+
+    async def resume(self) -> MemberStatus:
+        """SIGCONT."""
+        async with self._operation(Operation.RESUME):
+            await self._life.resume()
+        return self.status()
+
+    async def restart(self, grace_seconds: float, cause: str) -> MemberStatus:
+        """Stop it if it runs, then start it again as it was; raises as ``start`` does."""
+        async with self._operation(Operation.RESTART):
+            await self._life.end(_stop(cause), grace_seconds)
+            await self._life.launch_again()
+        return self.status()
+
+    async def recover(self) -> MemberStatus:
+        """Start a member that ended, as it was; leave one that lives, or that was removed, alone."""
+        async with self._operation(Operation.RECOVER) as state:
+            if state in {MemberState.STOPPED, MemberState.EXITED}:
+                await self._life.launch_again()
+        return self.status()
+
+    async def terminate(self) -> MemberStatus:
+        """Stop it and remove its data; raises ``RefusedError`` when a data directory is not the agent's."""
+        async with self._operation(Operation.TERMINATE):
+            await self._life.end(_stop("terminate"), _TERMINATE_GRACE_SECONDS)
+            for directory in self._life.record.data_dirs:
+                await asyncio.to_thread(datadir.remove_owned, Path(directory), self._settings.data_roots)
+            await self._supervisor.release()
+            if self._life.record.spec is not None:
+                self._life.update(state=MemberState.TERMINATED, data_dirs=())
+                await self._life.note()
+        return self.status()
+
+    async def archive(self, request: ArchiveRequest) -> ArchiveResult:
+        """Move the log, and on request the data, of a member that does not run aside."""
+        async with self._operation(Operation.ARCHIVE):
+            data = data_dir_of(self._settings, self._life.last_spec()) if request.data else None
+            result = await asyncio.to_thread(
+                archive.store, self._settings, request.label, self.log_path, data
+            )
+            if request.data:
+                self._life.update(state=MemberState.TERMINATED)
+                await self._life.note()
+        return result
+
+    # --- questions ----------------------------------------------------------------------------------------
+
+    @property
+    def log_path(self) -> Path:
+        """The member's log, which may not be there yet."""
+        return self._life.log_path
+
+    @property
+    def state(self) -> MemberState:
+        """The state as it is this very moment."""
+        return self._life.state
+
+    @property
+    def spec(self) -> MemberSpec | None:
+        """What was started last."""
+        return self._life.record.spec
+
+    @property
+    def process(self) -> ProcessId | None:
+        """The member's process, while there is one."""
+        return self._life.process
+
+    def status(self) -> MemberStatus:
+        """The member as it is now."""
+        record, process = self._life.record, self._life.process
+        data = None if record.spec is None else data_dir_of(self._settings, record.spec)
+        return MemberStatus(
+            state=self._life.state,
+            spec=record.spec,
+            pid=None if process is None else process.pid,
+            started_monotonic_ns=None if process is None else record.started_monotonic_ns,
+            data_dir=None if data is None else str(data),
+            data_bytes=None if data is None else datadir.tree_bytes(data),
+            exits=record.exits,
+            exits_total=record.exits_total,
+        )
+
+    def log_tail(self, lines: int) -> LogTail:
+        """The last lines of the log, out of its last MiB."""
+        return LogTail(lines=last_lines(self.log_path, lines), total_bytes=log_size(self.log_path))
+
+    # --- within -------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _operation(self, operation: Operation) -> AsyncIterator[MemberState]:
+        """One operation at a time, on the state as it really is, and only if it is legal there."""
+        async with self._lock:
+            await self._life.catch_up()
+            require(operation, self._life.record.state)
+            yield self._life.record.state
+
+    def _on_end(self, watch: ProcessWatch) -> None:
+        """Called at the very end of a process, also of one whose end somebody waits for."""
+        task = asyncio.get_running_loop().create_task(self._settle(watch))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _settle(self, watch: ProcessWatch) -> None:
+        async with self._lock:
+            if self._life.watch is watch:
+                await self._life.catch_up()
+
+
+def _stop(cause: str) -> Ending:
+    return Ending(cause=cause, signals=(signal.SIGTERM, signal.SIGKILL))

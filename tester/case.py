@@ -1,0 +1,177 @@
+"""One case: steady, inject, hold, recover, settle, check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tester.cluster import measure_recovery
+from tester.errors import EtcdChaosError, FaultIneffectiveError
+from tester.events import Event, LeaderChanged, Phase
+from tester.faults import CaseFault
+from tester.history.endstate import CaseRecovery
+from tester.phases import Phases, Span
+from tester.results import CaseResult, CaseState, PhaseStats, Recovery, Verdict
+from tester.scenario.model import FaultKind
+from tester.targets import resolve_targets
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from tester.faults import Scene
+    from tester.results import CheckResult
+    from tester.scenario.model import CaseSection
+    from tester.stage import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class CaseEnd:
+    """How a case ended. ``fatal`` is what forbids to go on with the round: nothing about etcd is in it."""
+
+    result: CaseResult
+    fatal: EtcdChaosError | None = None
+
+
+@dataclass(slots=True)
+class _Course:
+    """What is known so far, also of a case that does not get to its end."""
+
+    targets: tuple[str, ...] = ()
+    held_seconds: float | None = None
+    during: Span | None = None
+    after_ns: int | None = None
+    recovery: Recovery | None = None
+    checks: tuple[CheckResult, ...] = ()
+    leader_changes: int = 0
+
+
+class CaseRunner:
+    """Runs one case on the stage of its round. Not reusable."""
+
+    def __init__(self, stage: Stage, scene: Scene, case: CaseSection, rng: Random) -> None:
+        self._stage = stage
+        self._scene = scene
+        self._case = case
+        self._rng = rng
+        setting = stage.setting
+        self._limits = setting.plan.scenario.limits
+        self._clock = setting.clock
+        self._phases = Phases(setting.clock, setting.bus, setting.number, case.name)
+        self._course = _Course()
+
+    async def run(self) -> CaseEnd:
+        """Run it. Errors of hosts, agents and load end up in the result; only cancellation gets out."""
+        started = self._clock.now()
+        fatal: EtcdChaosError | None = None
+        with self._stage.setting.bus.listening(self._count_leaders):
+            try:
+                await self._stress()
+                with self._phases.phase(Phase.CHECK):
+                    self._course.checks = await self._stage.check(self._case.name, "case")
+                state, reason = judge(self._course.checks)
+            except FaultIneffectiveError as error:
+                state, reason = CaseState.ERROR, error.message
+                # The next case needs a whole cluster, and all that was injected is healed by now.
+                self._course.recovery = await measure_recovery(self._stage.monitor, self._limits.recovery)
+            except EtcdChaosError as error:
+                state, reason, fatal = CaseState.ERROR, error.message, error
+        return CaseEnd(self._result(state, reason, Span(started, self._clock.now())), fatal)
+
+    async def _stress(self) -> None:
+        case, stage = self._case, self._stage
+        with self._phases.phase(Phase.STEADY, case.steady):
+            await stage.look_on(case.steady)
+        if case.fault is FaultKind.NONE:
+            with self._phases.phase(Phase.HOLD, case.hold):
+                await stage.look_on(case.hold)
+            self._course.during = self._phases.spans[Phase.HOLD]
+            with self._phases.phase(Phase.RECOVER):
+                await self._recover()  # from nothing: still every member has to serve and to accept writes
+        else:
+            await self._break_and_heal()
+        self._course.after_ns = self._clock.now()
+        with self._phases.phase(Phase.SETTLE, case.settle):
+            await stage.look_on(case.settle)
+
+    async def _break_and_heal(self) -> None:
+        case, stage, course = self._case, self._stage, self._course
+        async with CaseFault(case, self._scene) as fault:
+            with self._phases.phase(Phase.INJECT):
+                roles = stage.roles()
+                course.targets = resolve_targets(case.target, roles, self._rng)
+                await stage.while_alive(fault.inject(course.targets, roles))
+            injected_ns = self._clock.now()
+            with self._phases.phase(Phase.HOLD, case.hold):
+                await stage.while_alive(fault.hold(case.hold))
+            course.during = Span(injected_ns, self._clock.now())
+            with self._phases.phase(Phase.RECOVER):
+                await fault.heal()
+                course.held_seconds = fault.held_seconds
+                await self._recover()
+
+    async def _recover(self) -> None:
+        recovery = await measure_recovery(self._stage.monitor, self._limits.recovery)
+        self._course.recovery = recovery
+        self._stage.witness.recovered(CaseRecovery(self._case.name, recovery))
+
+    def _count_leaders(self, event: Event) -> None:
+        if isinstance(event, LeaderChanged) and event.leader is not None:
+            self._course.leader_changes += 1
+
+    def _result(self, state: CaseState, reason: str, whole: Span) -> CaseResult:
+        course, case = self._course, self._case
+        planned = (
+            self._phases.seconds(Phase.STEADY)
+            + (course.held_seconds or 0)
+            + self._phases.seconds(Phase.SETTLE)
+        )
+        if case.fault is FaultKind.NONE:
+            planned += self._phases.seconds(Phase.HOLD)
+        return CaseResult(
+            name=case.name,
+            fault=case.fault.value,
+            targets=course.targets,
+            state=state,
+            reason=reason,
+            held_seconds=course.held_seconds,
+            leader_changes=course.leader_changes,
+            before=self._stats(self._phases.spans.get(Phase.STEADY)),
+            during=self._stats(course.during),
+            after=self._stats(self._phases.spans.get(Phase.SETTLE)),
+            recovery=course.recovery,
+            checks=course.checks,
+            overhead_seconds=max(0.0, whole.seconds - planned - _recovery_seconds(course.recovery)),
+            elapsed_seconds=whole.seconds,
+        )
+
+    def _stats(self, span: Span | None) -> PhaseStats:
+        return self._stage.load.window(span.start_ns, span.end_ns) if span else PhaseStats()
+
+
+def skipped(case: CaseSection, reason: str) -> CaseResult:
+    """The result of a case that was not run."""
+    return CaseResult(
+        name=case.name, fault=case.fault.value, targets=(), state=CaseState.SKIPPED, reason=reason
+    )
+
+
+def judge(checks: tuple[CheckResult, ...]) -> tuple[CaseState, str]:
+    """What the verdicts make of a case, and the reason unless all are valid. Pure."""
+    if not checks:
+        return CaseState.PASSED, ""  # its checkers judge the round as a whole
+    worst = Verdict.worst(*(check.verdict for check in checks))
+    state = {
+        Verdict.VALID: CaseState.PASSED,
+        Verdict.UNKNOWN: CaseState.UNKNOWN,
+        Verdict.INVALID: CaseState.VIOLATED,
+    }[worst]
+    if worst is Verdict.VALID:
+        return state, ""
+    return state, "; ".join(f"{check.checker}: {check.message}" for check in checks if check.verdict is worst)
+
+
+def _recovery_seconds(recovery: Recovery | None) -> float:
+    if recovery is None:
+        return 0.0
+    reached = (recovery.leader, recovery.serving, recovery.writes)
+    return max(recovery.limit if seconds is None else seconds for seconds in reached)

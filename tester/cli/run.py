@@ -1,0 +1,83 @@
+"""``etcd-chaos run``."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+import msgspec
+
+from tester.agents import connect
+from tester.cli.options import inventory_option
+from tester.errors import ExitCode
+from tester.plan import make_plan
+from tester.preview import preview, render
+from tester.run_request import RunRequest
+from tester.scenario.loader import load_scenario
+from tester.session import open_session
+
+
+@click.command()
+@inventory_option
+@click.option(
+    "--scenario", "-s", default="quick", show_default=True, help="A built-in scenario's name, or a file."
+)
+@click.option("--rounds", type=click.IntRange(1, 1_000_000), help="Instead of the scenario's.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), help="Instead of the scenario's; else drawn and printed."
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder that gets the run's directory.",
+)
+@click.option("--dry-run", is_flag=True, help="Show targets, commands and undo; touch nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of the live view.")
+@click.option("--keep-data", is_flag=True, help="Collect the data directories of failed cases, too.")
+@click.option("--keep-cluster", is_flag=True, help="Leave the members running at the end; faults are healed.")
+def run(
+    *,
+    inventory: Path,
+    scenario: str,
+    rounds: int | None,
+    seed: int | None,
+    output: Path,
+    dry_run: bool,
+    as_json: bool,
+    keep_data: bool,
+    keep_cluster: bool,
+) -> ExitCode:
+    """Run a scenario: provision, load, break, heal, prove, clean up."""
+    request = RunRequest(
+        inventory=inventory,
+        scenario=load_scenario(scenario),
+        seed=seed,
+        rounds=rounds,
+        output=output,
+        json=as_json,
+        keep_data=keep_data,
+        keep_cluster=keep_cluster,
+    )
+    if dry_run:
+        return asyncio.run(_dry_run(request))
+    from tester.run import execute  # noqa: PLC0415 - loads gRPC and more; a wrong scenario need not wait for it
+
+    return execute(request)
+
+
+async def _dry_run(request: RunRequest) -> ExitCode:
+    async with open_session(request.inventory, lambda _: None) as session:
+        plan = make_plan(
+            request.scenario.scenario, session.inventory, seed=request.seed, rounds=request.rounds
+        )
+        async with connect(session.inventory) as agents:
+            shown = await preview(plan, agents)
+    if request.json:
+        click.echo(msgspec.json.encode(shown))
+    else:
+        click.echo(render(shown, str(request.inventory)))
+    return ExitCode.INFRASTRUCTURE if shown.lacking else ExitCode.VALID

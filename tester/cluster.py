@@ -1,0 +1,92 @@
+"""The cluster under test: which members, started how, and when it is whole."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from agent_service.models import MemberSpec
+from tester.errors import ClusterError
+from tester.etcd.endpoint import Endpoint
+from tester.fleet import ask_all
+from tester.results import Recovery
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping, Sequence
+
+    from agent_client import AgentClient
+    from tester.etcd.monitor import ClusterMonitor
+    from tester.inventory import Host
+    from tester.plan import Plan
+
+_FLAGS = {
+    # The tester's connections ping every second to find a silent stall; etcd's default of 5 s takes that for abuse
+    # and closes them as soon as no stream is open.
+    "grpc-keepalive-min-time": "500ms",
+}
+
+
+def endpoints(hosts: Sequence[Host]) -> tuple[Endpoint, ...]:
+    """Where each member answers its clients."""
+    return tuple(Endpoint(host.name, host.address, host.client_port) for host in hosts)
+
+
+def member_specs(plan: Plan, token: str) -> dict[str, MemberSpec]:
+    """One spec per host, by host name. ``token`` keeps clusters of different rounds apart. Pure."""
+    section = plan.scenario.cluster
+    initial_cluster = {host.name: host.peer_url for host in plan.hosts}
+    return {
+        host.name: MemberSpec(
+            name=host.name,
+            version=plan.version(host),
+            client_url=host.client_url,
+            peer_url=host.peer_url,
+            initial_cluster=initial_cluster,
+            initial_cluster_token=token,
+            flags=_FLAGS | section.flags,
+            env=section.env,
+        )
+        for host in plan.hosts
+    }
+
+
+async def bootstrap(
+    agents: Mapping[str, AgentClient],
+    specs: Mapping[str, MemberSpec],
+    monitor: ClusterMonitor,
+    limit_seconds: float,
+) -> None:
+    """Start every member at once and wait until each of them serves reads and accepts writes.
+
+    Raises:
+        AgentError: an agent refused to start its member, for the reason it gives.
+        ClusterError: the cluster is not whole in time; the message says what is missing.
+    """
+    await ask_all(agents, lambda host, agent: agent.start(specs[host]))
+    try:
+        await monitor.wait_leader(limit_seconds)
+        await monitor.wait_serving(limit_seconds)
+        await monitor.wait_writes(limit_seconds)
+    except ClusterError as error:
+        raise ClusterError(
+            f"the cluster did not form: {error.message}",
+            remedy="read the members' logs in the run directory; cluster.start_timeout allows more time",
+        ) from error
+
+
+async def measure_recovery(monitor: ClusterMonitor, limit_seconds: float) -> Recovery:
+    """Seconds from now until the cluster has a leader, serves everywhere, accepts writes everywhere."""
+    leader, serving, writes = await asyncio.gather(
+        _within(monitor.wait_leader(limit_seconds)),
+        _within(monitor.wait_serving(limit_seconds)),
+        _within(monitor.wait_writes(limit_seconds)),
+    )
+    return Recovery(leader=leader, serving=serving, writes=writes, limit=limit_seconds)
+
+
+async def _within(wait: Awaitable[float]) -> float | None:
+    # Not reached within the limit is a measurement, not an accident: the checker judges it.
+    try:
+        return await wait
+    except ClusterError:
+        return None

@@ -1,0 +1,94 @@
+"""The end state: what every member says about itself while the load is paused."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from tester.etcd.client import EtcdClient
+from tester.etcd.errors import RpcError
+from tester.etcd.grpc_channel import GrpcChannel
+from tester.history.endstate import CaseRecovery, EndState, MemberEnd, MemberExit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent_service.models import ExitRecord
+    from tester.clock import RunClock
+    from tester.etcd.endpoint import Endpoint
+    from tester.exits import ExitWatch
+
+_CALL_SECONDS = 10.0
+
+
+class Witness:
+    """Asks each member through its own endpoint; ``close`` it at the end."""
+
+    def __init__(self, endpoints: Sequence[Endpoint], clock: RunClock, exits: ExitWatch, prefix: str) -> None:
+        self._clients = {
+            endpoint.member: EtcdClient(endpoint, GrpcChannel(endpoint), _CALL_SECONDS)
+            for endpoint in endpoints
+        }
+        self._clock = clock
+        self._exits = exits
+        self._prefix = prefix
+        self._recoveries: list[CaseRecovery] = []
+
+    def recovered(self, recovery: CaseRecovery) -> None:
+        """Keep the measured recovery of a case: it is part of every later end state."""
+        self._recoveries.append(recovery)
+
+    async def testify(self, revision: int) -> EndState:
+        """Read every member at ``revision``, the newest of the paused load. A member's error is part of it."""
+        await self._exits.poll_now()
+        names = list(self._clients)
+        ends = await asyncio.gather(*(self._member(name, revision) for name in names))
+        return EndState(
+            at=self._clock.now(),
+            members=dict(zip(names, ends, strict=True)),
+            recoveries=tuple(self._recoveries),
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for client in self._clients.values():
+            await client.close()
+
+    async def _member(self, name: str, revision: int) -> MemberEnd:
+        client = self._clients[name]
+        exits = self._exits_of(name)
+        try:
+            # The read first: linearizable, so a member that answers it has caught up with the others.
+            _, content = await client.range_all(self._prefix, revision)
+            hashed = await client.hash_kv(revision)
+            health = await client.status()
+            alarms = await client.alarms()
+        except RpcError as error:
+            return MemberEnd(exits=exits, error=str(error))
+        return MemberEnd(
+            revision=health.revision,
+            applied_index=health.raft_index,
+            raft_term=health.term,
+            hash=hashed.hash,
+            hash_revision=hashed.revision,
+            compact_revision=hashed.compact_revision,
+            content=content,
+            alarms=tuple(alarm.kind for alarm in alarms if alarm.member_id == health.member_id),
+            exits=exits,
+        )
+
+    def _exits_of(self, name: str) -> tuple[MemberExit, ...] | None:
+        if name in self._exits.silent:
+            return None
+        return tuple(_exit(at_ns, record) for host, at_ns, record in self._exits.exits if host == name)
+
+
+def _exit(at_ns: int, record: ExitRecord) -> MemberExit:
+    return MemberExit(
+        at=at_ns,
+        expected=record.expected,
+        cause=record.cause,
+        code=record.code,
+        signal=record.signal,
+        log_tail=record.log_tail,
+    )

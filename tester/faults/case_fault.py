@@ -1,0 +1,286 @@
+"""The fault of one case: on all its members at once, held by leases, healed on every way out."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from agent_client.errors import AgentClientError, AgentRefusedError
+from agent_service.models import FaultRequest, FaultState
+from tester.errors import FaultIneffectiveError, HealError
+from tester.events import FaultHealed, FaultInjected, Notice
+from tester.faults.finish import to_the_end
+from tester.faults.leases import keep_lease
+from tester.faults.scene import FaultTiming
+from tester.faults.specs import fault_id, fault_spec
+from tester.scenario.model import FaultKind
+from tester.targets import breaks_quorum
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from agent_service.models import FaultStatus
+    from tester.faults.scene import Scene
+    from tester.faults.specs import FaultAgent
+    from tester.scenario.model import CaseSection
+    from tester.targets import Roles
+
+_NOT_FOUND = 404
+_WITH_GRACE = frozenset({FaultKind.STOP, FaultKind.RESTART})
+_UNDONE = frozenset({FaultState.HEALED, FaultState.FAILED})
+
+
+@dataclass(slots=True)
+class _Hit:
+    """One member that is hit. ``status`` is the agent's last word, ``None`` before the first."""
+
+    member: str
+    agent: FaultAgent
+    request: FaultRequest
+    status: FaultStatus | None = None
+    healed: bool = False
+    keeper: asyncio.Task[None] | None = None
+
+
+@dataclass(slots=True)
+class _Times:
+    injected_ns: int | None = None
+    healing_ns: int | None = None
+    early: dict[str, str] = field(default_factory=dict)
+    """Members whose fault ended before it was asked to, and how."""
+    told: bool = False
+    """The caller knows of them: it is raised once."""
+
+
+class CaseFault:
+    """Inject, hold and heal the fault of one case. Leaving the block heals, whatever happened in it.
+
+    That a fault ended before it was asked to is raised once, by whatever notices it first.
+
+    ::
+
+        async with CaseFault(case, scene) as fault:
+            await fault.inject(members, roles)
+            await fault.hold(case.hold)
+            await fault.heal()
+
+    Not reusable: one object is one fault of one case in one round.
+    """
+
+    def __init__(self, case: CaseSection, scene: Scene, timing: FaultTiming | None = None) -> None:
+        self._case = case
+        self._scene = scene
+        self._timing = timing or FaultTiming()
+        self._hits: list[_Hit] = []
+        self._times = _Times()
+        self._ended_early = asyncio.Event()
+        self._healing = asyncio.Lock()
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The members that are hit."""
+        return tuple(hit.member for hit in self._hits)
+
+    @property
+    def held_seconds(self) -> float | None:
+        """From the last verified injection to the start of healing; ``None`` before that."""
+        if self._times.injected_ns is None or self._times.healing_ns is None:
+            return None
+        return (self._times.healing_ns - self._times.injected_ns) / 1e9
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await to_the_end(self._undo())
+        if error is None:
+            self._raise_if_ended_early()
+
+    async def inject(self, members: Sequence[str], roles: Roles) -> None:
+        """Inject on all ``members`` at once, and keep the leases renewed from then on.
+
+        Raises:
+            FaultIneffectiveError: it is refused (nobody to hit, quorum, the inventory's bound), or had no
+                verified effect on every member; what was injected has been healed by then.
+            HealError: that, and it could not be healed.
+        """
+        if self._hits:
+            raise RuntimeError("a CaseFault is injected once")
+        self._refuse(members, roles)
+        self._hits = [self._hit(member) for member in members]
+        work = [asyncio.create_task(self._inject_one(hit)) for hit in self._hits]
+        try:
+            await asyncio.wait(work)
+        except asyncio.CancelledError:
+            await to_the_end(self._abandon(work))
+            raise
+        problems = [problem for task in work if (problem := task.result()) is not None]
+        if problems:
+            await to_the_end(self._undo())
+            raise FaultIneffectiveError(
+                "\n".join(problems), remedy="nothing was tested by this case; all of it has been healed"
+            )
+        self._times.injected_ns = self._scene.clock.now()
+
+    async def hold(self, seconds: float) -> None:
+        """Return ``seconds`` after the last verified injection.
+
+        Raises:
+            FaultIneffectiveError: the fault ended before (a lease ran out, somebody healed it).
+        """
+        injected_ns = self._times.injected_ns
+        if injected_ns is None:
+            raise RuntimeError("nothing is injected")
+        left = seconds - (self._scene.clock.now() - injected_ns) / 1e9
+        try:
+            async with asyncio.timeout(left):
+                await self._ended_early.wait()
+        except TimeoutError:
+            return
+        self._raise_if_ended_early()
+
+    async def heal(self) -> None:
+        """Heal every member and see that it is healed; does nothing where that was done before.
+
+        Comes to its end (at most ``FaultTiming.heal`` seconds) even if the caller is cancelled.
+
+        Raises:
+            HealError: a member could not be healed; names the host and what is left on it.
+            FaultIneffectiveError: all are healed, but one had ended before it was asked to.
+        """
+        await to_the_end(self._undo())
+        self._raise_if_ended_early()
+
+    def _refuse(self, members: Sequence[str], roles: Roles) -> None:
+        case, bound = self._case, self._scene.max_faulted
+        if not members:
+            raise FaultIneffectiveError(f"case {case.name}: target {case.target} means nobody")
+        if breaks_quorum(members, roles) and not case.allow_quorum_loss:
+            raise FaultIneffectiveError(
+                f"case {case.name}: {case.fault} of {', '.join(members)} would take quorum from "
+                f"{', '.join(roles.voters)}",
+                remedy="say allow_quorum_loss: true in the case if that is wanted",
+            )
+        if bound is not None and len(members) > bound:
+            raise FaultIneffectiveError(
+                f"case {case.name}: would hit {len(members)} members, and etcd_chaos_max_faulted is {bound}"
+            )
+
+    def _hit(self, member: str) -> _Hit:
+        scene, case = self._scene, self._case
+        host = next(host for host in scene.hosts if host.name == member)
+        spec = fault_spec(case, host, scene.hosts)
+        request = FaultRequest(
+            id=fault_id(scene.run, scene.round, case.name, member),
+            spec=spec,
+            lease_seconds=self._timing.lease + self._grace(),
+            reason=f"run {scene.run} round {scene.round} case {case.name}",
+        )
+        return _Hit(member, scene.agents[member], request)
+
+    def _grace(self) -> float:
+        """Injecting a stop or restart may take this long, and its lease runs meanwhile."""
+        return self._case.grace if self._case.fault in _WITH_GRACE else 0.0
+
+    async def _inject_one(self, hit: _Hit) -> str | None:
+        where = f"host {hit.member}: fault {hit.request.id} ({self._case.fault})"
+        try:
+            async with asyncio.timeout(self._timing.inject + self._grace()):
+                hit.status = status = await hit.agent.inject(hit.request)
+        except (AgentClientError, TimeoutError) as error:
+            return f"{where} was not injected: {str(error) or 'no answer in time'}"
+        if status.state is not FaultState.INJECTED:
+            return f"{where} had no effect (it is {status.state}): {status.evidence}"
+        hit.keeper = asyncio.create_task(self._keep(hit))
+        at_ns = self._scene.clock.now()
+        event = FaultInjected(at_ns, hit.request.id, self._case.fault, hit.member, status.evidence)
+        self._scene.bus.publish(event)
+        return None
+
+    async def _keep(self, hit: _Hit) -> None:
+        def trouble(text: str) -> None:
+            notice = f"host {hit.member}: fault {hit.request.id} was not renewed, trying again: {text}"
+            self._scene.bus.publish(Notice(notice, warning=True))
+
+        lost = await keep_lease(hit.agent, hit.request.id, self._timing.lease, on_trouble=trouble)
+        self._note_early_end(hit, lost)
+
+    def _note_early_end(self, hit: _Hit, how: str) -> None:
+        self._times.early.setdefault(hit.member, how)
+        self._ended_early.set()
+
+    def _raise_if_ended_early(self) -> None:
+        if self._times.early and not self._times.told:
+            self._times.told = True
+            raise FaultIneffectiveError(
+                "\n".join(
+                    f"host {member}: the fault of case {self._case.name} ended before its time: {how}"
+                    for member, how in self._times.early.items()
+                ),
+                remedy="it was not held as long as the scenario says, so the case proves nothing",
+            )
+
+    async def _abandon(self, work: Sequence[asyncio.Task[str | None]]) -> None:
+        # An answer on its way says that there is something to undo; a request without one may still arrive at
+        # its agent after the undo, and then the lease ends it.
+        await asyncio.wait(work, timeout=self._timing.abandon)
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+        await self._undo()
+
+    async def _undo(self) -> None:
+        async with self._healing:
+            if self._times.healing_ns is None:
+                self._times.healing_ns = self._scene.clock.now()
+            await self._stop_keepers()  # first: what cannot be healed from here ends with its lease
+            left = [hit for hit in reversed(self._hits) if not hit.healed]
+            # A defect met on one host must not keep the others from being healed: it is told with the rest.
+            ends = await asyncio.gather(*(self._heal_one(hit) for hit in left), return_exceptions=True)
+        problems = [str(end) if isinstance(end, str) else repr(end) for end in ends if end is not None]
+        if problems:
+            raise HealError(
+                "\n".join(problems),
+                remedy=f"etcd-chaos heal --inventory {self._scene.inventory}",
+            )
+
+    async def _stop_keepers(self) -> None:
+        keepers = [hit.keeper for hit in self._hits if hit.keeper is not None]
+        for keeper in keepers:
+            keeper.cancel()
+        await asyncio.gather(*keepers, return_exceptions=True)
+
+    async def _heal_one(self, hit: _Hit) -> str | None:
+        deadline = asyncio.get_running_loop().time() + self._timing.heal
+        while (problem := await self._try_to_heal(hit)) is not None:
+            if asyncio.get_running_loop().time() + self._timing.retry >= deadline:
+                undo = hit.status.undo if hit.status else ()
+                left = "; ".join(undo) or "whatever was done before the agent answered"
+                name = f"fault {hit.request.id} ({self._case.fault})"
+                return f"host {hit.member}: {name} could not be healed: {problem}; still to undo: {left}"
+            await asyncio.sleep(self._timing.retry)
+        hit.healed = True
+        return None
+
+    async def _try_to_heal(self, hit: _Hit) -> str | None:
+        """Why it did not work; ``None``: nothing is left."""
+        was_injected = hit.status is not None and hit.status.state is FaultState.INJECTED
+        try:
+            async with asyncio.timeout(self._timing.attempt):
+                status = await hit.agent.heal(hit.request.id)
+        except (AgentClientError, TimeoutError) as error:
+            unknown = isinstance(error, AgentRefusedError) and error.problem.status == _NOT_FOUND
+            return None if unknown and not was_injected else str(error) or "no answer in time"
+        if status.state not in _UNDONE:
+            return f"it is {status.state}: {status.evidence}"
+        if was_injected:
+            if status.healed_by != "request":
+                self._note_early_end(hit, f"healed by {status.healed_by}: {status.evidence}")
+            at_ns = self._scene.clock.now()
+            event = FaultHealed(at_ns, hit.request.id, self._case.fault, hit.member, status.evidence)
+            self._scene.bus.publish(event)
+        return None

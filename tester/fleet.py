@@ -1,0 +1,43 @@
+"""The agents of a run, asked side by side."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+from agent_client import AgentClientError
+from tester.errors import AgentError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from agent_client import AgentClient
+
+T = TypeVar("T")
+
+
+async def ask_all(
+    agents: Mapping[str, AgentClient], question: Callable[[str, AgentClient], Awaitable[T]]
+) -> dict[str, T]:
+    """Ask every agent at once; the answers by host name.
+
+    Raises:
+        AgentError: one line per agent that refused or did not answer. All the others have been asked.
+    """
+    answers = await asyncio.gather(
+        *(question(host, agent) for host, agent in agents.items()), return_exceptions=True
+    )
+    good: dict[str, T] = {}
+    failed: list[AgentClientError] = []
+    lines: list[str] = []
+    for host, answer in zip(agents, answers, strict=True):
+        if isinstance(answer, AgentClientError):
+            failed.append(answer)
+            lines.append(f"{host}: {answer.message}")
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            good[host] = answer
+    if failed:
+        raise AgentError("\n".join(lines), remedy=failed[0].remedy)
+    return good

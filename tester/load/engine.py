@@ -1,0 +1,228 @@
+"""The load of a round: all clients of all stressers, started, paused, resumed and stopped together."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from itertools import count, cycle
+from random import Random
+from typing import TYPE_CHECKING
+
+from tester.errors import LoadError
+from tester.etcd.grpc_channel import GrpcChannel
+from tester.history.records import ClientRecord, Put
+from tester.load import values
+from tester.load.client import Client, Shared
+from tester.load.operations import Mix, OperationSource
+from tester.load.pacer import Pacer
+from tester.load.presets import mix_of
+from tester.load.statistics import Statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tester.clock import RunClock
+    from tester.etcd.channel import Channel, Connect
+    from tester.etcd.endpoint import Endpoint
+    from tester.events import LoadSample
+    from tester.history.writer import HistoryWriter
+    from tester.results import PhaseStats
+    from tester.scenario.model import KvStresser
+
+_STOP_SECONDS = 1.0
+_POLL_SECONDS = 0.005
+_STUCK_SECONDS = 10.0
+_MARK_SIZE = 32
+_MARK_TIMEOUT_SECONDS = 1.0
+_MARK_PAUSE_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class LoadTotals:
+    """Since the start. ``lag_seconds``: by how much rate-limited schedules have slipped."""
+
+    ok: int
+    fail: int
+    info: int
+    lag_seconds: float
+
+
+class Load:
+    """Closed-loop clients, each pinned to one member, round-robin over the members.
+
+    A client that dies of a defect is recorded, and ``check_alive`` raises it; the others go on.
+    """
+
+    def __init__(
+        self,
+        stressers: Sequence[KvStresser],
+        endpoints: Sequence[Endpoint],
+        recorder: HistoryWriter,
+        clock: RunClock,
+        seed: int,
+        prefix: str,
+        *,
+        value_ids: Iterator[int] | None = None,
+        connect: Connect = GrpcChannel,
+    ) -> None:
+        """A load that has not started.
+
+        Args:
+            stressers: what to do; each gets keys of its own under ``prefix``.
+            endpoints: one per member, not empty.
+            recorder: gets every operation.
+            clock: of the run.
+            seed: the clients' generators derive from it.
+            prefix: of every key; nobody else writes there.
+            value_ids: ids of written values. Pass one iterator to all loads of a run that share a cluster.
+            connect: makes the one channel per member.
+
+        Raises:
+            ScenarioError: a stresser names no preset.
+        """
+        self._mixes: list[tuple[KvStresser, Mix]] = [(stresser, mix_of(stresser)) for stresser in stressers]
+        self._endpoints = tuple(endpoints)
+        self._recorder = recorder
+        self._clock = clock
+        self._seed = seed
+        self._prefix = prefix
+        self._value_ids = count(1) if value_ids is None else value_ids
+        self._connect = connect
+        self._statistics = Statistics()
+        self._shared = Shared(recorder, clock, self._statistics, count(1), asyncio.Event())
+        self._channels: dict[str, Channel] = {}
+        self._clients: list[Client] = []
+        self._pacers: list[Pacer] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._dead: LoadError | None = None
+
+    async def start(self) -> None:
+        """Connect in the background and begin."""
+        for endpoint in self._endpoints:
+            self._channels[endpoint.member] = self._connect(endpoint)
+        members = cycle(self._channels)
+        for index, (stresser, mix) in enumerate(self._mixes):
+            pacer = Pacer(stresser.rate)
+            self._pacers.append(pacer)
+            for place in range(stresser.clients):
+                rng = Random(f"{self._seed}/{index}/{place}")  # noqa: S311 - a seed to replay, no secret
+                source = OperationSource(mix, f"{self._prefix}{index}/", rng, self._value_ids)
+                self._spawn(self._client(next(members), stresser.timeout), source, pacer)
+        self._shared.gate.set()
+
+    async def pause(self) -> None:
+        """Ask for nothing more; returns when nothing is in flight, at the latest at the deadlines.
+
+        Raises:
+            LoadError: an operation hangs past its deadline.
+        """
+        self._shared.gate.clear()
+        while self._busy():
+            self._check_stuck()
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def resume(self) -> None:
+        """Go on, at the rate and without catching up."""
+        for pacer in self._pacers:
+            pacer.restart()
+        self._shared.gate.set()
+
+    async def stop(self) -> None:
+        """End all clients and close the connections; what is still in flight after a second is ``info``."""
+        self._shared.gate.clear()
+        deadline = time.monotonic() + _STOP_SECONDS
+        # Looking is rare; an event to wait for would cost something with every operation.
+        while self._busy() and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(_POLL_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for channel in self._channels.values():
+            await channel.close()
+
+    async def mark(self, timeout: float) -> int:
+        """A recorded write after everything else, through the first member that takes it.
+
+        It is a client's of its own. A watcher that has delivered its revision has delivered all that was
+        acknowledged before.
+
+        Returns:
+            The revision of the write.
+
+        Raises:
+            LoadError: no member took it within ``timeout`` seconds.
+        """
+        number = len(self._clients)
+        markers = [
+            Client(number, member, channel, min(timeout, _MARK_TIMEOUT_SECONDS), self._shared)
+            for member, channel in self._channels.items()
+        ]
+        try:
+            async with asyncio.timeout(timeout):
+                for marker in cycle(markers):
+                    value = values.text(next(self._value_ids), _MARK_SIZE)
+                    answer = await marker.perform(Put(k=f"{self._prefix}mark", v=value))
+                    if answer is not None:
+                        return answer.revision
+                    await asyncio.sleep(_MARK_PAUSE_SECONDS)
+        except TimeoutError:
+            pass
+        raise LoadError(f"no member took a write within {timeout:g} s after the load was paused")
+
+    def totals(self) -> LoadTotals:
+        """Counts since the start."""
+        done = self._statistics
+        return LoadTotals(done.ok, done.fail, done.info, sum(pacer.lag_seconds for pacer in self._pacers))
+
+    def sample(self, at_ns: int) -> LoadSample:
+        """The load since the last call, for the console."""
+        return self._statistics.sample(at_ns)
+
+    def window(self, start_ns: int, end_ns: int) -> PhaseStats:
+        """The load between two times of the run clock."""
+        return self._statistics.window(start_ns, end_ns)
+
+    def check_alive(self) -> None:
+        """See that every client lives and the history is being written.
+
+        Raises:
+            LoadError: a client died or hangs past its deadline, or a record could not be written.
+        """
+        self._recorder.check()
+        if self._dead is not None:
+            raise self._dead
+        self._check_stuck()
+
+    def _client(self, member: str, timeout: float) -> Client:
+        client = Client(len(self._clients), member, self._channels[member], timeout, self._shared)
+        self._clients.append(client)
+        return client
+
+    def _spawn(self, client: Client, source: OperationSource, pacer: Pacer) -> None:
+        task = asyncio.create_task(client.run(source, pacer), name=f"client {client.number}")
+        task.add_done_callback(lambda done: self._ended(client, done))
+        self._tasks.append(task)
+
+    def _ended(self, client: Client, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            return
+        error = task.exception()
+        if self._dead is None:
+            self._dead = LoadError(f"client {client.number} on {client.member} died: {error!r}")
+            self._dead.__cause__ = error
+        if not isinstance(error, LoadError):  # or the history is what failed
+            self._recorder.write(ClientRecord(at=self._clock.now(), c=client.number, error=repr(error)))
+
+    def _busy(self) -> bool:
+        return any(client.busy_since_ns is not None for client in self._clients)
+
+    def _check_stuck(self) -> None:
+        now = self._clock.now()
+        for client in self._clients:
+            since = client.busy_since_ns
+            if since is not None and (now - since) / 1e9 > client.timeout + _STUCK_SECONDS:
+                raise LoadError(
+                    f"client {client.number} has waited {(now - since) / 1e9:.1f} s for {client.member}, "
+                    f"past its deadline of {client.timeout:g} s"
+                )

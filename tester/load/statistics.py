@@ -1,0 +1,166 @@
+"""How the load fares: counts and latencies per stretch of time, in bounded memory.
+
+Latencies go into histograms whose buckets grow with the value: sixteen to a doubling, so that a quantile is
+at most 4 % off. Time is cut into tenths of a second; what is older than ten minutes of load is folded into
+stretches of ten seconds, and of those a day is kept.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tester.events import LoadSample
+from tester.results import PhaseStats
+
+_FINE_NS = 100_000_000
+_FINE_KEPT = 6_000
+_COARSE_NS = 10_000_000_000
+_COARSE_KEPT = 8_640
+_SUB_BITS = 4
+
+
+class Outcome(StrEnum):
+    """Of one operation."""
+
+    OK = "ok"
+    FAIL = "fail"
+    """Surely not applied."""
+    INFO = "info"
+    """Nobody knows."""
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """What ended in one stretch of time."""
+
+    start_ns: int = 0
+    fail: int = 0
+    info: int = 0
+    max_ns: int = 0
+    latencies: Counter[int] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+
+    def merge(self, other: _Stretch) -> None:
+        self.fail += other.fail
+        self.info += other.info
+        self.max_ns = max(self.max_ns, other.max_ns)
+        self.latencies.update(other.latencies)
+        self.errors.update(other.errors)
+
+    def stats(self, seconds: float) -> PhaseStats:
+        ok = self.latencies.total()
+        return PhaseStats(
+            seconds=seconds,
+            ok=ok,
+            fail=self.fail,
+            info=self.info,
+            p50=self._quantile(0.50, ok),
+            p99=self._quantile(0.99, ok),
+            max=self.max_ns / 1e9 if ok else None,
+            errors=dict(self.errors),
+        )
+
+    def _quantile(self, share: float, total: int) -> float | None:
+        if not total:
+            return None
+        rank = share * total
+        seen = 0
+        for index in sorted(self.latencies):
+            seen += self.latencies[index]
+            if seen >= rank:
+                return min(_middle_us(index) / 1e6, self.max_ns / 1e9)
+        raise AssertionError("a histogram holds as many latencies as it counts")
+
+
+class Statistics:
+    """Takes every operation as it ends; answers about any stretch since."""
+
+    def __init__(self) -> None:
+        self._fine: deque[_Stretch] = deque()
+        self._coarse: deque[_Stretch] = deque(maxlen=_COARSE_KEPT)
+        self._sampled_ns = 0
+        self._since_sample = _Stretch()
+        self.ok = 0
+        self.fail = 0
+        self.info = 0
+
+    def add(self, end_ns: int, latency_ns: int, outcome: Outcome, error: str = "") -> None:
+        """An operation ended at ``end_ns`` on the run clock after ``latency_ns``; times never go back."""
+        stretch = self._stretch(end_ns)
+        sample = self._since_sample
+        if outcome is Outcome.OK:
+            self.ok += 1
+            index = _index(latency_ns // 1000)
+            for part in (stretch, sample):
+                part.latencies[index] += 1
+                part.max_ns = max(part.max_ns, latency_ns)
+            return
+        for part in (stretch, sample):
+            part.errors[error] += 1
+            if outcome is Outcome.FAIL:
+                part.fail += 1
+            else:
+                part.info += 1
+        if outcome is Outcome.FAIL:
+            self.fail += 1
+        else:
+            self.info += 1
+
+    def window(self, start_ns: int, end_ns: int) -> PhaseStats:
+        """What ended in ``[start_ns, end_ns)``, to a tenth of a second (ten seconds for what is long ago)."""
+        total = _Stretch()
+        for stretches, width in ((self._coarse, _COARSE_NS), (self._fine, _FINE_NS)):
+            for stretch in stretches:
+                if start_ns <= stretch.start_ns + width // 2 < end_ns:
+                    total.merge(stretch)
+        return total.stats(max(0, end_ns - start_ns) / 1e9)
+
+    def sample(self, at_ns: int) -> LoadSample:
+        """The load since the last call; counts since the beginning."""
+        seconds = (at_ns - self._sampled_ns) / 1e9
+        stats = self._since_sample.stats(seconds)
+        self._sampled_ns = at_ns
+        self._since_sample = _Stretch()
+        done = stats.ok + stats.fail + stats.info
+        return LoadSample(
+            at_ns=at_ns,
+            rate=done / seconds if seconds > 0 else 0.0,
+            ok=self.ok,
+            fail=self.fail,
+            info=self.info,
+            p50=stats.p50,
+            p99=stats.p99,
+            errors=stats.errors,
+        )
+
+    def _stretch(self, at_ns: int) -> _Stretch:
+        start = at_ns - at_ns % _FINE_NS
+        if self._fine and self._fine[-1].start_ns >= start:
+            return self._fine[-1]
+        if len(self._fine) == _FINE_KEPT:
+            self._fold(self._fine.popleft())
+        stretch = _Stretch(start)
+        self._fine.append(stretch)
+        return stretch
+
+    def _fold(self, old: _Stretch) -> None:
+        start = old.start_ns - old.start_ns % _COARSE_NS
+        if not self._coarse or self._coarse[-1].start_ns != start:
+            self._coarse.append(_Stretch(start))
+        self._coarse[-1].merge(old)
+
+
+def _index(latency_us: int) -> int:
+    shift = max(0, latency_us.bit_length() - _SUB_BITS - 1)
+    return (shift << _SUB_BITS) + (latency_us >> shift)
+
+
+def _middle_us(index: int) -> float:
+    """The middle of bucket ``index``."""
+    if index < 2 << _SUB_BITS:
+        return float(index)
+    shift = (index >> _SUB_BITS) - 1
+    low = (index - (shift << _SUB_BITS)) << shift
+    return low + (1 << shift) / 2

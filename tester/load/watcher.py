@@ -1,0 +1,219 @@
+"""Independent witnesses: one watcher per member on the whole key space of the load."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tester.errors import LoadError
+from tester.etcd import codec
+from tester.etcd.client import prefix_end
+from tester.etcd.errors import RpcError
+from tester.etcd.watch import WatchStream
+from tester.history.records import ClientRecord, Watched, WatchEnd, WatchStart
+
+if TYPE_CHECKING:
+    from etcd3.etcdrpc import rpc_pb2 as pb
+
+    from tester.clock import RunClock
+    from tester.etcd.endpoint import Endpoint
+    from tester.history.writer import Recorder
+
+_PROGRESS_SECONDS = 1.0
+# Each progress request is answered within moments; a stream that says nothing for this long has stalled.
+_STALLED_SECONDS = 4.0
+_RECONNECT_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """Why a stream ended."""
+
+    reason: str
+    compacted: int = 0
+
+
+class Watcher:
+    """Watches ``[prefix, prefix end)`` on one member and records every response.
+
+    A lost stream is resumed from the last delivered revision + 1: nothing is skipped, nothing comes twice.
+    If that revision is compacted away, the record of the end says so, and the watch goes on from there.
+    Progress notifications are recorded, but neither resuming nor ``caught_up`` trusts them: etcd before
+    3.4.25 and 3.5.8 may send them ahead of events.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        endpoint: Endpoint,
+        recorder: Recorder,
+        clock: RunClock,
+        prefix: str,
+        start_revision: int,
+    ) -> None:
+        """A watcher that has not started.
+
+        Args:
+            number: of this watcher in the history.
+            endpoint: of the one member it asks.
+            recorder: gets every response.
+            clock: of the run.
+            prefix: of the keys to watch.
+            start_revision: the first revision to deliver, 1 or more; the load begins no earlier.
+        """
+        self._number = number
+        self._endpoint = endpoint
+        self._recorder = recorder
+        self._clock = clock
+        self._prefix = prefix
+        self._end = prefix_end(prefix)
+        self._next = start_revision
+        self._moved = asyncio.Event()
+        self._started = False
+        self._heard_ns = 0
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"watcher {self._number} on {self._endpoint.member}"
+
+    @property
+    def delivered(self) -> int:
+        """Everything up to this revision has been delivered, or is known to be compacted away."""
+        return self._next - 1
+
+    async def start(self) -> None:
+        """Begin to watch."""
+        self._task = asyncio.create_task(self._run(), name=self.name)
+        self._task.add_done_callback(self._ended)
+
+    async def stop(self) -> None:
+        """End the stream."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def caught_up(self, revision: int, timeout: float) -> bool:
+        """Wait for an event at ``revision`` or later; whether it came within ``timeout`` seconds.
+
+        ``revision`` must be of a write under the prefix (``Load.mark``), or it may never come.
+
+        Raises:
+            LoadError: the watcher died.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                while self.delivered < revision:
+                    self.check_alive()
+                    self._moved.clear()
+                    await self._moved.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def check_alive(self) -> None:
+        """See that the watcher lives.
+
+        Raises:
+            LoadError: it died of a defect, or could not write what it saw.
+        """
+        task = self._task
+        if task is not None and task.done() and not task.cancelled() and (error := task.exception()):
+            raise LoadError(f"{task.get_name()} died: {error!r}") from error
+
+    async def _run(self) -> None:
+        while True:
+            self._started = False
+            end = _End("the watcher was stopped")
+            try:
+                end = await self._watch()
+            finally:
+                if self._started:
+                    self._recorder.write(
+                        WatchEnd(
+                            w=self._number, at=self._clock.now(), reason=end.reason, compacted=end.compacted
+                        )
+                    )
+            if end.compacted > self._next:
+                self._next = end.compacted
+                self._moved.set()
+            await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def _watch(self) -> _End:
+        """One stream, until it ends."""
+        try:
+            async with WatchStream(self._endpoint) as stream:
+                async with asyncio.timeout(_STALLED_SECONDS):
+                    await stream.create(self._prefix, self._end, self._next)
+                return await self._follow(stream)
+        except TimeoutError:
+            return _End(f"stalled: silent for {_STALLED_SECONDS:g} s although progress was asked for")
+        except RpcError as error:
+            return _End(str(error))
+
+    async def _follow(self, stream: WatchStream) -> _End:
+        self._heard_ns = self._clock.now()
+        reading = asyncio.create_task(self._read(stream))
+        asking = asyncio.create_task(self._ask_for_progress(stream))
+        try:
+            done, _ = await asyncio.wait({reading, asking}, return_when=asyncio.FIRST_COMPLETED)
+            return done.pop().result()
+        finally:
+            reading.cancel()
+            asking.cancel()
+            await asyncio.gather(reading, asking, return_exceptions=True)
+
+    async def _read(self, stream: WatchStream) -> _End:
+        while True:
+            end = self._take(await stream.read())
+            if end is not None:
+                return end
+
+    async def _ask_for_progress(self, stream: WatchStream) -> _End:
+        # One look a second instead of a timer per message: a busy stream has thousands.
+        while True:
+            await asyncio.sleep(_PROGRESS_SECONDS)
+            if (self._clock.now() - self._heard_ns) / 1e9 > _STALLED_SECONDS:
+                raise TimeoutError
+            async with asyncio.timeout(_STALLED_SECONDS):
+                await stream.request_progress()
+
+    def _take(self, response: pb.WatchResponse) -> _End | None:
+        """Record a response; the end if it is one. A stream that was never granted leaves no records."""
+        now = self._heard_ns = self._clock.now()
+        if response.created and not self._started:
+            self._started = True
+            self._recorder.write(
+                WatchStart(
+                    w=self._number,
+                    at=now,
+                    m=self._endpoint.member,
+                    k=self._prefix,
+                    e=self._end.decode(),
+                    rev=self._next,
+                )
+            )
+        if response.canceled:
+            reason = (
+                "compacted" if response.compact_revision else response.cancel_reason or "cancelled by etcd"
+            )
+            return _End(reason, response.compact_revision)
+        if not response.created:
+            events = codec.events(response.events)
+            self._recorder.write(Watched(w=self._number, at=now, rev=response.header.revision, ev=events))
+            if events:
+                self._next = max(self._next, events[-1].m + 1)
+                self._moved.set()
+        return None
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._moved.set()
+        if task.cancelled():
+            return
+        error = task.exception()
+        if not isinstance(error, LoadError):  # or the history is what failed
+            self._recorder.write(
+                ClientRecord(at=self._clock.now(), c=-1, error=f"{task.get_name()}: {error!r}")
+            )

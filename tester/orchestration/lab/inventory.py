@@ -1,0 +1,35 @@
+"""The inventory of a lab, as a user would write one for his own hosts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import yaml
+
+if TYPE_CHECKING:
+    from tester.orchestration.lab.spec import LabSpec
+
+
+def render_inventory(spec: LabSpec) -> dict[str, str]:
+    """File names below the inventory directory, and what is in them."""
+    hosts = {"etcd": {"hosts": {host.name: {"ansible_host": str(host.address)} for host in spec.hosts}}}
+    variables = {"etcd_chaos_lab": str(spec.directory), "pki_dir": str(spec.directory / "pki"), **COMMON}
+    return {
+        "hosts.yml": yaml.safe_dump(hosts, sort_keys=False),
+        "group_vars/etcd.yml": yaml.safe_dump(variables, sort_keys=False, width=200),
+    }
+
+
+COMMON = {
+    "ansible_user": "root",
+    "ansible_python_interpreter": "/usr/bin/python3",
+    "ansible_ssh_private_key_file": "{{ etcd_chaos_lab }}/ssh/id_ed25519",
+    "ansible_ssh_common_args": (
+        "-F none -o IdentitiesOnly=yes -o UserKnownHostsFile={{ etcd_chaos_lab }}/ssh/known_hosts"
+    ),
+    # Named by host: switching a host off closes its connection. Short: a socket's path has a limit.
+    "ansible_control_path": "{{ etcd_chaos_lab }}/ssh/%%h",
+    # A lab is for trying: the newest etcd that Debian has.
+    "etcd_builds": [{"source": "debian", "suite": "sid"}],
+}
+"""How the hosts are reached and what they run: the same for every lab, and in the project's ``inventory/``."""

@@ -1,0 +1,145 @@
+"""What a run will do: which hosts, which cases in which order, from which seed. Pure.
+
+Randomness is one seed, printed, and a stream of its own for every purpose: ``stream(seed, "order", 3)``
+orders round 3, ``stream(seed, "target", 3, "kill-one")`` draws who is hit by that case. No stream depends on
+how long anything took or what was drawn before, so a run with the same seed asks for the same things even
+where the cluster answers differently: only ``leader`` and ``follower`` follow the cluster as it is.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tester.errors import InventoryError, ScenarioError
+from tester.scenario.model import FaultKind
+from tester.targets import objection, target_count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from agent_service.models import HostInfo
+    from tester.inventory import Host, Inventory
+    from tester.scenario.model import CaseSection, Scenario
+
+MAX_MEMBERS: Final = 15
+"""As the wire has it: ``MemberSpec.initial_cluster``."""
+
+
+def draw_seed() -> int:
+    """A seed nobody chose: short enough to be typed again."""
+    return secrets.randbits(32)
+
+
+def stream(seed: int, *purpose: str | int) -> random.Random:
+    """The random generator of one purpose; the same for the same seed and purpose, everywhere."""
+    return random.Random("/".join(map(str, (seed, *purpose))))  # noqa: S311 - has to repeat, guards nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run as it is meant. Rounds count from 1."""
+
+    scenario: Scenario
+    hosts: tuple[Host, ...]
+    """The members' hosts, in the order of their names."""
+    seed: int
+    rounds: int
+    max_faulted: int | None
+    """Members hit at once at most, says the inventory."""
+
+    def cases(self, number: int) -> tuple[CaseSection, ...]:
+        """The cases of a round in its order."""
+        cases = list(self.scenario.cases)
+        if self.scenario.shuffle:
+            stream(self.seed, "order", number).shuffle(cases)
+        return tuple(cases)
+
+    def target_stream(self, number: int, case: CaseSection) -> random.Random:
+        """The generator that draws who is hit by a case of a round."""
+        return stream(self.seed, "target", number, case.name)
+
+    def load_stream(self, number: int) -> random.Random:
+        """The generator of the load of a round."""
+        return stream(self.seed, "load", number)
+
+    def version(self, host: Host) -> str:
+        """The etcd version that a host runs."""
+        version = self.scenario.cluster.version or host.default_version
+        if version is None:
+            raise InventoryError(
+                f"host {host.name}: no etcd version is known", remedy="run playbooks/deploy.yml"
+            )
+        return version
+
+
+def make_plan(
+    scenario: Scenario, inventory: Inventory, *, seed: int | None = None, rounds: int | None = None
+) -> Plan:
+    """Fit a scenario to an inventory. A ``seed`` or ``rounds`` given here outrank the scenario's.
+
+    Raises:
+        ScenarioError: the scenario does not fit; the message has every reason.
+    """
+    wanted = scenario.cluster.members
+    hosts = inventory.hosts[:wanted]
+    problems = list(_problems(scenario, inventory, hosts))
+    if problems:
+        raise ScenarioError(
+            "\n".join(f"scenario {scenario.name} on {inventory.source}: {problem}" for problem in problems),
+            remedy="change the scenario, or give it other hosts",
+        )
+    chosen = seed if seed is not None else scenario.seed
+    return Plan(
+        scenario=scenario,
+        hosts=hosts,
+        seed=draw_seed() if chosen is None else chosen,
+        rounds=scenario.rounds if rounds is None else rounds,
+        max_faulted=inventory.max_faulted,
+    )
+
+
+def _problems(scenario: Scenario, inventory: Inventory, hosts: tuple[Host, ...]) -> Iterator[str]:
+    wanted = scenario.cluster.members
+    if wanted is not None and wanted > len(hosts):
+        yield f"cluster.members is {wanted}, and there are {len(hosts)} hosts"
+        return
+    if len(hosts) > MAX_MEMBERS:
+        yield f"{len(hosts)} hosts, and a cluster has at most {MAX_MEMBERS}: set cluster.members"
+        return
+    version = scenario.cluster.version
+    for host in hosts:
+        if version is not None and version not in host.versions:
+            have = ", ".join(host.versions) or "none"
+            yield f"host {host.name} has no etcd {version} (has {have}): add it to etcd_builds and deploy"
+        if version is None and host.default_version is None:
+            yield f"host {host.name} has no etcd: add it to etcd_builds and run playbooks/deploy.yml"
+    bound = inventory.max_faulted
+    for case in scenario.cases:
+        if problem := objection(case, len(hosts)):
+            yield f"case {case.name}: {problem}"
+        count = 0 if case.fault is FaultKind.NONE else target_count(case.target, len(hosts))
+        if bound is not None and count > bound:
+            yield f"case {case.name}: hits {count} members, and etcd_chaos_max_faulted is {bound}"
+
+
+def lacking(plan: Plan, hosts: Mapping[str, HostInfo]) -> tuple[str, ...]:
+    """What hosts cannot do although the plan may ask for it, one line each: any host may be hit.
+
+    Args:
+        plan: the run.
+        hosts: what the agents said, by host; nothing is said about a host that is not there.
+    """
+    kinds = dict.fromkeys(case.fault for case in plan.scenario.cases if case.fault is not FaultKind.NONE)
+    lines: list[str] = []
+    for name, info in hosts.items():
+        capabilities = {capability.kind: capability for capability in info.capabilities}
+        for kind in kinds:
+            capability = capabilities.get(kind)
+            if capability is None:
+                lines.append(f"host {name}: its agent does not know fault {kind}")
+            elif not capability.available:
+                lines.append(f"host {name} cannot do fault {kind}: {capability.reason}")
+    return tuple(lines)

@@ -1,0 +1,82 @@
+"""``etcd-chaos check``: judge a saved history again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tester.checkers import CHECKERS, run_checkers
+from tester.errors import ExitCode, UsageError
+from tester.history.endstate import EndState
+from tester.history.history import History
+from tester.history.reader import read_history
+from tester.results import CheckResult, Verdict
+from tester.rundir import MARKER, RunDirectory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+_END_STATE = "end-state-"
+_CODES = {
+    Verdict.VALID: ExitCode.VALID,
+    Verdict.INVALID: ExitCode.INVALID,
+    Verdict.UNKNOWN: ExitCode.INFRASTRUCTURE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the checkers say of one history up to one end state."""
+
+    history: Path
+    case: str
+    """Whose end state it is; empty: there was none."""
+    results: tuple[CheckResult, ...]
+
+
+def exit_code(judgements: Sequence[Judgement]) -> ExitCode:
+    """The worst of all verdicts."""
+    return ExitCode.worst(*(_CODES[result.verdict] for one in judgements for result in one.results))
+
+
+def recheck(path: Path, names: Sequence[str] = ()) -> Iterator[Judgement]:
+    """Judge a run directory, a round's directory or a history file.
+
+    Args:
+        path: which; end states are looked for beside each history.
+        names: checkers; default: all.
+
+    Raises:
+        UsageError: there is no history.
+    """
+    histories = list(_histories(path))
+    if not histories:
+        raise UsageError(f"{path}: there is no history", remedy="name a run directory or a history.jsonl")
+    for history in histories:
+        yield from _judge(history, names or tuple(CHECKERS))
+
+
+def _histories(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+    elif (path / MARKER).exists():
+        for one in RunDirectory.open(path).rounds():
+            if one.history.is_file():
+                yield one.history
+    elif (path / "history.jsonl").is_file():
+        yield path / "history.jsonl"
+
+
+def _judge(path: Path, names: Sequence[str]) -> Iterator[Judgement]:
+    history = History(read_history(path))
+    found = [
+        (one.stem.removeprefix(_END_STATE), EndState.load(one))
+        for one in path.parent.glob(f"{_END_STATE}*.json")
+    ]
+    ends = sorted(found, key=lambda pair: pair[1].at)
+    for case, end in ends[:-1]:
+        wanted = [name for name in names if CHECKERS[name].scope == "case"]
+        yield Judgement(path, case, run_checkers(wanted, history, end))
+    case, end = ends[-1] if ends else ("", EndState(at=2**62, members={}))
+    yield Judgement(path, case, run_checkers(names, history, end))

@@ -1,0 +1,200 @@
+"""One round: provision, bootstrap, every case once, compact, clean up. It always ends with clean hosts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from tester.case import CaseRunner, skipped
+from tester.cluster import endpoints
+from tester.compaction import compact
+from tester.errors import EtcdChaosError, ExitCode
+from tester.events import CaseFinished, Notice, Phase, RoundStarted
+from tester.faults.finish import to_the_end
+from tester.phases import Phases
+from tester.results import CaseResult, CaseState, CheckResult, RoundResult, Verdict
+from tester.stage import RoundSetting, Stage, open_stage
+
+if TYPE_CHECKING:
+    from tester.faults import Scene
+    from tester.scenario.model import CaseSection
+
+_CODES = {
+    CaseState.PASSED: ExitCode.VALID,
+    CaseState.SKIPPED: ExitCode.VALID,
+    CaseState.VIOLATED: ExitCode.INVALID,
+    CaseState.UNKNOWN: ExitCode.INFRASTRUCTURE,
+    CaseState.ERROR: ExitCode.INFRASTRUCTURE,
+}
+
+Play: TypeAlias = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class RoundPlays:
+    """What Ansible does around a round."""
+
+    provision: Play
+    collect: Play
+    """Fetch the members' logs (and data, if the run was asked to)."""
+    cleanup: Play
+
+
+@dataclass(slots=True)
+class _Course:
+    """What is known of a round so far."""
+
+    cases: list[CaseResult] = field(default_factory=list)
+    checks: tuple[CheckResult, ...] = ()
+    fatal: EtcdChaosError | None = None
+    code: ExitCode = ExitCode.VALID
+
+
+class RoundRunner:
+    """Runs one round. Not reusable.
+
+    Args:
+        setting: what the round is given.
+        scene: where its faults happen.
+        plays: what Ansible does around it.
+        interrupted: says whether a cancellation is a person's wish: the round then ends early, but in order,
+            with a result. Any other cancellation goes through.
+    """
+
+    def __init__(
+        self, setting: RoundSetting, scene: Scene, plays: RoundPlays, interrupted: Callable[[], bool]
+    ) -> None:
+        self._setting = setting
+        self._scene = scene
+        self._plays = plays
+        self._interrupted = interrupted
+        self._phases = Phases(setting.clock, setting.bus, setting.number)
+        self._course = _Course()
+
+    async def run(self) -> RoundResult:
+        """Run it to its end. Whatever goes wrong is in the result."""
+        started = self._setting.clock.now()
+        self._setting.bus.publish(RoundStarted(self._setting.number, started))
+        try:
+            await self._orderly(self._run())
+        finally:
+            await self._orderly(to_the_end(self._clean_up()))
+        return self._result((self._setting.clock.now() - started) / 1e9)
+
+    async def _orderly(self, step: Coroutine[Any, Any, None]) -> None:
+        try:
+            await step
+        except EtcdChaosError as error:
+            self._fail(error)
+        except asyncio.CancelledError:
+            if not self._interrupted():
+                raise
+            self._course.code = ExitCode.worst(self._course.code, ExitCode.INTERRUPTED)
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
+
+    async def _run(self) -> None:
+        with self._phases.phase(Phase.PROVISION):
+            await self._plays.provision()
+        limit = self._setting.plan.scenario.limits.round
+        deadline = asyncio.timeout(limit)
+        try:
+            async with deadline, open_stage(self._setting, self._phases) as stage:
+                await self._cases(stage)
+                if self._course.fatal is None:
+                    await self._judge(stage)
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            raise EtcdChaosError(
+                f"round {self._setting.number} was not done after {limit:g} s",
+                remedy="limits.round in the scenario allows more time",
+            ) from error
+
+    async def _cases(self, stage: Stage) -> None:
+        plan, number = self._setting.plan, self._setting.number
+        for case in plan.cases(number):
+            end = await CaseRunner(stage, self._scene, case, plan.target_stream(number, case)).run()
+            self._finish(end.result)
+            if end.fatal is not None:
+                self._fail(end.fatal)
+                return
+            if end.result.state is CaseState.VIOLATED:
+                # What etcd has bent stays bent: later cases of this cluster would only find it again.
+                self._setting.bus.publish(
+                    Notice(
+                        "the round ends here: what comes next would be judged on a bent cluster", warning=True
+                    )
+                )
+                return
+
+    async def _judge(self, stage: Stage) -> None:
+        plan = self._setting.plan
+        with self._phases.phase(Phase.CHECK):
+            checks = await stage.check("round", "round")
+        await stage.load.stop()
+        with self._phases.phase(Phase.COMPACT):
+            compaction = await compact(endpoints(plan.hosts), plan.scenario.keep_revisions)
+        self._course.checks = (*checks, compaction)
+
+    async def _clean_up(self) -> None:
+        for case in self._left_out():
+            self._finish(skipped(case, self._why_left_out()))
+        with self._phases.phase(Phase.CLEANUP):
+            if self._code() is not ExitCode.VALID:
+                await self._attempt(self._plays.collect, "the members' logs were not collected")
+            await self._attempt(self._plays.cleanup, "the hosts were not cleaned up")
+
+    async def _attempt(self, play: Play, consequence: str) -> None:
+        try:
+            await play()
+        except EtcdChaosError as error:
+            self._setting.bus.publish(Notice(f"{consequence}: {error.message}", warning=True))
+            self._fail(error)
+
+    def _fail(self, error: EtcdChaosError) -> None:
+        self._course.code = ExitCode.worst(self._course.code, error.exit_code)
+        if self._course.fatal is None:
+            self._course.fatal = error
+
+    def _finish(self, result: CaseResult) -> None:
+        self._course.cases.append(result)
+        self._setting.bus.publish(CaseFinished(self._setting.number, result))
+
+    def _left_out(self) -> tuple[CaseSection, ...]:
+        return self._setting.plan.cases(self._setting.number)[len(self._course.cases) :]
+
+    def _why_left_out(self) -> str:
+        return "interrupted" if self._interrupted() else "the round ended before it"
+
+    def _code(self) -> ExitCode:
+        course = self._course
+        cases = (_CODES[result.state] for result in course.cases)
+        checks = (_check_code(check) for check in course.checks)
+        return ExitCode.worst(course.code, *cases, *checks)
+
+    def _result(self, elapsed_seconds: float) -> RoundResult:
+        course, phases = self._course, self._phases
+        return RoundResult(
+            number=self._setting.number,
+            cases=tuple(course.cases),
+            checks=course.checks,
+            error=course.fatal.message if course.fatal else "interrupted" if self._interrupted() else None,
+            remedy=course.fatal.remedy if course.fatal else None,
+            exit_code=self._code(),
+            provision_seconds=phases.seconds(Phase.PROVISION),
+            bootstrap_seconds=phases.seconds(Phase.BOOTSTRAP),
+            cleanup_seconds=phases.seconds(Phase.CLEANUP),
+            elapsed_seconds=elapsed_seconds,
+        )
+
+
+def _check_code(check: CheckResult) -> ExitCode:
+    return {
+        Verdict.VALID: ExitCode.VALID,
+        Verdict.UNKNOWN: ExitCode.INFRASTRUCTURE,
+        Verdict.INVALID: ExitCode.INVALID,
+    }[check.verdict]

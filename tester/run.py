@@ -1,0 +1,243 @@
+"""A run: rounds of a plan on the hosts of an inventory, with one clock, one seed and one directory."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tester import __version__
+from tester.agents import connect
+from tester.clock import RunClock
+from tester.console import choose_mode, make_console
+from tester.errors import EtcdChaosError, ExitCode, InfrastructureError
+from tester.events import EventBus, Notice, Progress, RoundFinished, RunFinished, RunStarted
+from tester.faults import Scene
+from tester.fleet import ask_all
+from tester.interrupt import Interrupt
+from tester.orchestration.plays import Playbooks
+from tester.plan import lacking, make_plan
+from tester.results import CaseState, RoundResult, RunResult, Verdict
+from tester.round import RoundPlays, RoundRunner
+from tester.rundir import RunDirectory, RunInfo
+from tester.session import open_session
+from tester.stage import RoundSetting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent_client import AgentClient
+    from agent_service.models import HostInfo
+    from tester.inventory import Inventory
+    from tester.plan import Plan
+    from tester.run_request import RunRequest
+    from tester.rundir import RoundDirectory
+
+
+def execute(request: RunRequest) -> ExitCode:
+    """Run what the command line asks for, and show it on this terminal.
+
+    Raises:
+        ScenarioError: the scenario does not fit the inventory.
+        InventoryError: the inventory is wrong.
+        InfrastructureError: the run directory cannot be made.
+    """
+    return asyncio.run(_execute(request))
+
+
+async def _execute(request: RunRequest) -> ExitCode:
+    async with open_session(request.inventory, lambda _: None) as session:
+        inventory = session.inventory
+    plan = make_plan(request.scenario.scenario, inventory, seed=request.seed, rounds=request.rounds)
+    bus = EventBus()
+    with make_console(choose_mode(sys.stdout, json=request.json), sys.stdout) as console:
+        bus.subscribe(console.listener)
+        result = await Run(request, inventory, plan, bus).run()
+    return result.exit_code
+
+
+class Run:
+    """One run, from its directory to its result."""
+
+    def __init__(self, request: RunRequest, inventory: Inventory, plan: Plan, bus: EventBus) -> None:
+        self._request = request
+        self._inventory = inventory
+        self._plan = plan
+        self._bus = bus
+        self._clock = RunClock()
+        self._interrupt = Interrupt(bus)
+        self.directory = RunDirectory.create(request.output, plan.scenario.name, plan.seed)
+        self._rounds: list[RoundResult] = []
+
+    async def run(self) -> RunResult:
+        """Every round; the result is published and written, whatever happened."""
+        plan = self._plan
+        self._bus.publish(
+            RunStarted(
+                scenario=plan.scenario.name,
+                seed=plan.seed,
+                rounds=plan.rounds,
+                cases=tuple(case.name for case in plan.scenario.cases),
+                hosts=tuple(host.name for host in plan.hosts),
+                version=self._version(),
+                directory=str(self.directory.path),
+            )
+        )
+        error: EtcdChaosError | None = None
+        with self._interrupt.watching():
+            try:
+                await self._run_rounds()
+            except EtcdChaosError as caught:
+                error = caught
+            except asyncio.CancelledError:
+                if not self._interrupt.asked:
+                    raise
+        return self._finish(error)
+
+    async def _run_rounds(self) -> None:
+        async with connect(self._inventory) as clients:
+            agents = {host.name: clients[host.name] for host in self._plan.hosts}
+            infos = await ask_all(agents, lambda _, agent: agent.check_version())
+            self._refuse_if_lacking(infos)
+            self._write_info(infos)
+            for number in range(1, self._plan.rounds + 1):
+                directory = self.directory.make_round(number)
+                result = await self._run_round(directory, agents)
+                self._rounds.append(result)
+                self._bus.publish(RoundFinished(result))
+                directory.write_result(result)
+                if self._interrupt.asked or result.exit_code is ExitCode.UNHEALED:
+                    return
+
+    async def _run_round(self, directory: RoundDirectory, agents: Mapping[str, AgentClient]) -> RoundResult:
+        number = directory.number
+        setting = RoundSetting(
+            number=number,
+            run=self.directory.path.name,
+            plan=self._plan,
+            agents=agents,
+            clock=self._clock,
+            bus=self._bus,
+            directory=directory,
+        )
+        scene = Scene(
+            run=self.directory.path.name,
+            round=number,
+            hosts=self._plan.hosts,
+            agents=agents,
+            bus=self._bus,
+            clock=self._clock,
+            inventory=self._request.inventory,
+            max_faulted=self._plan.max_faulted,
+        )
+        plays = self._plays(directory, agents)
+        return await RoundRunner(setting, scene, plays, lambda: self._interrupt.asked).run()
+
+    def _plays(self, directory: RoundDirectory, agents: Mapping[str, AgentClient]) -> RoundPlays:
+        request, plan = self._request, self._plan
+        playbooks = Playbooks(
+            request.inventory, directory.ansible, lambda text: self._bus.publish(Progress(text))
+        )
+        hosts = [host.name for host in plan.hosts]
+
+        async def play(name: str, **variables: str | bool | list[str]) -> None:
+            await playbooks.run(name, variables=variables, limit=hosts)
+
+        async def provision() -> None:
+            await play(
+                "provision", etcd_agent_expected_version=__version__, etcd_agent_wanted_etcd=self._version()
+            )
+
+        async def collect() -> None:
+            label = f"round-{directory.number}"
+            if request.keep_data:
+                await ask_all(agents, lambda _, agent: _archive(agent, label))
+            await play(
+                "collect",
+                etcd_agent_collect_to=str((directory.path / "members").absolute()),
+                etcd_agent_collect_archives=[label] if request.keep_data else [],
+            )
+
+        async def cleanup() -> None:
+            await play("cleanup", etcd_agent_keep_member=request.keep_cluster)
+
+        return RoundPlays(provision, collect, cleanup)
+
+    def _refuse_if_lacking(self, infos: dict[str, HostInfo]) -> None:
+        if missing := lacking(self._plan, infos):
+            raise InfrastructureError(
+                "\n".join(missing), remedy="take the case out, or give the host what it lacks"
+            )
+
+    def _version(self) -> str:
+        return ", ".join(sorted({self._plan.version(host) for host in self._plan.hosts}))
+
+    def _write_info(self, infos: dict[str, HostInfo]) -> None:
+        self.directory.write_scenario(
+            self._request.scenario.text, self._plan.scenario.model_dump_json(indent=1)
+        )
+        self.directory.write_info(
+            RunInfo(
+                scenario=self._plan.scenario.name,
+                seed=self._plan.seed,
+                started_realtime_ns=self._clock.started_realtime_ns,
+                tool_version=__version__,
+                etcd_version=self._version(),
+                command=tuple(sys.argv),
+                hosts={host.name: host.address for host in self._plan.hosts},
+                agent_versions={name: info.agent_version for name, info in infos.items()},
+            )
+        )
+
+    def _finish(self, error: EtcdChaosError | None) -> RunResult:
+        codes = [result.exit_code for result in self._rounds]
+        if error is not None:
+            codes.append(error.exit_code)
+            self._bus.publish(Notice(describe(error), warning=True))
+        if self._interrupt.asked:
+            codes.append(ExitCode.INTERRUPTED)
+        result = RunResult(
+            scenario=self._plan.scenario.name,
+            seed=self._plan.seed,
+            inventory=str(self._request.inventory),
+            directory=str(self.directory.path),
+            rounds=tuple(self._rounds),
+            exit_code=ExitCode.worst(*codes),
+            reason=_reason(self._rounds, error, interrupted=self._interrupt.asked),
+            elapsed_seconds=self._clock.now() / 1e9,
+        )
+        try:
+            self.directory.write_result(result)
+        except InfrastructureError as full:
+            self._bus.publish(Notice(describe(full), warning=True))
+            code = ExitCode.worst(result.exit_code, full.exit_code)
+            result = replace(result, exit_code=code, reason=result.reason or full.message)
+        self._bus.publish(RunFinished(result))
+        return result
+
+
+async def _archive(agent: AgentClient, label: str) -> None:
+    await agent.stop()
+    await agent.archive(label, data=True)
+
+
+def describe(error: EtcdChaosError) -> str:
+    """What happened and what to do, for people."""
+    return f"{error.message}\n{error.remedy}" if error.remedy else error.message
+
+
+def _reason(rounds: list[RoundResult], error: EtcdChaosError | None, *, interrupted: bool) -> str:
+    """The first thing that made the run anything but valid; empty if nothing did."""
+    if error is not None:
+        return error.message
+    for result in rounds:
+        for case in result.cases:
+            if case.state not in {CaseState.PASSED, CaseState.SKIPPED}:
+                return f"round {result.number}, case {case.name}: {case.reason}"
+        if result.error is not None:
+            return f"round {result.number}: {result.error}"
+        for check in result.checks:
+            if check.verdict is not Verdict.VALID:
+                return f"round {result.number}: {check.checker}: {check.message}"
+    return "interrupted" if interrupted else ""

@@ -1,0 +1,114 @@
+"""A scenario file or the name of a built-in one, to a validated ``Scenario``; every mistake at once."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from tester.errors import ScenarioError
+from tester.orchestration.paths import scenario_dir
+from tester.scenario.fields import field_mistakes
+from tester.scenario.mistakes import Mistake, Position, render_all, suggestion
+from tester.scenario.model import Scenario
+from tester.scenario.rules import rule_mistakes
+from tester.scenario.tree import Mapping, TreeError, parse, plain
+
+MAX_BYTES: Final = 1024**2
+SUFFIXES: Final = frozenset({".yml", ".yaml"})
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedScenario:
+    """A scenario, where it came from, and its text as it was read."""
+
+    scenario: Scenario
+    path: Path
+    text: str
+
+
+def builtin_scenarios() -> dict[str, Path]:
+    """The built-in scenarios by name."""
+    return {path.stem: path for path in sorted(scenario_dir().glob("*.yml"))}
+
+
+def load_scenario(reference: str | Path) -> LoadedScenario:
+    """Read and validate a scenario.
+
+    Args:
+        reference: a path (with a slash or a suffix ``.yml``, ``.yaml``), or the name of a built-in scenario.
+
+    Raises:
+        ScenarioError: there is no such scenario, or it is wrong; the message has one
+            ``file:line:column: where: what; hint`` for each mistake.
+    """
+    path = _path_of(reference)
+    text = _read(path)
+    return LoadedScenario(parse_scenario(text, str(path)), path, text)
+
+
+def parse_scenario(text: str, file: str) -> Scenario:
+    """Validate the text of a scenario; ``file`` is its name in messages.
+
+    Raises:
+        ScenarioError: as ``load_scenario`` says.
+    """
+    scenario, mistakes = _judge(text)
+    if scenario is None or mistakes:
+        raise ScenarioError(
+            render_all(mistakes, file),
+            remedy=f"mend the file, then: etcd-chaos scenarios validate {file}",
+        )
+    return scenario
+
+
+def _judge(text: str) -> tuple[Scenario | None, list[Mistake]]:
+    try:
+        tree, mistakes = parse(text)
+    except TreeError as error:
+        return None, error.mistakes
+    if tree is None:
+        return None, [Mistake(Position(1, 1), (), "is empty", "a scenario needs at least a name and cases")]
+    if not isinstance(tree, Mapping):
+        return None, [*mistakes, Mistake(tree.position, (), "is not a mapping", "write KEY: VALUE lines")]
+    mistakes += rule_mistakes(tree)
+    try:
+        # JSON, because strict JSON takes text for enums and lists for tuples, and nothing else for anything.
+        scenario = Scenario.model_validate_json(json.dumps(plain(tree)), strict=True)
+    except ValidationError as error:
+        return None, [*mistakes, *field_mistakes(tree, error)]
+    return scenario, mistakes
+
+
+def _path_of(reference: str | Path) -> Path:
+    path = Path(reference)
+    if isinstance(reference, Path) or "/" in reference or path.suffix in SUFFIXES:
+        return path
+    known = builtin_scenarios()
+    if reference not in known:
+        raise ScenarioError(
+            f"{reference}: there is no built-in scenario of this name; {suggestion(reference, list(known))}",
+            remedy=f"etcd-chaos scenarios list shows them; a file of your own is ./{reference}.yml",
+        )
+    return known[reference]
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ScenarioError(
+            f"{path}: {error.strerror or error}", remedy="etcd-chaos scenarios list shows the built-in ones"
+        ) from error
+    if len(data) > MAX_BYTES:
+        raise ScenarioError(f"{path}: is larger than {MAX_BYTES} bytes: this is no scenario")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        mistake = Mistake(Position(line, 1), (), "is not UTF-8 text", "is this a scenario file?")
+        raise ScenarioError(mistake.render(str(path))) from error

@@ -1,0 +1,90 @@
+"""The generated parts of ``docs/scenarios.md``: a table of keys for each section of a scenario.
+
+``python -m tester.scenario.reference docs/scenarios.md`` writes them; a test keeps them current.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+from tester.scenario.schema import schema_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import JsonValue
+
+_MARK: Final = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_UNITS: Final = {"500ms": "duration", "100B": "size", "500/s": "rate"}
+"""By the first example of the schema."""
+
+
+def generate(document: str) -> str:
+    """The document with all tables between ``<!-- generated: NAME -->`` and ``<!-- end -->`` made anew."""
+    schema = json.loads(schema_text())
+    sections = {**schema["$defs"], "Scenario": schema}
+    return _MARK.sub(
+        lambda match: f"{match[1]}{_table(sections[match[2]], schema['$defs'])}{match[3]}", document
+    )
+
+
+def _table(section: Mapping[str, JsonValue], sections: Mapping[str, JsonValue]) -> str:
+    required = cast("list[str]", section.get("required", []))
+    rows = ["| key | value | default | meaning |", "|---|---|---|---|"]
+    properties = cast("dict[str, dict[str, JsonValue]]", section["properties"])
+    for name, part in properties.items():
+        default = "required" if name in required else _default(part)
+        rows.append(f"| `{name}` | {_kind(part, sections)} | {default} | {part.get('description', '')} |")
+    return "\n".join(rows) + "\n"
+
+
+def _default(part: Mapping[str, JsonValue]) -> str:
+    default = part.get("default")
+    if default in (None, "", [], {}):
+        return ""
+    return f"`{default}`" if isinstance(default, str) else f"`{json.dumps(default)}`"
+
+
+def _kind(part: Mapping[str, JsonValue], sections: Mapping[str, JsonValue]) -> str:
+    if "$ref" in part:
+        name = str(part["$ref"]).rpartition("/")[2]
+        values = cast("dict[str, JsonValue]", sections[name]).get("enum")
+        return _values(values) if isinstance(values, list) else f"[{name}](#{name.lower()})"
+    if "anyOf" in part:
+        (kind, *_) = [
+            one for one in cast("list[dict[str, JsonValue]]", part["anyOf"]) if one["type"] != "null"
+        ]
+        return _kind(kind, sections)
+    if "const" in part:
+        return _values([part["const"]])
+    if part["type"] == "array":
+        return f"list of {_kind(cast('dict[str, JsonValue]', part['items']), sections)}"
+    if part["type"] == "string" and "examples" in part:
+        return _UNITS[str(cast("list[JsonValue]", part["examples"])[0])]
+    words = {
+        "string": "text",
+        "object": "mapping of text",
+        "boolean": "`true`, `false`",
+        "integer": "whole number",
+    }
+    return words[str(part["type"])] + _bounds(part)
+
+
+def _values(values: list[JsonValue]) -> str:
+    return ", ".join(f"`{value}`" for value in values)
+
+
+def _bounds(part: Mapping[str, JsonValue]) -> str:
+    low, high = part.get("minimum"), part.get("maximum")
+    if low is None:
+        return ""
+    return f", {low} to {high}" if high is not None else f", at least {low}"
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1])
+    target.write_text(generate(target.read_text(encoding="utf-8")), encoding="utf-8")

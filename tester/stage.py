@@ -1,0 +1,247 @@
+"""The stage of a round: cluster, load, witnesses and clocks, set up in order and taken down in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from tester.background import Background
+from tester.checkers import CHECKERS, run_checkers
+from tester.cluster import bootstrap, endpoints, member_specs
+from tester.errors import LoadError
+from tester.etcd.grpc_channel import GrpcChannel
+from tester.etcd.h2 import H2Channel
+from tester.etcd.monitor import ClusterMonitor
+from tester.events import Notice, Phase
+from tester.evidence import Witness
+from tester.exits import ExitWatch, measure_offset
+from tester.history.history import History
+from tester.history.reader import HistoryReader
+from tester.history.records import FORMAT_VERSION, Header
+from tester.history.writer import HistoryWriter
+from tester.load.engine import Load
+from tester.load.watcher import Watcher
+from tester.roundlog import RoundLog
+from tester.scenario.model import Transport
+from tester.targets import Roles
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+
+    from agent_client import AgentClient
+    from tester.clock import RunClock
+    from tester.etcd.channel import Connect
+    from tester.events import EventBus
+    from tester.history.endstate import EndState
+    from tester.phases import Phases
+    from tester.plan import Plan
+    from tester.results import CheckResult
+    from tester.rundir import RoundDirectory
+
+T = TypeVar("T")
+
+LOAD_PREFIX = "etcd-chaos/load/"
+_FIRST_REVISION = 1
+_LOOK_SECONDS = 0.1
+_SAMPLE_SECONDS = 0.5
+_EVIDENCE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class RoundSetting:
+    """What a round is given."""
+
+    number: int
+    run: str
+    """Name of the run, for cluster tokens, fault ids and audit logs."""
+    plan: Plan
+    agents: Mapping[str, AgentClient]
+    clock: RunClock
+    bus: EventBus
+    directory: RoundDirectory
+
+
+class Stage:
+    """Everything a case needs. Made by ``open_stage``."""
+
+    def __init__(
+        self,
+        setting: RoundSetting,
+        monitor: ClusterMonitor,
+        exits: ExitWatch,
+        writer: HistoryWriter,
+    ) -> None:
+        self.setting = setting
+        self.background = Background()
+        self.monitor = monitor
+        self.exits = exits
+        self._writer = writer
+        members = endpoints(setting.plan.hosts)
+        self.load = Load(
+            setting.plan.scenario.stressers,
+            members,
+            writer,
+            setting.clock,
+            setting.plan.load_stream(setting.number).getrandbits(63),
+            LOAD_PREFIX,
+            connect=_connect(setting.plan.scenario.transport, writer),
+        )
+        self.watchers = [
+            Watcher(number, endpoint, writer, setting.clock, LOAD_PREFIX, _FIRST_REVISION)
+            for number, endpoint in enumerate(members, start=1)
+        ]
+        self.witness = Witness(members, setting.clock, exits, LOAD_PREFIX)
+        self._history = History()
+        self._reader = HistoryReader(setting.directory.history)
+
+    def roles(self) -> Roles:
+        """The members' roles as of the last second."""
+        view = self.monitor.view()
+        return Roles(view.voters, view.leader, view.learners)
+
+    def check_alive(self) -> None:
+        """See that everything that should run runs.
+
+        Raises:
+            InfrastructureError: a client, a watcher or the monitor died, or the history cannot be written.
+        """
+        self.background.check_alive()
+        self.load.check_alive()
+        self.monitor.check_alive()
+        for watcher in self.watchers:
+            watcher.check_alive()
+
+    async def while_alive(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await ``work``, and see all the while that everything lives.
+
+        Raises:
+            InfrastructureError: as ``check_alive``; ``work`` has been cancelled by then.
+        """
+        task = asyncio.create_task(work)
+        try:
+            while not task.done():
+                self.check_alive()
+                await asyncio.wait({task}, timeout=_LOOK_SECONDS)
+            return task.result()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def look_on(self, seconds: float) -> None:
+        """Let time pass, as ``while_alive``."""
+        await self.while_alive(asyncio.sleep(seconds))
+        self.check_alive()
+
+    async def check(self, label: str, scope: str) -> tuple[CheckResult, ...]:
+        """Pause the load, take the end state, run the scenario's checkers of ``scope``, go on.
+
+        Raises:
+            InfrastructureError: the evidence could not be written, or the load is dead.
+        """
+        await self.load.pause()
+        try:
+            end = await self._end_state()
+            self.setting.directory.write_end_state(label, msgspec.json.encode(end))
+            names = [name for name in self.setting.plan.scenario.checkers if CHECKERS[name].scope == scope]
+            return await asyncio.to_thread(self._judge, names, end)
+        finally:
+            await self.load.resume()
+
+    def _judge(self, names: Sequence[str], end: EndState) -> tuple[CheckResult, ...]:
+        self._history.extend(self._reader.read_new())
+        return run_checkers(names, self._history, end)
+
+    async def _end_state(self) -> EndState:
+        try:
+            revision = await self.load.mark(_EVIDENCE_SECONDS)
+        except LoadError as error:
+            # No evidence of the present: members say what they can, and checkers that it is too little.
+            self.setting.bus.publish(Notice(error.message, warning=True))
+            revision = 0
+        else:
+            await asyncio.gather(*(self._await_watcher(watcher, revision) for watcher in self.watchers))
+        end = await self.witness.testify(revision)
+        self._writer.flush()
+        return end
+
+    async def _await_watcher(self, watcher: Watcher, revision: int) -> None:
+        if not await watcher.caught_up(revision, _EVIDENCE_SECONDS):
+            self.setting.bus.publish(
+                Notice(
+                    f"{watcher.name} delivered up to revision {watcher.delivered} and not "
+                    f"{revision} within {_EVIDENCE_SECONDS:g} s",
+                    warning=True,
+                )
+            )
+
+
+@asynccontextmanager
+async def open_stage(setting: RoundSetting, phases: Phases) -> AsyncIterator[Stage]:
+    """Start cluster, witnesses and load of a round; on the way out everything stops but the cluster.
+
+    Raises:
+        InfrastructureError: something could not be started; what had started is stopped.
+    """
+    bus, clock, agents = setting.bus, setting.clock, setting.agents
+    async with AsyncExitStack() as stack:
+        writer = HistoryWriter(setting.directory.history)
+        stack.push_async_callback(writer.close)
+        writer.write(_header(setting))
+        stack.enter_context(bus.listening(RoundLog(writer)))
+        with phases.phase(Phase.BOOTSTRAP):
+            offsets = {host: await measure_offset(agents[host], clock) for host in agents}
+            exits = ExitWatch(agents, bus, offsets)
+            await exits.poll_now()
+            monitor = ClusterMonitor(endpoints(setting.plan.hosts), clock, bus)
+            await monitor.start()
+            stack.push_async_callback(monitor.stop)
+            specs = member_specs(setting.plan, _token(setting))
+            await bootstrap(agents, specs, monitor, setting.plan.scenario.cluster.start_timeout)
+            stage = Stage(setting, monitor, exits, writer)
+            stack.push_async_callback(stage.witness.close)
+            stack.push_async_callback(stage.background.stop)
+            stage.background.start(exits.run(), "the watch for exits")
+            for watcher in stage.watchers:
+                await watcher.start()
+                stack.push_async_callback(watcher.stop)
+            stack.push_async_callback(stage.load.stop)
+            await stage.load.start()
+            stage.background.start(_sample(stage), "the load's sampler")
+        yield stage
+
+
+async def _sample(stage: Stage) -> None:
+    while True:
+        await asyncio.sleep(_SAMPLE_SECONDS)
+        stage.setting.bus.publish(stage.load.sample(stage.setting.clock.now()))
+
+
+def _connect(transport: Transport, writer: HistoryWriter) -> Connect:
+    if transport is Transport.GRPC:
+        return GrpcChannel
+    # An invocation has to be in the history before its request can leave.
+    return partial(H2Channel, before_send=writer.flush)
+
+
+def _token(setting: RoundSetting) -> str:
+    """Members of another run or round that are still about must not join this cluster."""
+    return f"round-{setting.number}-{hashlib.sha256(setting.run.encode()).hexdigest()[:12]}"
+
+
+def _header(setting: RoundSetting) -> Header:
+    return Header(
+        version=FORMAT_VERSION,
+        run=setting.run,
+        round=setting.number,
+        scenario=setting.plan.scenario.name,
+        seed=setting.plan.seed,
+        started_realtime_ns=setting.clock.started_realtime_ns,
+        prefix=LOAD_PREFIX,
+        members=tuple(host.name for host in setting.plan.hosts),
+    )

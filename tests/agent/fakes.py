@@ -1,0 +1,174 @@
+"""Stand-ins for the rooms behind the HTTP interface: they keep state, and touch no host."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent_service.errors import FaultFailedError, IllegalStateError, NotFoundError, RefusedError
+from agent_service.models import (
+    ArchiveRequest,
+    ArchiveResult,
+    FaultPlan,
+    FaultRequest,
+    FaultState,
+    FaultStatus,
+    LogTail,
+    MemberSpec,
+    MemberState,
+    MemberStatus,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent_service.models import FaultSpec
+
+
+class FakeMember:
+    """A member without a process."""
+
+    def __init__(self, directory: Path) -> None:
+        self.log_path = directory / "etcd.log"
+        self.state = MemberState.UNINITIALIZED
+        self.spec: MemberSpec | None = None
+        self.causes: list[str] = []
+
+    async def adopt(self) -> None:
+        self.log_path.parent.mkdir(exist_ok=True)
+
+    def close(self) -> None:
+        pass
+
+    def status(self) -> MemberStatus:
+        return MemberStatus(
+            state=self.state,
+            spec=self.spec,
+            pid=None,
+            started_monotonic_ns=None,
+            data_dir=None,
+            data_bytes=None,
+            exits=(),
+            exits_total=0,
+        )
+
+    def log_tail(self, lines: int) -> LogTail:
+        try:
+            text = self.log_path.read_text()
+        except FileNotFoundError:
+            raise NotFoundError("no log yet") from None
+        return LogTail(lines=tuple(text.splitlines()[-lines:]), total_bytes=len(text))
+
+    async def start(self, spec: MemberSpec) -> MemberStatus:
+        if "bad" in spec.flags:
+            raise RefusedError("flag bad is not on the list", remedy="leave it out")
+        self.spec = spec
+        return self._to(MemberState.RUNNING)
+
+    async def stop(self, grace_seconds: float, cause: str) -> MemberStatus:
+        self._running()
+        self.causes.append(f"{cause} {grace_seconds:g}")
+        return self._to(MemberState.STOPPED)
+
+    async def restart(self, grace_seconds: float, cause: str) -> MemberStatus:
+        self._running()
+        self.causes.append(f"{cause} {grace_seconds:g}")
+        return self.status()
+
+    async def kill(self, cause: str) -> MemberStatus:
+        self._running()
+        self.causes.append(cause)
+        return self._to(MemberState.STOPPED)
+
+    async def quit(self, cause: str) -> MemberStatus:
+        return await self.kill(cause)
+
+    async def pause(self) -> MemberStatus:
+        self._running()
+        return self._to(MemberState.PAUSED)
+
+    async def resume(self) -> MemberStatus:
+        return self._to(MemberState.RUNNING)
+
+    async def terminate(self) -> MemberStatus:
+        return self._to(MemberState.TERMINATED)
+
+    async def archive(self, request: ArchiveRequest) -> ArchiveResult:
+        return ArchiveResult(path=f"/archive/{request.label}", size_bytes=0)
+
+    def _running(self) -> None:
+        if self.state is not MemberState.RUNNING:
+            raise IllegalStateError("the member does not run", state=self.state, remedy="start it")
+
+    def _to(self, state: MemberState) -> MemberStatus:
+        self.state = state
+        return self.status()
+
+
+class FakeFaults:
+    """Faults that do nothing. ``restart`` faults have no effect; id ``crash`` is a defect."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, FaultStatus] = {}
+        self.who: list[str] = []
+
+    async def adopt(self) -> None:
+        pass
+
+    async def run_leases(self) -> None:
+        pass
+
+    def plan(self, spec: FaultSpec) -> FaultPlan:
+        return FaultPlan(inject=(f"inject {spec.kind}",), undo=(f"undo {spec.kind}",))
+
+    async def inject(self, request: FaultRequest, who: str) -> FaultStatus:
+        self.who.append(who)
+        if request.id == "crash":
+            raise ZeroDivisionError("secret-of-the-inside")
+        if request.spec.kind == "restart":
+            raise FaultFailedError("the member did not restart")
+        known = self.known.get(request.id)
+        if known is not None:
+            if known.spec != request.spec:
+                raise IllegalStateError("the id is another fault's", state=known.state)
+            return known
+        return self._keep(
+            request.id, request.spec, request.reason, request.lease_seconds, FaultState.INJECTED
+        )
+
+    async def heal(self, fault_id: str, who: str) -> FaultStatus:
+        self.who.append(who)
+        fault = self.get(fault_id)
+        return self._keep(fault_id, fault.spec, fault.reason, 0.0, FaultState.HEALED)
+
+    async def renew(self, fault_id: str, lease_seconds: float, who: str) -> FaultStatus:
+        self.who.append(who)
+        fault = self.get(fault_id)
+        return self._keep(fault_id, fault.spec, fault.reason, lease_seconds, fault.state)
+
+    async def heal_all(self, by: str, who: str) -> tuple[FaultStatus, ...]:
+        return tuple([await self.heal(fault_id, who) for fault_id in reversed(self.known)])
+
+    def list(self) -> tuple[FaultStatus, ...]:
+        return tuple(self.known.values())
+
+    def get(self, fault_id: str) -> FaultStatus:
+        if fault_id not in self.known:
+            raise NotFoundError(f"there is no fault {fault_id}")
+        return self.known[fault_id]
+
+    def _keep(
+        self, fault_id: str, spec: FaultSpec, reason: str, lease_seconds: float, state: FaultState
+    ) -> FaultStatus:
+        self.known[fault_id] = FaultStatus(
+            id=fault_id,
+            spec=spec,
+            state=state,
+            reason=reason,
+            undo=(),
+            evidence="seen",
+            injected_monotonic_ns=1,
+            healed_monotonic_ns=None,
+            lease_remaining_seconds=lease_seconds,
+            healed_by="request" if state is FaultState.HEALED else None,
+        )
+        return self.known[fault_id]

@@ -1,0 +1,54 @@
+"""What every room's tests can ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tester.orchestration.builds import fetch_build
+from tester.orchestration.paths import cache_dir
+from tester.orchestration.sources import DebianSource
+from tests import netns as namespaces
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.netns import Namespace
+
+# The oldest and the newest etcd that Debian has for this machine: 3.4.23 and 3.5.x.
+_SUITES = ("bookworm", "sid")
+
+
+@pytest.fixture(scope="session")
+def etcd_builds() -> dict[str, Path]:
+    """By version, oldest first: the folder with ``etcd`` and ``etcdctl``. Fetched once into the cache."""
+
+    async def fetch() -> dict[str, Path]:
+        builds = [
+            await fetch_build(DebianSource(source="debian", suite=suite), cache_dir(), lambda _: None)
+            for suite in _SUITES
+        ]
+        return {build.version: build.bin for build in builds}
+
+    return asyncio.run(fetch())
+
+
+@pytest.fixture
+def netns() -> Iterator[Callable[[], Namespace]]:
+    """Makes network namespaces, and removes them after the test."""
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        pytest.skip("a network namespace needs root and iproute2")
+    with ExitStack() as stack:
+
+        def make() -> Namespace:
+            namespace = namespaces.create()
+            stack.callback(namespaces.remove, namespace)
+            return namespace
+
+        yield make

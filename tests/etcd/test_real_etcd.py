@@ -1,0 +1,45 @@
+"""Runs the tests of ``inside`` against real members, one network namespace per etcd version."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.etcd.conftest import INSIDE
+from tests.etcd.inside.cluster import binary
+
+ROOT = Path(__file__).parents[2]
+
+
+def unshare() -> list[str]:
+    return ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--net"]
+
+
+@pytest.mark.etcd
+@pytest.mark.parametrize("version", ["3.4.23", "3.5.1"])
+def test_against_real_members(version: str, tmp_path: Path) -> None:
+    if not binary(version).exists():
+        pytest.skip(f"no etcd {version} in the cache: {binary(version)}")
+    if subprocess.run([*unshare(), "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody make a network namespace")
+    inner = subprocess.run(
+        [
+            *unshare(),
+            *(sys.executable, "-m", "pytest", "tests/etcd/inside", "-q", "-p", "no:cacheprovider"),
+            f"--basetemp={tmp_path / 'inside'}",
+        ],
+        cwd=ROOT,
+        env={**os.environ, INSIDE: version},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert inner.returncode == 0, inner.stdout
+    assert " passed" in inner.stdout
+    assert "skipped" not in inner.stdout

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from agent_service.app import Agent, create_app
+
+from agent_client import AgentClient
+from agent_service.access import Access
+from agent_service.audit import AuditLog
+from agent_service.identity import as_client
+from tests.agent.fakes import FakeFaults, FakeMember
+from tests.agent.settings import agent_settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from fastapi import FastAPI
+
+URL = "https://agent.test:9027"
+
+
+@dataclass
+class World:
+    app: FastAPI
+    member: FakeMember
+    faults: FakeFaults
+    audit: AuditLog
+    agent: AgentClient
+    http: httpx.AsyncClient
+
+    def audited(self) -> list[tuple[str, str, str]]:
+        return [(entry.who, entry.what, entry.outcome) for entry in self.audit.read(100)]
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    settings = agent_settings(tmp_path)
+    member, faults, audit = FakeMember(tmp_path), FakeFaults(), AuditLog(tmp_path / "audit.jsonl")
+    app = create_app(Agent(settings, member, faults, audit), Access(settings))
+    transport = httpx.ASGITransport(as_client(app, "tester"))
+    async with (
+        AgentClient(URL, transport=transport) as agent,
+        httpx.AsyncClient(transport=transport, base_url=URL) as http,
+    ):
+        yield World(app, member, faults, audit, agent, http)

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from tester.cli.entry import run_command
+from tester.errors import ExitCode
+from tester.history.endstate import EndState, MemberEnd
+from tester.history.records import FORMAT_VERSION, Header, HistoryRecord, Invoke, Ok, Put
+from tester.rundir import RunDirectory
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RECORDS: tuple[HistoryRecord, ...] = (
+    Header(
+        version=FORMAT_VERSION,
+        run="r",
+        round=1,
+        scenario="s",
+        seed=1,
+        started_realtime_ns=0,
+        prefix="/p/",
+        members=("h1", "h2", "h3"),
+    ),
+    Invoke(id=1, at=10, c=0, m="h1", op=Put(k="/p/a", v="1:4")),
+    Ok(id=1, at=20, rev=2),
+)
+
+
+def member(hash_: int) -> MemberEnd:
+    return MemberEnd(revision=2, applied_index=5, raft_term=2, hash=hash_, hash_revision=2, exits=())
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    directory = RunDirectory.create(tmp_path, "s", 1)
+    history = directory.make_round(1).history
+    history.write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in RECORDS))
+    return directory.path
+
+
+def save(run: Path, case: str, at: int, *hashes: int) -> None:
+    members = {f"h{number}": member(value) for number, value in enumerate(hashes, 1)}
+    EndState(at=at, members=members).save(run / "rounds" / "001" / f"end-state-{case}.json")
+
+
+def test_a_run_is_judged_case_by_case(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(run, "later", 200, 7, 7, 7)
+    save(run, "a-first", 100, 7, 7, 7)
+    assert run_command(["check", str(run), "--checker", "kv-hash"]) == ExitCode.VALID
+    heads = [line for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
+    assert [head.rsplit(", ", 1)[1] for head in heads] == ["case a-first", "case later"]
+
+
+def test_a_bent_member_is_exit_code_1(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(run, "good", 100, 7, 7, 7)
+    save(run, "bad", 200, 7, 7, 8)
+    assert run_command(["check", str(run), "-c", "kv-hash", "--json"]) == ExitCode.INVALID
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["case"], line["results"][0]["verdict"]) for line in lines] == [
+        ("good", "valid"),
+        ("bad", "invalid"),
+    ]
+
+
+def test_a_bare_history_lacks_evidence(run: Path, tmp_path: Path) -> None:
+    history = tmp_path / "elsewhere.jsonl"
+    history.write_bytes((run / "rounds" / "001" / "history.jsonl").read_bytes())
+    assert run_command(["check", str(history), "-c", "durability"]) == ExitCode.INFRASTRUCTURE
+
+
+def test_a_round_is_judged_too(run: Path) -> None:
+    save(run, "a", 100, 7, 7, 7)
+    assert run_command(["check", str(run / "rounds" / "001"), "-c", "kv-hash"]) == ExitCode.VALID
+
+
+def test_a_folder_without_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["check", str(tmp_path)]) == ExitCode.USAGE
+    assert "there is no history" in capsys.readouterr().err
+
+
+def test_a_damaged_history_names_the_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    history = run / "rounds" / "001" / "history.jsonl"
+    history.write_bytes(history.read_bytes() + b'{"t":"nonsense"}\n')
+    assert run_command(["check", str(run)]) == ExitCode.INFRASTRUCTURE
+    assert f"{history}:4: " in capsys.readouterr().err
+
+
+def test_an_unknown_checker(run: Path) -> None:
+    assert run_command(["check", str(run), "-c", "nonsense"]) == ExitCode.USAGE

@@ -1,0 +1,377 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from agent_service.models import FaultState
+from tester.clock import RunClock
+from tester.errors import FaultIneffectiveError, HealError
+from tester.events import Event, EventBus, FaultHealed, FaultInjected, Notice
+from tester.faults import CaseFault, FaultTiming, Scene
+from tester.scenario.model import CaseSection, FaultKind
+from tester.targets import Roles
+from tests.unit.faults.agents import MemoryAgent, refused, unreachable
+from tests.unit.scenario.hosts import inventory
+
+ROLES = Roles(voters=("h1", "h2", "h3"), leader="h1")
+QUICK = FaultTiming(lease=1.0, inject=5, heal=0.2, attempt=0.1, retry=0.02, abandon=0.05)
+ALL = ("h1", "h2", "h3")
+
+
+class Stage:
+    """Three agents in memory, and what was published."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.agents = {name: MemoryAgent(name, self.log) for name in ALL}
+        self.events: list[Event] = []
+        self.bus = EventBus()
+        self.bus.subscribe(self.events.append)
+
+    def fault(
+        self,
+        fault: FaultKind = FaultKind.KILL,
+        *,
+        allow: bool = True,
+        timing: FaultTiming = QUICK,
+        bound: int | None = None,
+    ) -> CaseFault:
+        case = CaseSection(name="c", fault=fault, allow_quorum_loss=allow, grace="7s")
+        scene = Scene(
+            run="run1",
+            round=2,
+            hosts=inventory(3).hosts,
+            agents=self.agents,
+            bus=self.bus,
+            clock=RunClock(),
+            inventory=Path("inventory/"),
+            max_faulted=bound,
+        )
+        return CaseFault(case, scene, timing)
+
+    @property
+    def clean(self) -> bool:
+        return all(agent.clean for agent in self.agents.values())
+
+    def seen(self, kind: type[Event]) -> list[Event]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+async def eventually(*, turns: int = 50) -> None:
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
+async def whole(fault: CaseFault, members: tuple[str, ...]) -> None:
+    async with fault:
+        await fault.inject(members, ROLES)
+        await fault.hold(0.0)
+
+
+async def test_inject_hold_heal(stage: Stage) -> None:
+    async with stage.fault() as fault:
+        await fault.inject(("h1", "h3"), ROLES)
+        assert fault.targets == ("h1", "h3")
+        assert fault.held_seconds is None
+        await fault.hold(0.05)
+        await fault.heal()
+    assert fault.held_seconds is not None
+    assert fault.held_seconds >= 0.05
+    assert stage.clean
+    assert {event.member for event in stage.seen(FaultInjected)} == {"h1", "h3"}
+    assert {event.member for event in stage.seen(FaultHealed)} == {"h1", "h3"}
+    assert not stage.agents["h2"].faults
+
+
+async def test_members_are_hit_at_once_and_healed_once(stage: Stage) -> None:
+    gate = asyncio.Event()
+    stage.agents["h1"].inject_waits = gate
+    fault = stage.fault()
+    async with fault:
+        work = asyncio.create_task(fault.inject(ALL, ROLES))
+        await eventually()
+        assert {"h2 injected", "h3 injected"} <= set(stage.log)
+        gate.set()
+        await work
+        await fault.heal()
+        await fault.heal()
+    assert [line for line in stage.log if line.endswith(" heal")] == ["h3 heal", "h2 heal", "h1 heal"]
+
+
+async def test_leaving_the_block_heals(stage: Stage) -> None:
+    async def case() -> None:
+        async with stage.fault() as fault:
+            await fault.inject(ALL, ROLES)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await case()
+    assert stage.clean
+    assert stage.seen(FaultHealed)
+
+
+@pytest.mark.parametrize("members", [("h1", "h2"), ALL])
+async def test_quorum_is_guarded_at_injection_too(stage: Stage, members: tuple[str, ...]) -> None:
+    async with stage.fault(allow=False) as fault:
+        with pytest.raises(FaultIneffectiveError, match="would take quorum"):
+            await fault.inject(members, ROLES)
+    assert stage.log == []
+
+
+async def test_one_of_three_needs_no_permission(stage: Stage) -> None:
+    async with stage.fault(allow=False) as fault:
+        await fault.inject(("h2",), ROLES)
+    assert stage.clean
+
+
+async def test_the_inventorys_bound_holds_at_injection(stage: Stage) -> None:
+    async with stage.fault(bound=1) as fault:
+        with pytest.raises(FaultIneffectiveError, match="etcd_chaos_max_faulted is 1"):
+            await fault.inject(("h1", "h2"), ROLES)
+    assert stage.log == []
+
+
+async def test_nobody_to_hit_is_an_error(stage: Stage) -> None:
+    async with stage.fault() as fault:
+        with pytest.raises(FaultIneffectiveError, match="means nobody"):
+            await fault.inject((), ROLES)
+
+
+async def test_one_host_fails_and_the_others_are_healed(stage: Stage) -> None:
+    stage.agents["h2"].inject_fails = refused(424, "the member is still there")
+    async with stage.fault() as fault:
+        with pytest.raises(FaultIneffectiveError, match=r"host h2: .*the member is still there") as caught:
+            await fault.inject(ALL, ROLES)
+        assert stage.clean
+        assert "h1 healed" in stage.log
+        assert "h3 healed" in stage.log
+        assert "h2 heal" in stage.log  # what it did before it failed is nobody's guess
+    assert "h1" not in caught.value.message
+
+
+async def test_no_effect_is_no_success(stage: Stage) -> None:
+    stage.agents["h2"].inject_state = FaultState.FAILED
+    async with stage.fault() as fault:
+        with pytest.raises(FaultIneffectiveError, match="had no effect"):
+            await fault.inject(("h2",), ROLES)
+    assert not stage.seen(FaultInjected)
+    assert not stage.seen(FaultHealed)
+
+
+async def test_an_injection_without_answer_has_a_deadline(stage: Stage) -> None:
+    stage.agents["h2"].inject_waits = asyncio.Event()
+    timing = FaultTiming(inject=0.05, heal=0.2, attempt=0.1, retry=0.02)
+    async with stage.fault(timing=timing) as fault:
+        with pytest.raises(FaultIneffectiveError, match="no answer in time"):
+            await fault.inject(ALL, ROLES)
+    assert stage.clean
+
+
+async def test_a_heal_that_fails_at_first_is_tried_again(stage: Stage) -> None:
+    stage.agents["h2"].heal_fails = [unreachable(), unreachable()]
+    async with stage.fault(timing=FaultTiming(retry=0.01)) as fault:
+        await fault.inject(ALL, ROLES)
+        await fault.heal()
+    assert stage.clean
+
+
+async def test_a_heal_that_fails_names_the_host_and_what_is_left(stage: Stage) -> None:
+    stage.agents["h2"].heal_fails = [unreachable()] * 1000
+    with pytest.raises(HealError) as caught:
+        await whole(stage.fault(), ALL)
+    assert caught.value.message.startswith("host h2: fault r2-c-h2-")
+    assert "no answer; still to undo: start the member" in caught.value.message
+    assert caught.value.remedy == "etcd-chaos heal --inventory inventory"
+    assert stage.agents["h1"].clean
+    assert stage.agents["h3"].clean
+
+
+async def test_a_heal_that_leaves_something_is_no_heal(stage: Stage) -> None:
+    stage.agents["h1"].heal_state = FaultState.HEAL_FAILED
+    with pytest.raises(HealError, match="it is heal_failed"):
+        await whole(stage.fault(), ("h1",))
+
+
+async def test_a_hanging_heal_has_a_deadline(stage: Stage) -> None:
+    stage.agents["h1"].heal_waits = asyncio.Event()
+    with pytest.raises(HealError, match="no answer in time"):
+        await whole(stage.fault(), ("h1",))
+
+
+async def test_an_agent_that_forgot_an_injected_fault_has_not_healed_it(stage: Stage) -> None:
+    async def case() -> None:
+        async with stage.fault() as fault:
+            await fault.inject(("h1",), ROLES)
+            stage.agents["h1"].faults.clear()
+
+    with pytest.raises(HealError, match="there is no such fault"):
+        await case()
+
+
+async def test_a_defect_on_one_host_does_not_keep_the_others_from_being_healed(stage: Stage) -> None:
+    stage.agents["h3"].heal_fails = [KeyError("defect")]
+    with pytest.raises(HealError, match="KeyError"):
+        await whole(stage.fault(), ALL)
+    assert stage.agents["h1"].clean
+    assert stage.agents["h2"].clean
+
+
+async def test_cancelled_while_injecting_heals_what_was_done(stage: Stage) -> None:
+    stage.agents["h2"].inject_waits = asyncio.Event()
+    fault = stage.fault()
+    work = asyncio.create_task(fault.inject(ALL, ROLES))
+    await eventually()
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert stage.clean
+    assert {"h1 healed", "h2 heal", "h3 healed"} <= set(stage.log)
+
+
+async def test_cancelled_while_injecting_waits_a_moment_for_answers_under_way(stage: Stage) -> None:
+    gate = asyncio.Event()
+    stage.agents["h2"].inject_waits = gate
+    fault = stage.fault(timing=FaultTiming(abandon=30))
+    work = asyncio.create_task(fault.inject(ALL, ROLES))
+    await eventually()
+    work.cancel()
+    await eventually()
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert "h2 healed" in stage.log
+
+
+async def test_cancelled_while_held_heals(stage: Stage) -> None:
+    held = asyncio.Event()
+
+    async def case() -> None:
+        async with stage.fault() as fault:
+            await fault.inject(ALL, ROLES)
+            held.set()
+            await fault.hold(3600)
+
+    work = asyncio.create_task(case())
+    await held.wait()
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert stage.clean
+
+
+async def test_cancelled_again_and_again_while_healing_still_heals(stage: Stage) -> None:
+    gate = asyncio.Event()
+    stage.agents["h1"].heal_waits = gate
+    fault = stage.fault(timing=FaultTiming())
+
+    async def case() -> None:
+        async with fault:
+            await fault.inject(ALL, ROLES)
+            await fault.heal()
+
+    work = asyncio.create_task(case())
+    await eventually()
+    for _ in range(3):
+        work.cancel()
+        await eventually(turns=5)
+    assert not work.done()
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert stage.clean
+
+
+async def test_cancelled_and_unhealed_is_unhealed(stage: Stage) -> None:
+    stage.agents["h1"].heal_fails = [unreachable()] * 1000
+
+    async def case() -> None:
+        async with stage.fault() as fault:
+            await fault.inject(ALL, ROLES)
+            await fault.hold(3600)
+
+    work = asyncio.create_task(case())
+    await eventually()
+    work.cancel()
+    with pytest.raises(HealError):
+        await work
+
+
+async def test_leases_are_renewed_while_held_and_no_longer(stage: Stage) -> None:
+    agent = stage.agents["h1"]
+    async with stage.fault(FaultKind.STOP) as fault:
+        await fault.inject(("h1",), ROLES)
+        assert agent.leases == [8.0]  # the grace of a stop comes on top
+        await fault.hold(0.8)
+        await fault.heal()
+        renewals = agent.renewals
+        assert renewals >= 1
+        assert agent.leases[1:] == [1.0] * renewals
+        await asyncio.sleep(0.5)
+    assert agent.renewals == renewals
+
+
+async def test_a_renewal_that_is_lost_now_and_then_is_only_told(stage: Stage) -> None:
+    agent = stage.agents["h1"]
+    agent.renew_fails_once = unreachable()
+    async with stage.fault() as fault:
+        await fault.inject(("h1",), ROLES)
+        await fault.hold(0.8)
+        await fault.heal()
+    notices = stage.seen(Notice)
+    assert len(notices) == 1
+    assert "was not renewed, trying again" in str(notices[0])
+
+
+async def test_renewals_that_fail_for_the_whole_lease_end_the_hold(stage: Stage) -> None:
+    stage.agents["h1"].renew_fails = unreachable()
+    async with stage.fault() as fault:
+        await fault.inject(("h1",), ROLES)
+        with pytest.raises(FaultIneffectiveError, match="not renewed for 1s"):
+            await fault.hold(60)
+        await fault.heal()  # what is known is not raised again
+    assert stage.clean
+
+
+async def test_a_fault_that_healed_itself_ends_the_hold(stage: Stage) -> None:
+    async with stage.fault() as fault:
+        await fault.inject(("h1",), ROLES)
+        stage.agents["h1"].heals_itself()
+        with pytest.raises(FaultIneffectiveError, match=r"it is healed \(by lease\)"):
+            await fault.hold(60)
+
+
+async def test_a_fault_that_healed_itself_unnoticed_is_noticed_when_it_is_healed(stage: Stage) -> None:
+    async with stage.fault(timing=FaultTiming()) as fault:
+        await fault.inject(("h1",), ROLES)
+        stage.agents["h1"].heals_itself()
+        await fault.hold(0.0)
+        with pytest.raises(FaultIneffectiveError, match="ended before its time: healed by lease"):
+            await fault.heal()
+
+
+async def test_an_early_end_does_not_hide_what_went_wrong_in_the_block(stage: Stage) -> None:
+    async def case() -> None:
+        async with stage.fault(timing=FaultTiming()) as fault:
+            await fault.inject(("h1",), ROLES)
+            stage.agents["h1"].heals_itself()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await case()
+
+
+async def test_an_early_end_nobody_asked_about_is_told_on_leaving(stage: Stage) -> None:
+    async def case() -> None:
+        async with stage.fault(timing=FaultTiming()) as fault:
+            await fault.inject(("h1",), ROLES)
+            stage.agents["h1"].heals_itself()
+
+    with pytest.raises(FaultIneffectiveError, match="healed by lease"):
+        await case()

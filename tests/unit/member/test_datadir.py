@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent_service import datadir
+from agent_service.datadir import MARKER
+from agent_service.errors import RefusedError, UnavailableError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    path = tmp_path / "data"
+    path.mkdir()
+    return path
+
+
+def create(path: Path, root: Path) -> None:
+    datadir.create_owned(path, [root], host="host1", purpose="test")
+
+
+def test_made_marked_and_removed(root: Path) -> None:
+    path = root / "m1"
+    create(path, root)
+    marker = datadir.read_marker(path)
+    assert marker is not None
+    assert (marker.host, marker.purpose) == ("host1", "test")
+    assert path.stat().st_mode & 0o777 == 0o700
+    (path / "member" / "wal").mkdir(parents=True)
+    (path / "member" / "wal" / "0.wal").write_bytes(b"x" * 5000)
+    assert (datadir.tree_bytes(path) or 0) >= 5000
+    create(path, root)
+    assert (path / "member").is_dir(), "a directory that is ours stays as it is"
+    assert datadir.remove_owned(path, [root])
+    assert not path.exists()
+    assert not datadir.remove_owned(path, [root]), "gone already"
+    assert datadir.tree_bytes(path) is None
+
+
+def test_an_empty_directory_is_taken_over(root: Path) -> None:
+    (root / "m1").mkdir()
+    create(root / "m1", root)
+    assert datadir.read_marker(root / "m1") is not None
+
+
+@pytest.mark.parametrize("marker", [None, "", "{}", '{"host": 1}'])
+def test_somebody_elses_data_are_neither_used_nor_removed(root: Path, marker: str | None) -> None:
+    path = root / "precious"
+    path.mkdir()
+    (path / "file").write_text("precious")
+    if marker is not None:
+        (path / MARKER).write_text(marker)
+    with pytest.raises(RefusedError, match="not made by this agent"):
+        create(path, root)
+    with pytest.raises(RefusedError, match="not made by this agent"):
+        datadir.remove_owned(path, [root])
+    assert (path / "file").read_text() == "precious"
+
+
+def test_symbolic_links_are_refused(root: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    create(root / "real", root)
+    (root / "real").rename(elsewhere)  # marked, but not under the root any more
+    (root / "link").symlink_to(elsewhere)
+    with pytest.raises(RefusedError, match="not a directory"):
+        datadir.remove_owned(root / "link", [root])
+    (root / "parent").symlink_to(tmp_path)
+    with pytest.raises(RefusedError, match="does not lie under"):
+        datadir.remove_owned(root / "parent" / "elsewhere", [root])
+    assert datadir.read_marker(elsewhere) is not None
+
+
+def test_a_marker_that_is_a_link_proves_nothing(root: Path) -> None:
+    create(root / "ours", root)
+    (root / "theirs").mkdir()
+    (root / "theirs" / MARKER).symlink_to(root / "ours" / MARKER)
+    with pytest.raises(RefusedError):
+        datadir.remove_owned(root / "theirs", [root])
+
+
+def test_links_within_are_removed_and_not_followed(root: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "file").touch()
+    create(root / "m1", root)
+    (root / "m1" / "link").symlink_to(precious)
+    datadir.remove_owned(root / "m1", [root])
+    assert (precious / "file").exists()
+
+
+@pytest.mark.parametrize("path", ["", "../elsewhere", "m1/../../elsewhere", "/etc"])
+def test_places_outside_the_roots_are_refused(root: Path, path: str) -> None:
+    target = root / path
+    for refuse in (lambda: create(target, root), lambda: datadir.remove_owned(target, [root])):
+        with pytest.raises(RefusedError, match="does not lie under"):
+            refuse()
+
+
+def test_mounts_are_found_on_and_under_a_path(tmp_path: Path) -> None:
+    blank = tmp_path / "a b"
+    lines = [
+        "22 1 0:20 / / rw - ext4 /dev/vda rw",
+        f"23 22 0:21 / {str(blank).replace(' ', chr(92) + '040')} rw - tmpfs tmpfs rw",
+        f"24 22 0:22 / {tmp_path}/abc rw shared:1 - tmpfs tmpfs rw",
+    ]
+    mountinfo = "\n".join(lines) + "\n"
+    assert datadir.mounts_within(blank, mountinfo) == (blank,)
+    assert datadir.mounts_within(tmp_path, mountinfo) == (blank, tmp_path / "abc")
+    assert datadir.mounts_within(tmp_path / "ab", mountinfo) == (), "a shared prefix is not a parent"
+
+
+def test_a_mounted_directory_is_not_removed(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(root / "m1", root)
+    mountinfo = tmp_path / "mountinfo"
+    mountinfo.write_text(f"24 22 0:22 / {root}/m1/member rw - fuse x rw\n")
+    monkeypatch.setattr(datadir, "_MOUNTINFO", mountinfo)
+    with pytest.raises(RefusedError, match="is mounted on"):
+        datadir.remove_owned(root / "m1", [root])
+    mountinfo.write_text("")
+    assert datadir.remove_owned(root / "m1", [root])
+
+
+def test_moved_with_its_marker(root: Path, tmp_path: Path) -> None:
+    create(root / "m1", root)
+    datadir.move_owned(root / "m1", [root], tmp_path / "aside")
+    assert datadir.read_marker(tmp_path / "aside") is not None
+    assert not (root / "m1").exists()
+
+
+def test_an_unknown_user_is_said_so(root: Path) -> None:
+    with pytest.raises(UnavailableError, match="no user nobody-of-this-name"):
+        datadir.create_owned(root / "m", [root], host="h", purpose="p", user="nobody-of-this-name")
+    assert not os.path.lexists(root / "m")

@@ -1,0 +1,376 @@
+"""The life of faults, on a member that is a sleeping process."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+import pytest
+from msgspec.structs import replace
+
+from agent_service.audit import AuditLog
+from agent_service.errors import (
+    FaultFailedError,
+    IllegalStateError,
+    NotFoundError,
+    RefusedError,
+    UnavailableError,
+)
+from agent_service.faults import execute, journal, schedule
+from agent_service.faults.journal import Entry, Journal
+from agent_service.faults.manager import FaultManager
+from agent_service.models import FaultRequest, FaultSpec, FaultState, KillFault, MemberState, PauseFault
+from tests.unit.member.fake_member import FakeMember
+from tests.unit.member.settings import agent_settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+PATIENCE_SECONDS = 20.0
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execute, "CONFIRM_SECONDS", 0.1)
+
+
+@pytest.fixture
+def member() -> Iterator[FakeMember]:
+    fake = FakeMember()
+    fake.launch()
+    yield fake
+    fake.end()
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    (tmp_path / "state").mkdir()
+    return tmp_path
+
+
+def create(base: Path, member: FakeMember) -> FaultManager:
+    return FaultManager(agent_settings(base), member.as_control(), AuditLog(base / "state" / "audit.jsonl"))
+
+
+def request(
+    fault_id: str = "f1", spec: FaultSpec | None = None, lease_seconds: float = 600.0
+) -> FaultRequest:
+    return FaultRequest(id=fault_id, spec=spec or KillFault(), lease_seconds=lease_seconds, reason="test")
+
+
+def on_disk(base: Path, fault_id: str = "f1") -> Entry:
+    entries, damaged = journal._read_all(base / "state" / "faults")
+    assert damaged == ()
+    return entries[fault_id]
+
+
+async def rewrite(base: Path, **changes: object) -> None:
+    """Leave an entry as a crash would have left it."""
+    store = Journal(base / "state" / "faults")
+    await store.load()
+    await store.note(replace(store.get("f1"), **changes))
+
+
+@asynccontextmanager
+async def leases(faults: FaultManager) -> AsyncIterator[None]:
+    task = asyncio.create_task(faults.run_leases())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not condition():  # noqa: ASYNC110 - a state is asked for, as a client would
+            await asyncio.sleep(0.005)
+
+
+async def test_injected_held_and_healed(base: Path, member: FakeMember) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+    status = await faults.inject(request(), "tester")
+    assert status.state is FaultState.INJECTED
+    assert "is gone" in status.evidence
+    assert 590 < status.lease_remaining_seconds <= 600
+    assert not member.lives()
+    assert on_disk(base).state is FaultState.INJECTED
+    healed = await faults.heal("f1", "tester")
+    assert (healed.state, healed.healed_by) == (FaultState.HEALED, "request")
+    assert healed.lease_remaining_seconds == 0
+    assert member.lives()
+    assert on_disk(base).state is FaultState.HEALED
+    assert await faults.heal("f1", "tester") == healed, "healing is idempotent"
+    outcomes = [(entry.what, entry.outcome) for entry in AuditLog(base / "state/audit.jsonl").read(10)]
+    assert outcomes == [("fault inject", "injected"), ("fault heal", "healed")]
+
+
+async def test_the_undo_is_on_disk_before_anything_is_done(base: Path, member: FakeMember) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+    seen: list[FaultState] = []
+    kill = member.kill
+
+    async def look_first(cause: str) -> None:
+        seen.append(on_disk(base).state)
+        await kill(cause)
+
+    member.kill = look_first  # type: ignore[method-assign]
+    await faults.inject(request(), "tester")
+    assert seen == [FaultState.PREPARED]
+
+
+async def test_no_undo_on_disk_no_fault(base: Path, member: FakeMember) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+    (base / "state" / "faults").rmdir()
+    with pytest.raises(UnavailableError, match="cannot write"):
+        await faults.inject(request(), "tester")
+    assert member.calls == []
+    assert faults.list() == ()
+
+
+async def test_a_fault_without_effect_is_an_error_and_undone(base: Path, member: FakeMember) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+    member.idle = {"kill"}
+    with pytest.raises(FaultFailedError, match="is still there"):
+        await faults.inject(request(), "tester")
+    assert member.calls == ["kill", "recover"]
+    status = faults.get("f1")
+    assert (status.state, status.healed_by) == (FaultState.FAILED, "failed-injection")
+    with pytest.raises(FaultFailedError):
+        await faults.inject(request(), "tester")
+    member.idle = set()
+    assert (await faults.inject(request("f2"), "tester")).state is FaultState.INJECTED, (
+        "nothing is in the way"
+    )
+
+
+async def test_a_defect_in_an_injection_leaves_nothing_behind(base: Path, member: FakeMember) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+
+    async def defect(cause: str) -> None:
+        member.end()
+        raise ZeroDivisionError
+
+    member.kill = defect  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        await faults.inject(request(), "tester")
+    assert faults.get("f1").state is FaultState.FAILED
+    assert member.lives()
+
+
+async def test_a_heal_that_fails_is_said_so_and_tried_again(
+    base: Path, member: FakeMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "retry_delay_seconds", lambda attempts: 0.01)
+    faults = create(base, member)
+    await faults.adopt()
+    await faults.inject(request(), "tester")
+    member.broken = {"recover": RefusedError("port 2380 is taken")}
+    status = await faults.heal("f1", "tester")
+    assert status.state is FaultState.HEAL_FAILED
+    assert status.healed_by is None
+    assert "port 2380 is taken" in status.evidence
+    assert "does not run" in status.evidence
+    async with leases(faults):
+        await until(lambda: member.calls.count("recover") >= 3)
+        member.broken = {}
+        await until(lambda: faults.get("f1").state is FaultState.HEALED)
+    assert faults.get("f1").healed_by == "request"
+
+
+async def test_an_undo_that_does_nothing_is_seen(base: Path, member: FakeMember) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+    await faults.inject(request(spec=PauseFault()), "tester")
+    member.idle = {"resume"}
+    assert (await faults.heal("f1", "tester")).state is FaultState.HEAL_FAILED
+    member.idle = set()
+    assert (await faults.heal("f1", "tester")).state is FaultState.HEALED
+
+
+async def test_same_id_same_fault(base: Path, member: FakeMember) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+    first, second = await asyncio.gather(
+        faults.inject(request(), "tester"), faults.inject(request(), "tester")
+    )
+    assert member.calls == ["kill"]
+    assert first.injected_monotonic_ns == second.injected_monotonic_ns
+    with pytest.raises(IllegalStateError) as caught:
+        await faults.inject(request(spec=PauseFault()), "tester")
+    assert caught.value.state == "injected"
+    await faults.heal("f1", "tester")
+    assert (await faults.inject(request(), "tester")).state is FaultState.HEALED, "it is not injected again"
+    assert member.calls.count("kill") == 1
+
+
+async def test_two_faults_never_hold_the_same_thing(base: Path, member: FakeMember) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+    await faults.inject(request(spec=PauseFault()), "tester")
+    with pytest.raises(IllegalStateError, match=r"f1 .* in the way"):
+        await faults.inject(request("f2"), "tester")
+    assert "kill" not in member.calls
+    with pytest.raises(NotFoundError):
+        faults.get("f2")
+
+
+async def test_a_member_that_does_not_run_cannot_be_killed(base: Path, member: FakeMember) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+    member.end()
+    with pytest.raises(IllegalStateError) as caught:
+        await faults.inject(request(), "tester")
+    assert caught.value.state == "stopped"
+    assert faults.list() == ()
+
+
+async def test_healing_a_kill_whose_member_is_up_again_or_was_removed(base: Path, member: FakeMember) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+    await faults.inject(request(), "tester")
+    member.launch()
+    process = member.process
+    assert (await faults.heal("f1", "tester")).state is FaultState.HEALED
+    assert member.process == process, "the one that somebody started was left alone"
+    await faults.inject(request("f2"), "tester")
+    member.state = MemberState.TERMINATED
+    assert (await faults.heal("f2", "tester")).state is FaultState.HEALED
+    assert not member.lives()
+
+
+async def test_a_lease_that_nobody_renews_heals(base: Path, member: FakeMember) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+    async with leases(faults):
+        await faults.inject(request(lease_seconds=1.0), "tester")
+        await faults.renew("f1", 600.0, "tester")
+        assert faults.get("f1").lease_remaining_seconds > 500
+        assert on_disk(base).expires_monotonic_ns > on_disk(base).injected_monotonic_ns + 500 * 10**9  # type: ignore[operator]
+        await faults.renew("f1", 1.0, "tester")
+        await until(lambda: faults.get("f1").state is FaultState.HEALED)
+    assert faults.get("f1").healed_by == "lease"
+    assert member.lives()
+    with pytest.raises(IllegalStateError) as caught:
+        await faults.renew("f1", 10.0, "tester")
+    assert caught.value.state == "healed"
+    with pytest.raises(NotFoundError):
+        await faults.renew("f9", 10.0, "tester")
+
+
+async def test_a_client_that_hangs_up_leaves_nothing_half_done(base: Path, member: FakeMember) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+    call = asyncio.create_task(faults.inject(request(), "tester"))
+    await until(lambda: bool(faults.list()))
+    call.cancel()
+    with suppress(asyncio.CancelledError):
+        await call
+    await until(lambda: faults.get("f1").state is FaultState.INJECTED)
+
+
+@pytest.mark.parametrize(
+    ("left", "healed_by", "state"),
+    [
+        ({"state": FaultState.PREPARED}, "agent-start", FaultState.HEALED),
+        ({"state": FaultState.HEALING, "healed_by": "request"}, "agent-start", FaultState.HEALED),
+        (
+            {"state": FaultState.HEALING, "healed_by": "failed-injection"},
+            "failed-injection",
+            FaultState.FAILED,
+        ),
+        ({"state": FaultState.HEAL_FAILED}, "agent-start", FaultState.HEALED),
+        ({"boot_id": "another"}, "agent-start", FaultState.HEALED),
+        ({"expires_monotonic_ns": 1}, "lease", FaultState.HEALED),
+    ],
+)
+async def test_what_a_crash_left_is_undone_by_the_next_agent(
+    base: Path, member: FakeMember, left: dict[str, object], healed_by: str, state: FaultState
+) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+    await faults.inject(request(), "tester")
+    await rewrite(base, **left)
+    successor = create(base, member)
+    (undone,) = await successor.adopt()
+    assert (undone.state, undone.healed_by) == (state, healed_by)
+    assert member.lives()
+
+
+async def test_a_fault_with_time_left_goes_on_under_the_next_agent(base: Path, member: FakeMember) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+    before = await faults.inject(request(spec=PauseFault()), "tester")
+    successor = create(base, member)
+    assert await successor.adopt() == ()
+    after = successor.get("f1")
+    assert after.state is FaultState.INJECTED
+    assert 0 < after.lease_remaining_seconds <= before.lease_remaining_seconds
+    assert member.calls == ["pause"]
+    assert (await successor.heal("f1", "tester")).state is FaultState.HEALED
+
+
+async def test_newest_first_and_one_that_fails_stops_nobody(base: Path, member: FakeMember) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+    await faults.inject(request(), "tester")
+    # A second one by hand, of the same kind: the manager itself would refuse it.
+    await faults._journal.note(replace(on_disk(base), id="f0", sequence=2))
+    member.broken = {"recover": RefusedError("no")}
+    statuses = await faults.heal_all("heal-command", "tester")
+    assert [(status.id, status.state) for status in statuses] == [
+        ("f0", FaultState.HEAL_FAILED),
+        ("f1", FaultState.HEAL_FAILED),
+    ]
+
+
+async def test_a_damaged_journal_stops_injections_and_is_named(base: Path, member: FakeMember) -> None:
+    directory = base / "state" / "faults"
+    directory.mkdir()
+    (directory / "x.json").write_text('{"id": "x"')
+    faults = create(base, member)
+    await faults.adopt()
+    assert faults.damaged == (directory / "x.json",)
+    with pytest.raises(UnavailableError, match=r"x\.json"):
+        await faults.inject(request(), "tester")
+
+
+async def test_memory_is_bounded(base: Path, member: FakeMember, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "_KEPT_FINISHED", 3)
+    faults = create(base, member)
+    await faults.adopt()
+    for number in range(5):
+        await faults.inject(request(f"f{number}", PauseFault()), "tester")
+        await faults.heal(f"f{number}", "tester")
+    kept = ["f2", "f3", "f4"]
+    assert [status.id for status in faults.list()] == kept
+    assert sorted(path.stem for path in (base / "state" / "faults").glob("*.json")) == kept
+
+
+async def test_a_full_disk_does_not_stop_a_heal(base: Path, member: FakeMember) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+    await faults.inject(request(), "tester")
+    (base / "state" / "faults").rename(base / "gone")
+    assert (await faults.heal("f1", "tester")).state is FaultState.HEALED
+    assert member.lives()
+
+
+def test_plans_touch_nothing(base: Path, member: FakeMember) -> None:
+    member.end()
+    plan = create(base, member).plan(KillFault())
+    assert plan.inject == ("send SIGKILL to etcd",)
+    assert plan.undo == ("start etcd as it was, unless it runs",)
+    assert member.calls == []
+
+
+def test_retries_slow_down() -> None:
+    assert [schedule.retry_delay_seconds(n) for n in (1, 2, 3, 7, 1000)] == [1.0, 2.0, 4.0, 60.0, 60.0]

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tester.errors import ExitCode, ScenarioError
+from tester.scenario.loader import MAX_BYTES, builtin_scenarios, load_scenario, parse_scenario
+from tester.scenario.model import CheckerName, FaultKind, TargetKind
+
+HERE = Path(__file__).parent
+MINIMAL = """\
+name: x
+stressers: [{kind: kv}]
+cases:
+  - {name: a, fault: kill}
+"""
+
+
+def mistakes(text: str) -> list[str]:
+    with pytest.raises(ScenarioError) as caught:
+        parse_scenario(text, "f")
+    return caught.value.message.splitlines()
+
+
+def test_ten_mistakes_are_told_at_once() -> None:
+    with pytest.raises(ScenarioError) as caught:
+        parse_scenario((HERE / "bad.yml").read_text(), "bad.yml")
+    assert caught.value.message + "\n" == (HERE / "bad.txt").read_text()
+    assert caught.value.remedy == "mend the file, then: etcd-chaos scenarios validate bad.yml"
+    assert caught.value.exit_code is ExitCode.USAGE
+
+
+def test_a_minimal_scenario_has_the_documented_defaults() -> None:
+    scenario = parse_scenario(MINIMAL, "f")
+    case = scenario.cases[0]
+    assert (case.target, case.steady, case.hold, case.settle) == (TargetKind.ONE, 1.0, 3.0, 1.0)
+    assert scenario.checkers == tuple(CheckerName)
+    assert scenario.seed is None
+
+
+def test_units_become_seconds_bytes_and_rates() -> None:
+    scenario = parse_scenario(
+        "name: x\nstressers: [{kind: kv, rate: 1500/s, value_size: 2KiB}]\n"
+        "cases: [{name: a, fault: pause, hold: 1m30s}]\n",
+        "f",
+    )
+    assert scenario.stressers[0].rate == 1500
+    assert scenario.stressers[0].value_size == 2048
+    assert scenario.cases[0].hold == 90
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("fault: kill", "fault: kil", "'kil' is not one of its values; did you mean 'kill'?"),
+        ("kind: kv", "kind: xx", "stressers[0].kind: 'xx' is not one of its values; known: kv"),
+        ("fault: kill", "fault: kill, hold: 5", "f:4:34: cases[0].hold: 5 is not a duration"),
+        (
+            "fault: kill",
+            "fault: kill, zzz: 5",
+            "f:4:28: cases[0].zzz: there is no such key; known: allow_quorum",
+        ),
+        ("{name: a, fault: kill}", "kill", "f:4:5: cases[0]: 'kill' is not a mapping"),
+        ("kind: kv", "kind: kv, clients: '5'", "clients: '5' is not a whole number; without quotes or unit"),
+        ("kind: kv", "kind: kv, clients: true", "clients: true is not a whole number"),
+        ("kind: kv", "kind: kv, clients: 0", "clients: 0 is out of bounds; at least 1"),
+        ("kind: kv", "kind: kv, clients: 1.5", "clients: 1.5 is not a whole number"),
+        ("name: x", "name: x\nrounds:", "f:2:8: rounds: has no value; give it one or remove the key"),
+        ("name: x", "name: x\nlimits: [a]", "limits: a list is not a mapping; write KEY: VALUE"),
+        ("name: x", "name: x\nseed: -1", "seed: -1 is out of bounds; at least 0"),
+        ("name: x", "name: x\ndescription: " + "y" * 501, "description: has 501 characters; at most 500"),
+        ("name: x", "name: x\ncluster: {flags: {Up: a}}", "f:2:19: cluster.flags.Up: 'Up' has a wrong form"),
+        ("name: x", "name: x\ncluster: {flags: {up: true}}", 'put it in quotes: "true"'),
+        ("name: x", 'name: x\ndescription: "\\ud800"', "f:2:14: description: has half a character"),
+        ("name: x", 'name: x\n"\\udfff": 1', "f:2:1: (file): has a key with half a character"),
+        (
+            "fault: kill",
+            "fault: kill, target: all",
+            "kill of all takes quorum away; say allow_quorum_loss: true",
+        ),
+        ("fault: kill", "fault: kill, grace: 5s", "grace: means nothing for kill"),
+        ("fault: kill", "fault: stop, grace: 10m", "cases[0].grace: '10m' is out of bounds; at most 300s"),
+        ("kind: kv", "kind: kv, rate: 9000000/s", "'9000000/s' is out of bounds; at most 1e+06/s"),
+        ("fault: kill", "fault: none, target: one", "target: means nothing where the fault is none"),
+        ("name: x", "name: x\ncheckers: []", "checkers: names nobody to judge"),
+        ("name: x", "name: x\ncheckers: [exits, exits]", "checkers[1]: 'exits' is named twice"),
+        ("stressers: [{kind: kv}]", "", "durability judges acknowledged writes, and nothing writes"),
+        ("stressers: [{kind: kv}]", "stressers: []", "durability judges acknowledged writes"),
+        ("name: x", "name: x\nlimits: {round: 4s}", "limits.round: a round may take 4s"),
+        (
+            "fault: kill",
+            "fault: kill, target: minority}\ncluster: {members: 2",
+            "cases[0].target: target minority means nobody in a cluster of 2 members",
+        ),
+        (
+            "fault: kill",
+            "fault: kill}\ncluster: {members: 1",
+            "kill of one (1 of 1) takes quorum away",
+        ),
+        (
+            "fault: kill",
+            "fault: isolate, allow_quorum_loss: true}\ncluster: {members: 1",
+            "nobody can be isolated",
+        ),
+    ],
+)
+def test_one_mistake_is_one_line(old: str, new: str, expected: str) -> None:
+    assert old in MINIMAL
+    lines = mistakes(MINIMAL.replace(old, new, 1))
+    assert len(lines) == 1
+    assert expected in lines[0]
+
+
+def test_the_same_case_is_fine_where_quorum_stays() -> None:
+    text = MINIMAL.replace("fault: kill", "fault: kill, target: minority}\ncluster: {members: 3", 1)
+    assert parse_scenario(text, "f").cluster.members == 3
+
+
+def test_no_stressers_are_fine_where_nobody_judges_writes() -> None:
+    text = MINIMAL.replace("stressers: [{kind: kv}]", "checkers: [recovery, exits]")
+    assert parse_scenario(text, "f").stressers == ()
+
+
+def test_what_the_tree_refuses_is_told_once() -> None:
+    assert len(mistakes(MINIMAL.replace("name: x", "name: *x"))) == 1
+
+
+def test_a_flood_of_mistakes_is_cut() -> None:
+    lines = mistakes(MINIMAL + "".join(f"key{n}: 1\n" for n in range(300)))
+    assert len(lines) == 101
+    assert lines[-1] == "f: and 200 more mistakes"
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"", "is empty"),
+        (b"# nothing\n", "is empty"),
+        (b"- a\n", "is not a mapping"),
+        (b"just words\n", "is not a mapping"),
+        (b"a: 1\n\xff\xfe", ":2:1: (file): is not UTF-8 text"),
+        (b"\x7fELF\x00\x01", "not YAML"),
+        (b"#" * (MAX_BYTES + 1), "is larger than 1048576 bytes"),
+    ],
+)
+def test_files_that_are_no_scenarios(tmp_path: Path, data: bytes, expected: str) -> None:
+    path = tmp_path / "some.yml"
+    path.write_bytes(data)
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario(path)
+    assert str(path) in caught.value.message
+    assert expected in caught.value.message
+
+
+def test_a_file_that_is_not_there() -> None:
+    with pytest.raises(ScenarioError, match=r"nothing\.yml: No such file or directory"):
+        load_scenario("./nothing.yml")
+
+
+def test_a_directory_is_no_scenario(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match="Is a directory"):
+        load_scenario(tmp_path)
+
+
+def test_a_name_that_is_not_built_in() -> None:
+    with pytest.raises(ScenarioError, match="did you mean 'quick'"):
+        load_scenario("quik")
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "bom.yml"
+    path.write_bytes(b"\xef\xbb\xbf" + MINIMAL.encode())
+    loaded = load_scenario(path)
+    assert loaded.scenario.name == "x"
+    assert loaded.text == MINIMAL
+
+
+@pytest.mark.parametrize("name", ["quick", "process", "network", "quorum"])
+def test_built_in_scenarios_are_right_and_named_as_their_file(name: str) -> None:
+    assert load_scenario(name).scenario.name == name
+
+
+def test_built_in_scenarios_hit_every_target_with_every_fault() -> None:
+    cases = [case for name in builtin_scenarios() for case in load_scenario(name).scenario.cases]
+    seen = {(case.fault, case.target) for case in cases if case.fault is not FaultKind.NONE}
+    wanted = {(fault, target) for fault in FaultKind if fault is not FaultKind.NONE for target in TargetKind}
+    assert seen == wanted
+
+
+def test_the_demo_is_short() -> None:
+    cases = load_scenario("quick").scenario.cases
+    total = sum(case.steady + case.hold + case.settle for case in cases)
+    assert total <= 25

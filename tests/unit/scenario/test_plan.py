@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from agent_service.models import Capability, HostClock, HostInfo
+from tester.errors import InventoryError, ScenarioError
+from tester.plan import draw_seed, lacking, make_plan, stream
+from tester.scenario.model import CaseSection, ClusterSection, FaultKind, Scenario, TargetKind
+from tests.unit.scenario.hosts import host, inventory
+
+
+def scenario(*cases: CaseSection, **fields: object) -> Scenario:
+    cases = cases or (CaseSection(name="kill", fault=FaultKind.KILL),)
+    return Scenario.model_validate({"name": "s", "cases": cases, **fields})
+
+
+def cases(count: int) -> tuple[CaseSection, ...]:
+    return tuple(CaseSection(name=f"c{n}", fault=FaultKind.KILL) for n in range(count))
+
+
+def test_streams_are_the_same_everywhere_and_apart_from_each_other() -> None:
+    # The number is part of the promise that a printed seed replays a run, on any Python and machine.
+    assert stream(7, "target", 3, "kill-one").randrange(10**6) == 166_424
+    assert stream(7, "target", 3, "kill-one").random() != stream(7, "target", 3, "kill-two").random()
+    assert stream(7, "order", 1).random() != stream(8, "order", 1).random()
+
+
+def test_a_plan_takes_hosts_in_order_and_the_given_seed() -> None:
+    plan = make_plan(scenario(seed=4, rounds=2, cluster={"members": 3}), inventory(5))
+    assert [h.name for h in plan.hosts] == ["h1", "h2", "h3"]
+    assert (plan.seed, plan.rounds) == (4, 2)
+    outranked = make_plan(scenario(seed=4, rounds=2), inventory(3), seed=0, rounds=9)
+    assert (outranked.seed, outranked.rounds) == (0, 9)
+
+
+def test_a_seed_is_drawn_where_nobody_names_one() -> None:
+    assert len({draw_seed() for _ in range(8)}) > 1
+    assert make_plan(scenario(), inventory(3)).seed >= 0
+
+
+def test_cases_keep_their_order_unless_it_is_drawn() -> None:
+    ordered = make_plan(scenario(*cases(6)), inventory(3), seed=1)
+    assert ordered.cases(1) == ordered.cases(2) == cases(6)
+    shuffled = make_plan(scenario(*cases(6), shuffle=True), inventory(3), seed=1)
+    assert shuffled.cases(1) == shuffled.cases(1)
+    assert sorted(case.name for case in shuffled.cases(1)) == [case.name for case in cases(6)]
+    assert len({shuffled.cases(number) for number in range(1, 10)}) > 1
+
+
+def test_draws_of_a_case_do_not_depend_on_the_other_cases() -> None:
+    alone = make_plan(scenario(cases(2)[1]), inventory(3), seed=1)
+    beside = make_plan(scenario(*cases(2)), inventory(3), seed=1)
+    case = cases(2)[1]
+    assert alone.target_stream(5, case).random() == beside.target_stream(5, case).random()
+    assert alone.target_stream(5, case).random() != alone.target_stream(6, case).random()
+
+
+def problems(subject: Scenario, size: int, **options: int | None) -> list[str]:
+    with pytest.raises(ScenarioError) as caught:
+        make_plan(subject, inventory(size, **options))
+    return caught.value.message.splitlines()
+
+
+def test_every_misfit_is_told_at_once() -> None:
+    subject = scenario(
+        CaseSection(name="a", fault=FaultKind.KILL, target=TargetKind.MINORITY),
+        CaseSection(name="b", fault=FaultKind.KILL, target=TargetKind.LEADER),
+        CaseSection(name="c", fault=FaultKind.NONE),
+    )
+    nobody, quorum = problems(subject, 2)
+    where = "scenario s on inventory/hosts.yml"
+    assert nobody == f"{where}: case a: target minority means nobody in a cluster of 2 members"
+    assert quorum.startswith(
+        f"{where}: case b: kill of leader (1 of 2) takes quorum away: say allow_quorum_loss"
+    )
+    assert make_plan(subject, inventory(3)).hosts
+
+
+def test_more_members_than_hosts() -> None:
+    lines = problems(scenario(cluster={"members": 5}), 3)
+    assert lines == ["scenario s on inventory/hosts.yml: cluster.members is 5, and there are 3 hosts"]
+
+
+def test_more_hosts_than_a_cluster_has_members() -> None:
+    assert "16 hosts, and a cluster has at most 15" in problems(scenario(), 16)[0]
+    assert len(make_plan(scenario(cluster={"members": 15}), inventory(16)).hosts) == 15
+
+
+def test_the_inventory_bounds_how_many_are_hit() -> None:
+    subject = scenario(
+        CaseSection(name="a", fault=FaultKind.KILL, target=TargetKind.ALL, allow_quorum_loss=True)
+    )
+    assert "hits 3 members, and etcd_chaos_max_faulted is 1" in problems(subject, 3, max_faulted=1)[0]
+    assert make_plan(subject, inventory(3, max_faulted=3)).max_faulted == 3
+
+
+def test_a_version_that_a_host_lacks() -> None:
+    lines = problems(scenario(cluster={"version": "3.4.23"}), 1)
+    assert "host h1 has no etcd 3.4.23 (has 3.5.16)" in lines[0]
+
+
+def test_a_host_without_any_etcd() -> None:
+    bare = replace(inventory(3), hosts=(host(1), host(2), host(3, versions=())))
+    with pytest.raises(ScenarioError, match="host h3 has no etcd: add it"):
+        make_plan(scenario(), bare)
+
+
+def test_the_version_of_a_host_is_the_scenarios_else_its_own() -> None:
+    plan = make_plan(scenario(), inventory(3))
+    assert plan.version(plan.hosts[0]) == "3.5.16"
+    other = replace(
+        plan, scenario=plan.scenario.model_copy(update={"cluster": ClusterSection(version="3.4.23")})
+    )
+    assert other.version(plan.hosts[0]) == "3.4.23"
+    with pytest.raises(InventoryError):
+        plan.version(host(1, versions=()))
+
+
+def info(*capabilities: Capability) -> HostInfo:
+    return HostInfo(
+        agent_version="0.1.0",
+        api_version=1,
+        hostname="h",
+        os_release="",
+        kernel="",
+        python="3.11",
+        cpus=1,
+        memory_bytes=1,
+        supervisor="systemd",
+        etcd_versions=(),
+        capabilities=capabilities,
+        clock=HostClock(boot_id="b", monotonic_ns=0, realtime_ns=0),
+    )
+
+
+def test_what_hosts_cannot_do_is_told_before_anything_starts() -> None:
+    plan = make_plan(
+        scenario(
+            CaseSection(name="a", fault=FaultKind.ISOLATE),
+            CaseSection(name="b", fault=FaultKind.KILL),
+            CaseSection(name="c", fault=FaultKind.NONE),
+        ),
+        inventory(3),
+    )
+    kill = Capability(kind="kill", available=True, reason="signals")
+    able = info(kill, Capability(kind="isolate", available=True, reason="nft"))
+    unable = info(kill, Capability(kind="isolate", available=False, reason="no nft"))
+    assert lacking(plan, {"h1": able, "h2": able, "h3": able}) == ()
+    assert lacking(plan, {"h1": able, "h2": unable, "h3": info(kill)}) == (
+        "host h2 cannot do fault isolate: no nft",
+        "host h3: its agent does not know fault isolate",
+    )
