@@ -77,12 +77,14 @@ def gather(history: History, end: EndState) -> Evidences:
     """Collect the evidence."""
     watch = merge_watch_log(history)
     calls = Calls.of(history)
-    ops = calls.ops.copy()
+    ops = calls.ops
     shared = ops[OpCol.LOCAL] == 0
     base = int(np.min(ops[OpCol.REV, shared] - (ops[OpCol.WROTE, shared] != 0), initial=NEVER))
-    ops[OpCol.WROTE, ops[OpCol.WROTE] == NONE] = 0
+    if np.any(ops[OpCol.WROTE] == NONE):
+        ops = ops.copy()
+        ops[OpCol.WROTE, ops[OpCol.WROTE] == NONE] = 0
+        calls = replace(calls, ops=ops)
     written = np.sort(ops[OpCol.REV, shared & (ops[OpCol.WROTE] > 0)])
-    calls = replace(calls, ops=ops)
     told = _told_rows(history, calls, end, watch, written, base)
     read = [member.hash_revision for member in end.members.values() if member.content is not None]
     last = max(int(ops[OpCol.REV].max(initial=0)), *read, 0)
@@ -105,7 +107,9 @@ def assemble(evidences: Evidences) -> Assembly:
     replay = Replay(history, log)
     calls = _with_revocations(evidences, log)
     ops = calls.ops
-    authored = np.sort(ops[OpCol.REV, (ops[OpCol.LOCAL] == 0) & (ops[OpCol.WROTE] > 0)])
+    authored = evidences.written
+    if calls is not evidences.calls:
+        authored = np.sort(ops[OpCol.REV, (ops[OpCol.LOCAL] == 0) & (ops[OpCol.WROTE] > 0)])
     revisions = (
         log.revision[np.append(log.revision[1:] != log.revision[:-1], True)] if log.size else log.revision
     )
@@ -172,10 +176,10 @@ def _told_rows(
 ) -> Columns:
     """Changes that only their effect tells: keys read at a mod revision that nobody saw or acknowledged."""
     answers = calls.answers
-    mod = answers[KvCol.MOD]
+    answers = answers[:, ~watch.covers(answers[KvCol.MOD])]
     # A serializable answer that is wrong is the serializable checker's finding: it is no evidence here.
     shared = calls.ops[OpCol.LOCAL, calls.leaves[LeafCol.OP, answers[KvCol.LEAF]]] == 0
-    answers = answers[:, shared & ~watch.covers(mod) & ~_among(mod, written)]
+    answers = answers[:, shared & ~_among(answers[KvCol.MOD], written)]
     flags = calls.leaves[LeafCol.FLAGS, answers[KvCol.LEAF]]
     value = np.where(flags & Flag.KEYS_ONLY, UNSEEN, answers[KvCol.VALUE])
     columns = [KvCol.MOD, KvCol.KEY, KvCol.LEASE, KvCol.CREATE, KvCol.VERSION]

@@ -70,6 +70,7 @@ class Run:
 
     records: list[HistoryRecord]
     end: EndState
+    store: Store
 
     @property
     def history(self) -> History:
@@ -120,7 +121,7 @@ class World:
         content = tuple(self.store.live[key] for key in sorted(self.store.live) if key.startswith(PREFIX))
         revision = self.store.revision
         member = MemberEnd(revision, revision, 1, 99, revision, 1, content, exits=())
-        return Run(self.records, EndState(now + 10, dict.fromkeys(MEMBERS, member)))
+        return Run(self.records, EndState(now + 10, dict.fromkeys(MEMBERS, member)), self.store)
 
     def _at(self, now: int, action: Callable[[int], None]) -> None:
         self._sequence += 1
