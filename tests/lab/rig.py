@@ -72,6 +72,8 @@ class Look(msgspec.Struct, frozen=True):
     data: list[str]
     active: dict[str, str]
     """Faults that the journal has as not undone."""
+    healed: dict[str, str]
+    """Faults that are over, and who healed them."""
     files: dict[str, str]
     """Mode, owner and content of what was deployed."""
     state: dict[str, tuple[int, int]]
@@ -82,7 +84,7 @@ class Look(msgspec.Struct, frozen=True):
     @property
     def lasting(self) -> Look:
         """The same without what every run and every restart of the agent may change."""
-        return msgspec.structs.replace(self, state={}, agent=0)
+        return msgspec.structs.replace(self, healed={}, state={}, agent=0)
 
     def problems(self) -> list[str]:
         """What keeps the host from being clean: as it was deployed, and at rest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,6 @@ from tests.lab.rig import case, scenario
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tester.events import Event
     from tests.lab.rig import Ended, Rig
 
 QUORUM_LOSS = {"allow_quorum_loss": True}
@@ -35,6 +35,9 @@ CASES = (
         case("pause", "majority", **QUORUM_LOSS),
         case("stop", "all", grace="1s", **QUORUM_LOSS),
     ),
+)
+UNTIL_UP = (
+    "sleep 0.5; timeout 60 bash -c 'until systemctl is-active --quiet etcd-chaos-agent; do sleep 0.1; done'"
 )
 HITS = {"follower": 1, "leader": 1, "minority": 1, "majority": 2, "all": 3}
 
@@ -66,8 +69,10 @@ async def test_every_fault_is_held_healed_and_proven(rig: Rig, tmp_path: Path, w
         assert None not in {done.recovery.leader, done.recovery.serving, done.recovery.writes}
         assert done.before.ok > 0
         assert done.after.ok > 0
-        assert [check.verdict for check in done.checks] == [Verdict.VALID] * 4
-    assert [(check.checker, check.verdict) for check in one.checks] == [("compaction", Verdict.VALID)]
+        assert {"kv-hash", "durability", "recovery", "exits"} <= {check.checker for check in done.checks}
+    assert {"linearizable", "compaction"} <= {check.checker for check in one.checks}
+    checks = [check for part in (*one.cases, one) for check in part.checks]
+    assert [check for check in checks if check.verdict is not Verdict.VALID] == []
     info = ended.directory.read_info()
     assert info is not None
     assert (info.etcd_version, set(info.agent_versions)) == (version, set(rig.hosts))
@@ -109,19 +114,19 @@ async def judged_the_same_again(rig: Rig, ended: Ended) -> None:
         for check in line["results"]
     }
     (one,) = ended.result.rounds
-    first = {(done.name, check.checker): check.verdict for done in one.cases for check in done.checks}
-    assert len(first) == 20
+    parts = {done.name: done.checks for done in one.cases} | {"round": one.checks}
+    first = {(name, check.checker): check.verdict for name, checks in parts.items() for check in checks}
+    del first["round", "compaction"]  # looked at members, not at the history
     assert {key: judged[key] for key in first} == first
 
 
 async def test_agents_killed_while_a_fault_is_held_find_everything_again(rig: Rig, tmp_path: Path) -> None:
-    written = scenario(tmp_path, case("isolate", "leader", hold="6s"))
+    written = scenario(tmp_path, case("isolate", "leader", hold="10s"))
     async with rig.running(written) as running:
         hit = await running.held()
         before = await rig.looks()
-        for host in rig.hosts:
-            await rig.shell(host, "systemctl kill --signal=KILL --kill-whom=main etcd-chaos-agent.service")
-            await rig.shell(host, "systemctl is-active --quiet etcd-chaos-agent.service || sleep 1")
+        kill = "systemctl kill --signal=KILL --kill-whom=main etcd-chaos-agent.service"
+        await asyncio.gather(*(rig.shell(host, f"{kill}\n{UNTIL_UP}") for host in rig.hosts))
         after = await rig.looks()
         ended = await running.end()
     assert {name: look.members for name, look in after.items()} == {
@@ -133,5 +138,5 @@ async def test_agents_killed_while_a_fault_is_held_find_everything_again(rig: Ri
     assert ended.code == ExitCode.VALID, ended.said
     (done,) = ended.result.rounds[0].cases
     assert done.held_seconds is not None
-    assert done.held_seconds >= 6
+    assert done.held_seconds >= 10
     assert await rig.dirt() == {}
