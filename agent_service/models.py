@@ -336,8 +336,18 @@ class FaultStatus(Wire):
     healed_monotonic_ns: int | None
     lease_remaining_seconds: float
     healed_by: (
-        Literal["request", "lease", "agent-start", "agent-stop", "heal-command", "failed-injection"] | None
+        Literal[
+            "request",
+            "somebody-else",
+            "lease",
+            "agent-start",
+            "agent-stop",
+            "heal-command",
+            "failed-injection",
+        ]
+        | None
     )
+    """``somebody-else``: when the request came, the effect was gone already, and the agent had not undone it."""
 
 
 class FaultPlan(Wire):
