@@ -217,6 +217,15 @@ class Rig:
         """Run a script on a host; what it printed."""
         return await self._over_ssh(host, "bash", "-e", stdin=script)
 
+    @asynccontextmanager
+    async def broken(self, host: str, how: str, repair: str) -> AsyncIterator[None]:
+        """A host with something wrong, put right afterwards, whatever happens."""
+        try:
+            await self.shell(host, how)
+            yield
+        finally:
+            await self.shell(host, repair)
+
     async def look(self, host: str) -> Look:
         """What is on a host now."""
         said = await self._over_ssh(host, "python3", "-", stdin=_LOOK)

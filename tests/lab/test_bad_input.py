@@ -42,16 +42,6 @@ def tiny(tmp_path: Path) -> Path:
     return scenario(tmp_path, case("kill", "leader"))
 
 
-@asynccontextmanager
-async def broken(rig: Rig, host: str, how: str, repair: str) -> AsyncIterator[None]:
-    """A host with something wrong, put right afterwards, whatever happens."""
-    try:
-        await rig.shell(host, how)
-        yield
-    finally:
-        await rig.shell(host, repair)
-
-
 def is_told(done: Done, *words: str) -> None:
     """That all the words were said close together, in this order: a place and what is wrong there."""
     told = " ".join((done.out + done.err).split())
@@ -221,8 +211,8 @@ async def test_hosts_that_are_unfit_are_all_named(rig: Rig, tiny: Path) -> None:
     data = "/var/lib/etcd-chaos/data"
     async with (
         patched_agent(rig, "node1", '__version__: Final = "', '__version__: Final = "0.'),
-        broken(rig, "node2", f"chmod 0644 {binary}", "true"),
-        broken(rig, "node3", f"mount -t tmpfs -o size=64M tmpfs {data}", f"umount {data}"),
+        rig.broken("node2", f"chmod 0644 {binary}", "true"),
+        rig.broken("node3", f"mount -t tmpfs -o size=64M tmpfs {data}", f"umount {data}"),
     ):
         done = await run(rig, tiny)
         # The remedy named for the second is one: the binary is installed again.
@@ -246,13 +236,12 @@ async def test_members_that_cannot_start_are_all_named(rig: Rig, tiny: Path) -> 
     )
     foreign = "/var/lib/etcd-chaos/data/node2"
     async with (
-        broken(
-            rig,
+        rig.broken(
             "node1",
             f'systemd-run --quiet --unit=squatter python3 -c "{listen}"; sleep 0.5',
             "systemctl stop squatter",
         ),
-        broken(rig, "node2", f"mkdir -p {foreign}; echo mine > {foreign}/precious", f"rm -r {foreign}"),
+        rig.broken("node2", f"mkdir -p {foreign}; echo mine > {foreign}/precious", f"rm -r {foreign}"),
     ):
         done = await run(rig, tiny)
         assert await rig.dirt(["node3"]) == {}, "its member had started"
@@ -273,7 +262,7 @@ async def test_a_full_disk_means_no_fault(rig: Rig, tmp_path: Path) -> None:
     journal = "/var/lib/etcd-chaos/faults"
     full = f"mount -t tmpfs -o size=64k tmpfs {journal}; dd if=/dev/zero of={journal}/filler bs=64k count=1 status=none"
     written = scenario(tmp_path, case("pause", "all", allow_quorum_loss=True), limits={"recovery": "60s"})
-    async with broken(rig, "node2", full, f"umount {journal}"):
+    async with rig.broken("node2", full, f"umount {journal}"):
         done = await run(rig, written)
     assert done.code == ExitCode.INFRASTRUCTURE, done
     (hit,) = only_round(tmp_path).cases
@@ -289,5 +278,5 @@ async def patched_agent(rig: Rig, host: str, text: str, other: str) -> AsyncIter
     path = "/opt/etcd-chaos/agent/current/lib/python3*/site-packages/agent_service/__init__.py"
     change = f"cd $(dirname {path}); cp -p __init__.py /root/original; sed -i 's/{text}/{other}/' __init__.py"
     repair = f"cd $(dirname {path}); mv /root/original __init__.py"
-    async with broken(rig, host, f"{change}; {RESTART}", f"{repair}; {RESTART}"):
+    async with rig.broken(host, f"{change}; {RESTART}", f"{repair}; {RESTART}"):
         yield

@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from tests.lab.rig import Ended, Rig
 
 LEASE_SECONDS = 15.0
+DROP_INS = "/run/systemd/system/etcd-chaos-agent.service.d /run/systemd/system/etcd-chaos-heal.service.d"
+KILL_AGENT_FOR_GOOD = f"""
+set -- {DROP_INS}
+mkdir -p "$@"
+printf '[Service]\\nRestart=no\\nExecStopPost=\\n' > "$1/dead.conf"
+printf '[Service]\\nExecStart=\\nExecStart=/bin/true\\n' > "$2/dead.conf"
+systemctl daemon-reload
+systemctl kill --signal=KILL --kill-whom=main etcd-chaos-agent.service
+"""
 
 
 def artefacts_are_kept(ended: Ended) -> None:
@@ -55,7 +64,9 @@ async def test_a_signal_ends_the_run_in_order(rig: Rig, tmp_path: Path, number: 
         assert (ended.directory.rounds()[0].member(host) / "member.log").stat().st_size > 0
 
 
-async def test_hosts_of_a_tester_that_was_killed_heal_by_lease(rig: Rig, tmp_path: Path) -> None:
+async def test_a_tester_that_was_killed_is_not_needed_to_heal(rig: Rig, tmp_path: Path) -> None:
+    """Agents heal by lease; a host whose agent is dead as well, and its emergency unit with it, over ssh."""
+    dead, *alive = rig.hosts
     written = scenario(tmp_path, case("isolate", "all", hold="60s", allow_quorum_loss=True))
     async with rig.running(written) as running:
         await running.held()
@@ -67,18 +78,26 @@ async def test_hosts_of_a_tester_that_was_killed_heal_by_lease(rig: Rig, tmp_pat
     assert ended.directory.rounds()[0].history.stat().st_size > 0
 
     async def faults() -> list[list[str] | dict[str, str]]:
-        return [left for look in (await rig.looks()).values() for left in (look.tables, look.active) if left]
+        found = (await rig.looks(alive)).values()
+        return [left for look in found for left in (look.tables, look.active) if left]
 
-    await until_quiet(faults, seconds=LEASE_SECONDS * 4)
-    members = {name: look.members for name, look in (await rig.looks()).items()}
-    assert members == {name: look.members for name, look in looks.items()}, (
-        "the lease is a fault's, not a member's"
-    )
-    healed = await rig.cli("heal", "-i", rig.inventory)
-    assert healed.code == ExitCode.VALID
-    assert healed.out.splitlines() == [f"{host}: nothing to heal" for host in rig.hosts]
-    for host, look in (await rig.looks()).items():
-        assert [look.healed[fault] for fault in looks[host].active] == ["lease"]
+    async with rig.broken(dead, KILL_AGENT_FOR_GOOD, f"rm -r {DROP_INS}; systemctl daemon-reload"):
+        await until_quiet(faults, seconds=LEASE_SECONDS * 4)
+        left = await rig.look(dead)
+        assert (left.tables, left.active) == (looks[dead].tables, looks[dead].active)
+        healed = await rig.cli("heal", "-i", rig.inventory)
+    assert healed.code == ExitCode.VALID, healed
+    assert healed.out.splitlines() == [
+        f"{dead}: healed over ssh, its agent did not answer",
+        *(f"{host}: nothing to heal" for host in alive),
+    ]
+    after = await rig.looks()
+    for host, look in after.items():
+        by = "heal-command" if host == dead else "lease"
+        assert [look.healed[fault] for fault in looks[host].active] == [by]
+        assert look.members == looks[host].members, "the lease is a fault's, not a member's"
+    again = await rig.cli("heal", "-i", rig.inventory)
+    assert (again.code, again.out.count(": nothing to heal")) == (ExitCode.VALID, 3)
     # What is left of the round itself, the next one's provision removes.
     assert (await rig.play("provision")).changed == dict.fromkeys(rig.hosts, 1)
     assert await rig.dirt() == {}
