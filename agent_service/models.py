@@ -23,6 +23,7 @@ Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z][0-9A-Za-z._+~-]{0,63}$")]
 LeaseSeconds = Annotated[float, Field(strict=True, ge=1.0, le=MAX_LEASE_SECONDS)]
 GraceSeconds = Annotated[float, Field(strict=True, ge=0.0, le=300.0)]
+IntervalSeconds = Annotated[float, Field(strict=True, ge=0.5, le=300.0)]
 FlagName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
 Value = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=4096)]
@@ -271,6 +272,13 @@ class RestartFault(Wire):
     grace_seconds: GraceSeconds = 10.0
 
 
+class CrashLoopFault(Wire):
+    """SIGKILL and start, again and again while it is held; healed when the member runs."""
+
+    kind: Literal["crash-loop"] = "crash-loop"
+    every_seconds: IntervalSeconds
+
+
 class IsolateFault(Wire):
     """Drop all peer traffic of the member, both ways; healed by deleting the fault's own nftables table."""
 
@@ -281,7 +289,8 @@ class IsolateFault(Wire):
 
 
 FaultSpec = Annotated[
-    StopFault | KillFault | PauseFault | RestartFault | IsolateFault, Field(discriminator="kind")
+    StopFault | KillFault | PauseFault | RestartFault | CrashLoopFault | IsolateFault,
+    Field(discriminator="kind"),
 ]
 
 

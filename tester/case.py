@@ -99,8 +99,10 @@ class CaseRunner:
             with self._phases.phase(Phase.INJECT):
                 roles = stage.roles()
                 course.targets = resolve_targets(case.target, roles, self._rng)
-                await stage.while_alive(fault.inject(course.targets, roles))
-            injected_ns = self._clock.now()
+                begun_ns = self._clock.now()
+                await stage.while_alive(fault.inject(course.targets, roles, self._recover))
+                course.targets = fault.targets
+            injected_ns = begun_ns if case.fault is FaultKind.ROLLING_RESTART else self._clock.now()
             with self._phases.phase(Phase.HOLD, case.hold):
                 await stage.while_alive(fault.hold(case.hold))
             course.during = Span(injected_ns, self._clock.now())
@@ -109,10 +111,12 @@ class CaseRunner:
                 course.held_seconds = fault.held_seconds
                 await self._recover()
 
-    async def _recover(self) -> None:
+    async def _recover(self) -> bool:
+        """Measure how long it takes to be whole again, for the checkers; whether it is."""
         recovery = await measure_recovery(self._stage.monitor, self._limits.recovery)
         self._course.recovery = recovery
         self._stage.witness.recovered(CaseRecovery(self._case.name, recovery))
+        return None not in {recovery.leader, recovery.serving, recovery.writes}
 
     def _count_leaders(self, event: Event) -> None:
         if isinstance(event, LeaderChanged) and event.leader is not None:

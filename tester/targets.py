@@ -10,7 +10,7 @@ from tester.scenario.model import CaseSection, FaultKind, TargetKind
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,18 @@ def breaks_quorum(targets: Collection[str], roles: Roles) -> bool:
     return untouched < quorum(len(roles.voters))
 
 
+def at_once(fault: FaultKind, targets: Sequence[str]) -> tuple[str, ...]:
+    """Who of the targets is down at one time: all of them, or one after the other."""
+    return tuple(targets[:1] if fault is FaultKind.ROLLING_RESTART else targets)
+
+
+def most_at_once(case: CaseSection, voters: int) -> int:
+    """How many members a case hits at one time in a cluster of so many voters."""
+    if case.fault is FaultKind.NONE:
+        return 0
+    return len(at_once(case.fault, [""] * target_count(case.target, voters)))
+
+
 def objection(case: CaseSection, voters: int) -> str | None:
     """Why a case must not or cannot run on a cluster of so many voters; ``None`` if it may."""
     if case.fault is FaultKind.NONE:
@@ -83,9 +95,10 @@ def objection(case: CaseSection, voters: int) -> str | None:
         return f"target {case.target} means nobody in {members}"
     if case.fault is FaultKind.ISOLATE and voters < 2:
         return f"nobody can be isolated in {members}: it has no peer traffic"
-    if voters - count < quorum(voters) and not case.allow_quorum_loss:
+    hit = most_at_once(case, voters)
+    if voters - hit < quorum(voters) and not case.allow_quorum_loss:
         return (
-            f"{case.fault} of {case.target} ({count} of {voters}) takes quorum away: "
+            f"{case.fault} of {case.target} ({hit} of {voters}) takes quorum away: "
             "say allow_quorum_loss: true if that is wanted"
         )
     return None

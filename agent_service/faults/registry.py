@@ -16,15 +16,23 @@ from agent_service import commands
 from agent_service.errors import UnavailableError
 from agent_service.faults.base import HostContext, Resource
 from agent_service.faults.network import NFT, plan_isolate
-from agent_service.faults.process import plan_kill, plan_pause, plan_restart, plan_stop
-from agent_service.models import Capability, IsolateFault, KillFault, PauseFault, RestartFault, StopFault
+from agent_service.faults.process import plan_crash_loop, plan_kill, plan_pause, plan_restart, plan_stop
+from agent_service.models import (
+    Capability,
+    CrashLoopFault,
+    IsolateFault,
+    KillFault,
+    PauseFault,
+    RestartFault,
+    StopFault,
+)
 
 if TYPE_CHECKING:
     from agent_service.faults.steps import FaultSteps
     from agent_service.models import FaultSpec
     from agent_service.settings import AgentSettings
 
-_PROCESS_KINDS: Final = ("stop", "kill", "pause", "restart")
+_PROCESS_KINDS: Final = ("stop", "kill", "pause", "restart", "crash-loop")
 _NETWORK_KINDS: Final = ("isolate",)
 
 _PROBE: Final = """\
@@ -54,6 +62,8 @@ def plan_fault(fault_id: str, spec: FaultSpec, host: HostContext) -> FaultSteps:
             return plan_pause(fault_id, spec, host)
         case RestartFault():
             return plan_restart(fault_id, spec, host)
+        case CrashLoopFault():
+            return plan_crash_loop(fault_id, spec, host)
         case IsolateFault():
             return plan_isolate(fault_id, spec, host)
     assert_never(spec)

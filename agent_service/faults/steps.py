@@ -11,6 +11,8 @@ from typing import TypeAlias
 
 import msgspec
 
+from agent_service.models import FaultPlan
+
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step"):
     """Base of all actions and checks."""
@@ -138,6 +140,16 @@ class TableAbsent(Step, frozen=True, tag="nft-table-absent"):
 Check: TypeAlias = ProcessGone | ProcessStopped | ProcessNotStopped | MemberRuns | TableDrops | TableAbsent
 
 
+class Repeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is done again and again while a fault is held. Times are seconds from one round to the next."""
+
+    every_seconds: float
+    actions: tuple[Action, ...]
+
+    def __str__(self) -> str:
+        return f"every {self.every_seconds:g} s: {', '.join(map(str, self.actions))}"
+
+
 class FaultSteps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A planned fault. Each list runs in its order; ``undo`` is written last action first."""
 
@@ -145,3 +157,9 @@ class FaultSteps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     verify_injected: tuple[Check, ...]
     undo: tuple[Action, ...]
     verify_healed: tuple[Check, ...]
+    repeat: Repeat | None = None
+
+    def plan(self) -> FaultPlan:
+        """The steps as a person reads them."""
+        done = (*self.inject, self.repeat) if self.repeat is not None else self.inject
+        return FaultPlan(inject=tuple(map(str, done)), undo=tuple(map(str, self.undo)))

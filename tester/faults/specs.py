@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, Protocol
 
 from agent_service.models import (
+    CrashLoopFault,
     FaultRequest,
     IsolateFault,
     KillFault,
@@ -56,8 +57,10 @@ def fault_spec(case: CaseSection, host: Host, members: Sequence[Host]) -> FaultS
             return KillFault()
         case FaultKind.PAUSE:
             return PauseFault()
-        case FaultKind.RESTART:
+        case FaultKind.RESTART | FaultKind.ROLLING_RESTART:
             return RestartFault(grace_seconds=case.grace)
+        case FaultKind.CRASH_LOOP:
+            return CrashLoopFault(every_seconds=case.every)
         case FaultKind.ISOLATE:
             peers = tuple(
                 Peer(address=other.address, port=other.peer_port)

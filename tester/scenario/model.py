@@ -55,7 +55,14 @@ class FaultKind(StrEnum):
     KILL = "kill"
     PAUSE = "pause"
     RESTART = "restart"
+    ROLLING_RESTART = "rolling-restart"
+    CRASH_LOOP = "crash-loop"
     ISOLATE = "isolate"
+
+    @property
+    def on_agent(self) -> str:
+        """The kind of fault that an agent is asked for."""
+        return "restart" if self is FaultKind.ROLLING_RESTART else self.value
 
 
 class TargetKind(StrEnum):
@@ -81,7 +88,8 @@ class CaseSection(Section):
     steady: Seconds = Field(default=1.0, description="Load before the fault.")
     hold: Seconds = Field(default=3.0, description="How long the fault is held.")
     settle: Seconds = Field(default=1.0, description="Load after recovery, before the check.")
-    grace: Seconds = Field(default=10.0, le=300, description="stop and restart: SIGKILL after this.")
+    grace: Seconds = Field(default=10.0, le=300, description="stop and restarts: SIGKILL after this.")
+    every: Seconds = Field(default=5.0, ge=0.5, le=300, description="crash-loop: killed again after this.")
     allow_quorum_loss: bool = Field(default=False, description="Required if the fault takes quorum away.")
 
 

@@ -24,8 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _QUORUM_BREAKERS: Final = frozenset({TargetKind.MAJORITY, TargetKind.ALL})
+_IN_TURN: Final = frozenset({FaultKind.ROLLING_RESTART})
 _S = TypeVar("_S", bound=Section)
-_WITH_GRACE: Final = frozenset({FaultKind.STOP, FaultKind.RESTART})
+_OWN_KEYS: Final = {
+    "grace": (FaultKind.STOP, FaultKind.RESTART, FaultKind.ROLLING_RESTART),
+    "every": (FaultKind.CRASH_LOOP,),
+}
+"""Keys of a case that only some faults have."""
 
 
 def rule_mistakes(tree: Tree) -> Iterator[Mistake]:
@@ -76,18 +81,20 @@ def _twice(tree: Tree) -> Iterator[Mistake]:
 def _case_mistakes(tree: Tree, number: int, case: CaseSection) -> Iterator[Mistake]:
     written = case.model_fields_set
     if case.fault is FaultKind.NONE:
-        for key in sorted(written & {"target", "grace", "allow_quorum_loss"}):
+        for key in sorted(written & {"target", "allow_quorum_loss", *_OWN_KEYS}):
             place = _place(tree, "cases", number, key)
             yield Mistake(*place, "means nothing where the fault is none", "remove it")
         return
-    if "grace" in written and case.fault not in _WITH_GRACE:
-        place = _place(tree, "cases", number, "grace")
-        yield Mistake(*place, f"means nothing for {case.fault}", "only stop and restart have it")
+    for key, faults in _OWN_KEYS.items():
+        if key in written and case.fault not in faults:
+            place = _place(tree, "cases", number, key)
+            hint = f"only for {', '.join(faults)}"
+            yield Mistake(*place, f"means nothing for {case.fault}", hint)
     cluster = _section_of(child(tree, "cluster"), ClusterSection)
     members = cluster.members if cluster is not None else None
     if members is not None:
         problem = objection(case, members)
-    elif case.target in _QUORUM_BREAKERS and not case.allow_quorum_loss:
+    elif case.target in _QUORUM_BREAKERS and case.fault not in _IN_TURN and not case.allow_quorum_loss:
         problem = (
             f"{case.fault} of {case.target} takes quorum away: say allow_quorum_loss: true if that is wanted"
         )

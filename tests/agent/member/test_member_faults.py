@@ -17,6 +17,7 @@ from agent_service.faults import registry
 from agent_service.faults.manager import FaultManager
 from agent_service.faults.registry import capabilities, effective_capabilities
 from agent_service.models import (
+    CrashLoopFault,
     FaultRequest,
     FaultSpec,
     FaultState,
@@ -69,6 +70,28 @@ async def test_process_faults(
     assert member.state is MemberState.RUNNING
     assert (member.process == before) is (spec.kind == "pause")
     assert [exit_.cause for exit_ in member.status().exits] == ([] if spec.kind == "pause" else ["fault f-1"])
+
+
+async def test_a_crash_loop(faults: FaultManager, member: MemberControl, version: str) -> None:
+    await member.start(member_spec(version))
+    pids = [member.status().pid]
+    loop = asyncio.create_task(faults.run_repeats())
+    try:
+        await faults.inject(request(CrashLoopFault(every_seconds=0.5)), "tester")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while faults.list()[0].evidence.count("done again 2 times") == 0:
+                await asyncio.sleep(0.01)
+                pids += [pid for pid in [member.status().pid] if pid not in (None, *pids)]
+        assert len(pids) >= 3, "it lived in between"
+        healed = await faults.heal("f-1", "tester")
+        assert healed.state is FaultState.HEALED
+        after = member.process
+        await asyncio.sleep(0.7)
+        assert member.process == after
+    finally:
+        loop.cancel()
+    exits = member.status().exits
+    assert {(end.expected, end.signal, end.cause) for end in exits} == {(True, 9, "fault f-1")}
 
 
 async def test_the_undo_of_a_kill_says_why_the_member_does_not_come_back(
@@ -214,6 +237,7 @@ async def test_what_this_host_can_do(
         ("kill", True),
         ("pause", True),
         ("restart", True),
+        ("crash-loop", True),
         ("isolate", True),
     ]
     assert all(item.reason for item in there)

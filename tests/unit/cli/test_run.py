@@ -15,6 +15,7 @@ from agent_service.models import Capability, FaultPlan, FaultSpec, HostClock, Ho
 from tester.cli.entry import run_command
 from tester.cli.session import Session
 from tester.errors import ExitCode, InfrastructureError
+from tester.scenario.model import FaultKind
 from tests.unit.scenario.hosts import inventory
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ INFO = HostInfo(
     etcd_versions=("3.5.16",),
     capabilities=tuple(
         Capability(kind=kind, available=True, reason="yes")
-        for kind in ("kill", "pause", "isolate", "stop", "restart")
+        for kind in dict.fromkeys(kind.on_agent for kind in FaultKind)
     ),
     clock=HostClock(boot_id="b", monotonic_ns=0, realtime_ns=0),
 )

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from agent_service.models import (
+    CrashLoopFault,
     FaultRequest,
     FaultSpec,
     IsolateFault,
@@ -26,6 +27,8 @@ from tests.unit.scenario.hosts import inventory
         (FaultKind.KILL, KillFault()),
         (FaultKind.PAUSE, PauseFault()),
         (FaultKind.RESTART, RestartFault(grace_seconds=2)),
+        (FaultKind.ROLLING_RESTART, RestartFault(grace_seconds=2)),
+        (FaultKind.CRASH_LOOP, CrashLoopFault(every_seconds=3)),
         (
             FaultKind.ISOLATE,
             IsolateFault(
@@ -37,7 +40,7 @@ from tests.unit.scenario.hosts import inventory
 )
 def test_a_case_becomes_the_fault_of_a_host(kind: FaultKind, expected: FaultSpec) -> None:
     hosts = inventory(3).hosts
-    assert fault_spec(CaseSection(name="c", fault=kind, grace="2s"), hosts[1], hosts) == expected
+    assert fault_spec(CaseSection(name="c", fault=kind, grace="2s", every="3s"), hosts[1], hosts) == expected
 
 
 def test_no_fault_is_no_fault() -> None:

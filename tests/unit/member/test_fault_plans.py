@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from pydantic import ValidationError
 
 from agent_service.errors import IllegalStateError, RefusedError
 from agent_service.faults.base import HostContext
@@ -22,12 +23,14 @@ from agent_service.faults.steps import (
     ProcessGone,
     ProcessNotStopped,
     ProcessStopped,
+    Repeat,
     ResumeMember,
     StopMember,
     TableAbsent,
     TableDrops,
 )
 from agent_service.models import (
+    CrashLoopFault,
     FaultSpec,
     IsolateFault,
     KillFault,
@@ -111,6 +114,16 @@ GOLDEN: dict[str, tuple[FaultSpec, FaultSteps]] = {
             verify_healed=(MemberRuns(),),
         ),
     ),
+    "crash-loop": (
+        CrashLoopFault(every_seconds=3),
+        FaultSteps(
+            inject=(KillMember(), EnsureMemberRunning()),
+            verify_injected=(ProcessGone(42, 7), MemberRuns(42, 7)),
+            undo=(EnsureMemberRunning(),),
+            verify_healed=(MemberRuns(),),
+            repeat=Repeat(3.0, (KillMember(), EnsureMemberRunning())),
+        ),
+    ),
     "isolate": (
         ISOLATE,
         FaultSteps(
@@ -151,12 +164,26 @@ def test_steps_are_readable(kind: str) -> None:
         assert type(step).__name__ not in str(step)
 
 
+def test_what_is_done_again_is_told_in_the_plan() -> None:
+    assert GOLDEN["crash-loop"][1].plan().inject == (
+        "send SIGKILL to etcd",
+        "start etcd as it was, unless it runs",
+        "every 3 s: send SIGKILL to etcd, start etcd as it was, unless it runs",
+    )
+
+
+@pytest.mark.parametrize("seconds", [0, 0.4, -1, 301, float("inf"), float("nan"), "1", True])
+def test_a_crash_loop_has_bounds(seconds: Any) -> None:
+    with pytest.raises(ValidationError):
+        CrashLoopFault(every_seconds=seconds)
+
+
 def test_a_command_is_shown_as_a_person_would_type_it() -> None:
     assert str(Exec(("nft", "-f", "-"), "a\nb\n")) == "nft -f - <<EOF\na\nb\nEOF"
     assert str(Exec(("echo", "a b; rm"))) == "echo 'a b; rm'"
 
 
-@pytest.mark.parametrize("kind", ["stop", "kill", "pause", "restart"])
+@pytest.mark.parametrize("kind", ["stop", "kill", "pause", "restart", "crash-loop"])
 @pytest.mark.parametrize("state", [state for state in MemberState if state is not MemberState.RUNNING])
 def test_process_faults_need_a_running_member(kind: str, state: MemberState) -> None:
     with pytest.raises(IllegalStateError) as caught:

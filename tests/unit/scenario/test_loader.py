@@ -80,6 +80,8 @@ def test_units_become_seconds_bytes_and_rates() -> None:
             "kill of all takes quorum away; say allow_quorum_loss: true",
         ),
         ("fault: kill", "fault: kill, grace: 5s", "grace: means nothing for kill"),
+        ("fault: kill", "fault: kill, every: 5s", "every: means nothing for kill; only for crash-loop"),
+        ("fault: kill", "fault: crash-loop, every: 100ms", "'100ms' is out of bounds; at least 0.5"),
         ("fault: kill", "fault: stop, grace: 10m", "cases[0].grace: '10m' is out of bounds; at most 300s"),
         ("kind: kv", "kind: kv, rate: 9000000/s", "'9000000/s' is out of bounds; at most 1e+06/s"),
         ("fault: kill", "fault: none, target: one", "target: means nothing where the fault is none"),
@@ -115,6 +117,13 @@ def test_one_mistake_is_one_line(old: str, new: str, expected: str) -> None:
 def test_the_same_case_is_fine_where_quorum_stays() -> None:
     text = MINIMAL.replace("fault: kill", "fault: kill, target: minority}\ncluster: {members: 3", 1)
     assert parse_scenario(text, "f").cluster.members == 3
+
+
+def test_a_rolling_restart_of_all_keeps_quorum() -> None:
+    text = MINIMAL.replace("fault: kill", "fault: rolling-restart, target: all", 1)
+    assert parse_scenario(text, "f").cases[0].fault is FaultKind.ROLLING_RESTART
+    (line,) = mistakes(text + "cluster: {members: 2}\n")
+    assert "rolling-restart of all (1 of 2) takes quorum away" in line
 
 
 def test_no_stressers_are_fine_where_nobody_judges_writes() -> None:
@@ -182,10 +191,11 @@ def test_built_in_scenarios_are_right_and_named_as_their_file(name: str) -> None
 
 
 def test_built_in_scenarios_hit_every_target_with_every_fault() -> None:
+    special = {FaultKind.NONE, FaultKind.ROLLING_RESTART}
     cases = [case for name in builtin_scenarios() for case in load_scenario(name).scenario.cases]
     seen = {(case.fault, case.target) for case in cases if case.fault is not FaultKind.NONE}
-    wanted = {(fault, target) for fault in FaultKind if fault is not FaultKind.NONE for target in TargetKind}
-    assert seen == wanted
+    wanted = {(fault, target) for fault in set(FaultKind) - special for target in TargetKind}
+    assert seen == wanted | {(FaultKind.ROLLING_RESTART, TargetKind.ALL)}
 
 
 def test_the_demo_is_short() -> None:
