@@ -17,7 +17,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 MAX_LEASE_SECONDS = 3600.0
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
-"""A member, fault or archive name: lower-case letters, digits and inner dashes, at most 63."""
+"""A fault's id, a label or a token: lower-case letters, digits and inner dashes, at most 63."""
+
+HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
+"""An inventory's name of a host, which is its member's name: ``node1``, ``db-1.example.org``."""
 
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z][0-9A-Za-z._+~-]{0,63}$")]
@@ -166,11 +169,11 @@ class MemberSpec(Wire):
     roots and be absent, empty or marked as the agent's.
     """
 
-    name: Name
+    name: HostName
     version: Version
     client_url: EndpointUrl
     peer_url: EndpointUrl
-    initial_cluster: dict[Name, EndpointUrl] = Field(min_length=1, max_length=15)
+    initial_cluster: dict[HostName, EndpointUrl] = Field(min_length=1, max_length=15)
     initial_cluster_state: Literal["new", "existing"] = "new"
     initial_cluster_token: Name
     data_dir: AbsolutePath | None = None

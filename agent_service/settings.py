@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from agent_service.models import Address, Name, Port
+from agent_service.models import Address, HostName, Port
 
 DEFAULT_PATH = Path("/etc/etcd-chaos/agent.json")
 
@@ -32,7 +32,7 @@ class AgentSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    host: Name
+    host: HostName
     """The inventory's name of this host."""
     listen_address: Address
     port: Port = 9027

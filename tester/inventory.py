@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from tester.orchestration.hostvars import HostVars
 
 
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")  # as agent_service.models.HostName
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """One host of the inventory; its member has the same name.
@@ -107,6 +110,11 @@ def _natural(name: str) -> list[tuple[bool, int, str]]:
 
 
 def _host(values: HostVars) -> Host:
+    if not _HOST_NAME.fullmatch(values.name):
+        raise InventoryError(
+            f"host {values.name!r}: a member cannot have this name",
+            remedy="name hosts with letters, digits and inner dots, dashes and underscores, 63 at most",
+        )
     return Host(
         name=values.name,
         address=values.address,

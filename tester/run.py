@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from tester import __version__
 from tester.agents import connect
-from tester.cli.session import open_session
 from tester.clock import RunClock
 from tester.console import choose_mode, make_console
 from tester.errors import EtcdChaosError, ExitCode, InfrastructureError
@@ -22,6 +21,7 @@ from tester.plan import lacking, make_plan
 from tester.results import CaseState, RoundResult, RunResult, Verdict
 from tester.round import RoundPlays, RoundRunner
 from tester.rundir import RunDirectory, RunInfo
+from tester.session import open_session
 from tester.stage import RoundSetting
 
 if TYPE_CHECKING:

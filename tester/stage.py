@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -14,6 +15,8 @@ from tester.background import Background
 from tester.checkers import CHECKERS, run_checkers
 from tester.cluster import bootstrap, endpoints, member_specs
 from tester.errors import LoadError
+from tester.etcd.grpc_channel import GrpcChannel
+from tester.etcd.h2 import H2Channel
 from tester.etcd.monitor import ClusterMonitor
 from tester.events import Notice, Phase
 from tester.evidence import Witness
@@ -25,6 +28,7 @@ from tester.history.writer import HistoryWriter
 from tester.load.engine import Load
 from tester.load.watcher import Watcher
 from tester.roundlog import RoundLog
+from tester.scenario.model import Transport
 from tester.targets import Roles
 
 if TYPE_CHECKING:
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 
     from agent_client import AgentClient
     from tester.clock import RunClock
+    from tester.etcd.channel import Connect
     from tester.events import EventBus
     from tester.history.endstate import EndState
     from tester.phases import Phases
@@ -85,6 +90,7 @@ class Stage:
             setting.clock,
             setting.plan.load_stream(setting.number).getrandbits(63),
             LOAD_PREFIX,
+            connect=_connect(setting.plan.scenario.transport, writer),
         )
         self.watchers = [
             Watcher(number, endpoint, writer, setting.clock, LOAD_PREFIX, _FIRST_REVISION)
@@ -214,6 +220,13 @@ async def _sample(stage: Stage) -> None:
     while True:
         await asyncio.sleep(_SAMPLE_SECONDS)
         stage.setting.bus.publish(stage.load.sample(stage.setting.clock.now()))
+
+
+def _connect(transport: Transport, writer: HistoryWriter) -> Connect:
+    if transport is Transport.GRPC:
+        return GrpcChannel
+    # An invocation has to be in the history before its request can leave.
+    return partial(H2Channel, before_send=writer.flush)
 
 
 def _token(setting: RoundSetting) -> str:

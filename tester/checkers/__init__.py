@@ -8,7 +8,10 @@ from tester.checkers.base import Checker, run
 from tester.checkers.durability import Durability
 from tester.checkers.exits import Exits
 from tester.checkers.kv_hash import KvHash
+from tester.checkers.linearizability.checker import Linearizable
 from tester.checkers.recovery import RecoveryTimes
+from tester.checkers.serializable import Serializable
+from tester.checkers.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,7 +21,16 @@ if TYPE_CHECKING:
     from tester.results import CheckResult
 
 CHECKERS: dict[str, Checker] = {
-    checker.name: checker for checker in (KvHash(), Durability(), RecoveryTimes(), Exits())
+    checker.name: checker
+    for checker in (
+        KvHash(),
+        Durability(),
+        RecoveryTimes(),
+        Exits(),
+        Linearizable(),
+        Serializable(),
+        Watch(),
+    )
 }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tester.checkers.keyorder import KeyOrder
 from tester.history.columns import NONE, Kind, LeafCol, OpCol
 
 if TYPE_CHECKING:
@@ -15,28 +16,6 @@ if TYPE_CHECKING:
 
     from tester.history.history import History
     from tester.history.table import Columns
-
-END_OF_KEYS = "\0"
-
-
-class KeyOrder:
-    """Keys in etcd's order, so that a range of keys is a range of ranks."""
-
-    def __init__(self, texts: list[str]) -> None:
-        # Code point order of text is byte order of its UTF-8.
-        order = sorted(range(len(texts)), key=texts.__getitem__)
-        self.by_rank: Columns = np.array(order, dtype=np.int64)
-        self.rank: Columns = np.empty(len(texts), dtype=np.int64)
-        self.rank[self.by_rank] = np.arange(len(texts))
-        self._end_of_keys = texts.index(END_OF_KEYS) if END_OF_KEYS in texts else NONE
-
-    def spans(self, keys: Columns, ends: Columns) -> tuple[Columns, Columns]:
-        """First rank and rank after the last of each ``[key, end)``."""
-        low = self.rank[keys]
-        high = np.where(ends == NONE, low + 1, self.rank[ends])
-        return low, np.where(
-            (ends == self._end_of_keys) & (ends != NONE), len(self.rank), np.maximum(low, high)
-        )
 
 
 @dataclass(frozen=True, slots=True)

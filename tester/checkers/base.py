@@ -63,6 +63,10 @@ class Evidence:
             ids, revs = tuple(int(i) for i in operations), tuple(int(r) for r in revisions)
             self.violations.append(Finding(message, ids, revs, tuple(members)))
 
+    def more(self, number: int) -> None:
+        """Count violations of the kind just told that are not worth a message each; none if not positive."""
+        self.violations_total += max(0, number)
+
     def doubt(self, reason: str) -> None:
         """Something that could not be judged."""
         if reason not in self.doubts:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from tester.checkers.acknowledged import Acknowledged, Change
-from tester.checkers.base import Evidence
+from tester.checkers.base import MAX_FINDINGS, Evidence
 from tester.history.columns import NONE, EventCol, LeafCol
 from tester.history.records import Delete, KeyValue, LeaseRevoke, Operation, Put, Txn
 from tester.history.watchlog import WatchLog, merge_watch_log
@@ -107,10 +107,12 @@ def _judge_log(evidence: Evidence, writes: Acknowledged, log: WatchLog, kept: se
     wanted = np.where(writes.is_put[alone], writes.leaves[LeafCol.VALUE, alone], NONE)
     differs = (seen[EventCol.KEY] != writes.leaves[LeafCol.KEY, alone]) | (seen[EventCol.VALUE] != wanted)
     missing[alone[differs]] = True
-    for row in np.flatnonzero(missing):
+    missing &= ~(
+        (low == high) & np.isin(writes.revision, list(kept))
+    )  # there: the watchers failed, not the store
+    evidence.more(int(missing.sum()) - MAX_FINDINGS)
+    for row in np.flatnonzero(missing)[:MAX_FINDINGS]:
         revision, operation = int(writes.revision[row]), int(writes.operation[row])
-        if revision in kept and low[row] == high[row]:
-            continue  # it is there: the watchers failed, not the store
         shown = [_event(writes.history, events[:, place]) for place in range(low[row], high[row])]
         evidence.violation(
             f"lost: {writes.history.describe(operation)}; the {log.describe()} shows"

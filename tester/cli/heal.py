@@ -9,8 +9,8 @@ import click
 
 from tester.agents import connect
 from tester.cli.options import inventory_option
-from tester.cli.session import open_session
 from tester.healing import Healed, heal_hosts
+from tester.session import open_session
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,12 +10,12 @@ import msgspec
 
 from tester.agents import connect
 from tester.cli.options import inventory_option
-from tester.cli.session import open_session
 from tester.errors import ExitCode
 from tester.plan import make_plan
 from tester.preview import preview, render
 from tester.run_request import RunRequest
 from tester.scenario.loader import load_scenario
+from tester.session import open_session
 
 
 @click.command()

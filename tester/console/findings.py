@@ -42,10 +42,11 @@ def round_findings(result: RoundResult) -> RenderableType | None:
 
 def proven_checks(result: RoundResult) -> RenderableType | None:
     """What the verdicts rest on: the checkers that were satisfied, and what those of the whole round saw."""
-    by_cases = dict.fromkeys(
-        check.checker for case in result.cases for check in case.checks if check.verdict is Verdict.VALID
-    )
-    lines = [f"valid in the cases above: {', '.join(by_cases)}"] if by_cases else []
+    verdicts: dict[str, Verdict] = {}
+    for check in (check for case in result.cases for check in case.checks):
+        verdicts[check.checker] = Verdict.worst(verdicts.get(check.checker, Verdict.VALID), check.verdict)
+    satisfied = [checker for checker, verdict in verdicts.items() if verdict is Verdict.VALID]
+    lines = [f"valid in all cases that were checked: {', '.join(satisfied)}"] if satisfied else []
     lines += [
         f"valid over the round: {check.checker}, {check.message}"
         for check in result.checks

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from rich import box
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -91,7 +93,7 @@ def _load(rows: Table, view: View) -> None:
     if load is None:
         return
     line = Text(f"{units.count(load.rate)}/s".ljust(9), style="bold")
-    line.append(units.sparkline(view.rates), style="not bold cyan")
+    line.append(units.sparkline(tuple(sample.rate for sample in view.samples)), style="not bold cyan")
     line.append(f"  p50 {units.seconds(load.p50)}  p99 {units.seconds(load.p99)}", style="not bold")
     rows.add_row("load", line)
     totals = Text()
@@ -100,9 +102,11 @@ def _load(rows: Table, view: View) -> None:
         totals.append(f"{name} ", style="dim")
         totals.append(f"{units.count(number)}   ", style=style if number else "dim")
     rows.add_row("", totals)
-    if load.errors:
-        worst = sorted(load.errors.items(), key=lambda item: -item[1])[:ERRORS_SHOWN]
-        text = "   ".join(f"{kind} {units.count(number)}" for kind, number in worst)
+    recent = sum((Counter(sample.errors) for sample in view.samples), Counter[str]())
+    if recent:
+        text = "   ".join(
+            f"{kind} {units.count(number)}" for kind, number in recent.most_common(ERRORS_SHOWN)
+        )
         rows.add_row("errors", Text(units.printable(text), style="yellow"))
 
 

@@ -25,7 +25,7 @@ from tester.events import (
     RunStarted,
 )
 
-SPARK_SAMPLES = 24
+SAMPLES_SHOWN = 24
 NOTICES_SHOWN = 3
 ERRORS_SHOWN = 4
 
@@ -55,7 +55,8 @@ class View:
     phase_since: float = 0.0
     progress: str = ""
     load: LoadSample | None = None
-    rates: tuple[float, ...] = ()
+    samples: tuple[LoadSample, ...] = ()
+    """The last few, newest last: rates for the sparkline, and the errors of that time."""
     leader: LeaderChanged | None = None
     leader_since: float = 0.0
     faults: tuple[ActiveFault, ...] = ()
@@ -77,7 +78,7 @@ def advance(view: View, event: Event, now: float) -> View:  # noqa: C901 - one a
         case Progress(text=text):
             return replace(view, progress=text)
         case LoadSample():
-            return replace(view, load=event, rates=(*view.rates, event.rate)[-SPARK_SAMPLES:])
+            return replace(view, load=event, samples=(*view.samples, event)[-SAMPLES_SHOWN:])
         case LeaderChanged():
             return replace(view, leader=event, leader_since=now)
         case FaultInjected(fault_id=fault_id, kind=kind, member=member):

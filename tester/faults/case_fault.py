@@ -58,6 +58,8 @@ class _Times:
     held_from_ns: int | None = None
     injected_ns: int | None = None
     healing_ns: int | None = None
+    heal_until: float = 0.0
+    """On the event loop's clock: until then attempts to heal are repeated, in however many calls."""
     early: dict[str, str] = field(default_factory=dict)
     """Members whose fault ended before it was asked to, and how."""
     told: bool = False
@@ -260,6 +262,7 @@ class CaseFault:
         async with self._healing:
             if self._times.healing_ns is None:
                 self._times.healing_ns = self._scene.clock.now()
+                self._times.heal_until = asyncio.get_running_loop().time() + self._timing.heal
             await self._stop_keepers()  # first: what cannot be healed from here ends with its lease
             left = [hit for hit in reversed(self._hits) if not hit.healed]
             # A defect met on one host must not keep the others from being healed: it is told with the rest.
@@ -278,9 +281,8 @@ class CaseFault:
         await asyncio.gather(*keepers, return_exceptions=True)
 
     async def _heal_one(self, hit: _Hit) -> str | None:
-        deadline = asyncio.get_running_loop().time() + self._timing.heal
         while (problem := await self._try_to_heal(hit)) is not None:
-            if asyncio.get_running_loop().time() + self._timing.retry >= deadline:
+            if asyncio.get_running_loop().time() + self._timing.retry >= self._times.heal_until:
                 undo = hit.status.undo if hit.status else ()
                 left = "; ".join(undo) or "whatever was done before the agent answered"
                 name = f"fault {hit.request.id} ({self._case.fault})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING, Protocol
 
 from agent_service.models import (
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tester.inventory import Host
     from tester.scenario.model import CaseSection
 
+_NO_SLUG = re.compile(r"[^a-z0-9]+")
 _LONGEST = 63 - 9
 """What a name may have, less a dash and eight digits."""
 
@@ -84,5 +86,6 @@ def fault_id(run: str, number: int, case: str, member: str) -> str:
         member: the member that is hit.
     """
     digits = hashlib.sha256("\0".join((run, str(number), case, member)).encode()).hexdigest()[:8]
-    readable = f"r{number}-{case}-{member}"[:_LONGEST].rstrip("-")
+    plain = _NO_SLUG.sub("-", member.lower())
+    readable = f"r{number}-{case}-{plain}"[:_LONGEST].rstrip("-")
     return f"{readable}-{digits}"

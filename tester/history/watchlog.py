@@ -65,12 +65,13 @@ def merge_watch_log(history: History) -> WatchLog:
     """The watch log of a history."""
     events, responses = history.events.columns, history.responses.columns
     wanted = [n for n, session in enumerate(history.sessions) if sees_everything(session, history.prefix)]
-    spans = [span for n in wanted if (span := _span(history, events, responses, n))]
+    spans = [span for n in wanted if (span := span_of(history, events, responses, n))]
     parts = [_session_events(events, n) for n in wanted]
     return WatchLog(_union(parts), _merge_spans(spans))
 
 
-def _span(history: History, events: Columns, responses: Columns, session: int) -> tuple[int, int] | None:
+def span_of(history: History, events: Columns, responses: Columns, session: int) -> tuple[int, int] | None:
+    """Revisions of which a session has told all changes, or that none were; ``None``: it has told nothing."""
     mine = np.flatnonzero(responses[ResponseCol.SESSION] == session)
     if not mine.size:
         return None
@@ -87,7 +88,8 @@ def _span(history: History, events: Columns, responses: Columns, session: int) -
 
 def _session_events(events: Columns, session: int) -> Columns:
     """Changes of one session by revision, repetitions left out (the ``watch`` checker reports them)."""
-    own = events[:, events[EventCol.SESSION] == session]
+    mine = events[EventCol.SESSION] == session
+    own = events if mine.all() else events[:, mine]
     revisions = own[EventCol.REV]
     if np.any(revisions[1:] < revisions[:-1]):
         own = own[:, np.argsort(revisions, kind="stable")]

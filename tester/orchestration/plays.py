@@ -311,9 +311,7 @@ def _raise_if_failed(collected: _Collected, outcome: PlayOutcome, inventory: Pat
     elif collected.no_hosts and not lines:
         lines.append(f"{name}: {inventory} has no host that matches")
     elif not lines:
-        lines.append(
-            f"{name}: Ansible ended with {ended.code if ended else 'no'} exit code; {_last_words(outcome)}"
-        )
+        lines.append(f"{name}: Ansible ended with exit code {ended and ended.code}: {_last_words(outcome)}")
     raise PlayError("\n".join(lines), outcome=outcome, remedy=remedy)
 
 

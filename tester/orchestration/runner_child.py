@@ -78,19 +78,20 @@ def _failed(data: Mapping[str, Any], *, unreachable: bool) -> HostFailed:
 
 
 def failure_text(result: Mapping[str, Any]) -> str:
-    """Why a task failed, as its result says it: message, a command's last words, an HTTP problem's detail."""
+    """Why a task failed, as its result says it: the message, a command's last words, each failed item's own."""
     if "censored" in result:
         return "the task hides its result (no_log)"
     parts = [str(result.get("msg", "")).strip()]
     items = [item for item in result.get("results") or () if isinstance(item, Mapping) and item.get("failed")]
     if items:
         parts = [f"{item.get('item', '')}: {failure_text(item)}" for item in items]
+    if parts == ["non-zero return code"]:
+        parts = []
     said = str(result.get("stderr") or result.get("module_stderr") or result.get("stdout") or "").strip()
-    parts.extend(line for line in said.splitlines()[-_OUTPUT_LINES:] if line not in parts[0])
-    problem = result.get("json")
-    if isinstance(problem, Mapping):
-        parts.extend(str(problem[key]) for key in ("detail", "remedy") if problem.get(key))
-    return "\n".join(filter(None, parts)) or "no reason given"
+    parts.extend(
+        line for line in said.splitlines()[-_OUTPUT_LINES:] if not any(line in part for part in parts)
+    )
+    return "\n".join(filter(None, parts)) or str(result.get("msg") or "no reason given")
 
 
 def run(request: PlayRequest, handler: EventHandler) -> None:

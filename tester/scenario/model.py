@@ -100,6 +100,22 @@ class CheckerName(StrEnum):
     DURABILITY = "durability"
     RECOVERY = "recovery"
     EXITS = "exits"
+    LINEARIZABLE = "linearizable"
+    SERIALIZABLE = "serializable"
+    WATCH = "watch"
+
+
+DEFAULT_CHECKERS = tuple(name for name in CheckerName if name is not CheckerName.SERIALIZABLE)
+"""What a scenario is judged by that names no checkers. Serializable reads must be asked for to be judged."""
+
+
+class Transport(StrEnum):
+    """What carries the load's calls to the members."""
+
+    H2 = "h2"
+    """The project's own HTTP/2 framing: the least cost per call."""
+    GRPC = "grpc"
+    """grpc.aio: the control."""
 
 
 class Limits(Section):
@@ -117,9 +133,10 @@ class Scenario(Section):
     name: Slug = Field(description="Lower-case letters, digits, inner dashes.")
     description: str = Field(default="", max_length=500, description="For people.")
     cluster: ClusterSection = Field(default=ClusterSection(), description="Which cluster.")
+    transport: Transport = Field(default=Transport.H2, description="What the load's calls go over.")
     stressers: tuple[Stresser, ...] = Field(default=(), max_length=16, description="The load.")
     cases: tuple[CaseSection, ...] = Field(min_length=1, max_length=500, description="One after the other.")
-    checkers: tuple[CheckerName, ...] = Field(default=tuple(CheckerName), description="Who judges.")
+    checkers: tuple[CheckerName, ...] = Field(default=DEFAULT_CHECKERS, description="Who judges.")
     rounds: int = Field(default=1, ge=1, le=1_000_000, description="How often, each on a new cluster.")
     seed: int | None = Field(default=None, ge=0, lt=2**63, description="Default: drawn and printed.")
     shuffle: bool = Field(default=False, description="Cases in an order drawn with the seed.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ class Deadlines:
 
     def _sweep(self) -> None:
         now = self._loop.time()
-        for call in [call for call in self._calls if call.deadline <= now]:
+        late = [call for call in self._calls if call.deadline <= now]
+        for call in sorted(late, key=attrgetter("deadline")):
             del self._calls[call]
             self._expire(call)
         self._timer, self._at = None, float("inf")

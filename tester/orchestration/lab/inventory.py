@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 def render_inventory(spec: LabSpec) -> dict[str, str]:
     """File names below the inventory directory, and what is in them."""
     hosts = {"etcd": {"hosts": {host.name: {"ansible_host": str(host.address)} for host in spec.hosts}}}
-    variables = {"etcd_chaos_lab": str(spec.directory), "pki_dir": str(spec.directory / "pki"), **CONNECTION}
+    variables = {"etcd_chaos_lab": str(spec.directory), "pki_dir": str(spec.directory / "pki"), **COMMON}
     return {
         "hosts.yml": yaml.safe_dump(hosts, sort_keys=False),
         "group_vars/etcd.yml": yaml.safe_dump(variables, sort_keys=False, width=200),
     }
 
 
-CONNECTION = {
+COMMON = {
     "ansible_user": "root",
     "ansible_python_interpreter": "/usr/bin/python3",
     "ansible_ssh_private_key_file": "{{ etcd_chaos_lab }}/ssh/id_ed25519",
@@ -29,5 +29,7 @@ CONNECTION = {
     ),
     # Named by host: switching a host off closes its connection. Short: a socket's path has a limit.
     "ansible_control_path": "{{ etcd_chaos_lab }}/ssh/%%h",
+    # A lab is for trying: the newest etcd that Debian has.
+    "etcd_builds": [{"source": "debian", "suite": "sid"}],
 }
-"""How the hosts are reached: the same for every lab, and written out in the project's ``inventory/``."""
+"""How the hosts are reached and what they run: the same for every lab, and in the project's ``inventory/``."""

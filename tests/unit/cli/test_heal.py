@@ -10,10 +10,10 @@ import pytest
 from agent_client.errors import AgentUnreachableError
 from agent_service.models import FaultState, FaultStatus, KillFault
 from tester.cli.entry import run_command
-from tester.cli.session import Session
 from tester.errors import AnsibleError, ExitCode, HealError
 from tester.healing import Healed, heal_hosts
 from tester.orchestration.plays import PlayError, PlayOutcome, TaskFailure
+from tester.session import Session
 from tests.unit.scenario.hosts import inventory
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import pytest
 from agent_client.errors import AgentUnreachableError
 from agent_service.models import Capability, FaultPlan, FaultSpec, HostClock, HostInfo
 from tester.cli.entry import run_command
-from tester.cli.session import Session
 from tester.errors import ExitCode, InfrastructureError
 from tester.scenario.model import FaultKind
+from tester.session import Session
 from tests.unit.scenario.hosts import inventory
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ import re
 import subprocess
 import sys
 import threading
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO, get_args
+from typing import Any, TextIO, get_args
 
 import msgspec
 import pytest
@@ -24,7 +25,15 @@ from tester.console.tables import round_report
 from tester.console.view import View, advance
 from tester.errors import ExitCode
 from tester.events import Event, FaultHealed, LoadSample, Phase, PhaseStarted, Progress, RunFinished
-from tester.results import RunResult
+from tester.results import (
+    CaseResult,
+    CheckResult,
+    Finding,
+    PhaseStats,
+    Recovery,
+    RoundResult,
+    RunResult,
+)
 from tests.unit.console import fakerun
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -192,6 +201,15 @@ def test_json_documentation_names_every_event_and_field() -> None:
         assert section, f"docs/json-output.md has no section for {name}"
         documented = set(re.findall(r"^\| `(\w+)` \|", section[1], re.MULTILINE))
         assert documented == set(kind.__dataclass_fields__), name
+
+
+@pytest.mark.parametrize(
+    "kind", [RunResult, RoundResult, CaseResult, PhaseStats, Recovery, CheckResult, Finding]
+)
+def test_json_documentation_names_every_field_of_a_result(kind: Any) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "json-output.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"`(\w+)`", text[text.index("## Results") :]))
+    assert {field.name for field in fields(kind)} <= documented
 
 
 class BrokenPipe(io.StringIO):

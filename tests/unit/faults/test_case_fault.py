@@ -241,6 +241,19 @@ async def test_a_heal_that_fails_names_the_host_and_what_is_left(stage: Stage) -
     assert stage.agents["h3"].clean
 
 
+async def test_a_heal_that_failed_is_tried_once_more_on_leaving_and_no_longer(stage: Stage) -> None:
+    stage.agents["h1"].heal_fails = [unreachable()] * 1000
+    fault = stage.fault()
+    await fault.inject(("h1",), ROLES)
+    with pytest.raises(HealError):
+        await fault.heal()
+    tried = stage.log.count("h1 heal")
+    assert tried > 1
+    with pytest.raises(HealError):
+        await fault.__aexit__(None, None, None)
+    assert stage.log.count("h1 heal") == tried + 1
+
+
 async def test_a_heal_that_leaves_something_is_no_heal(stage: Stage) -> None:
     stage.agents["h1"].heal_state = FaultState.HEAL_FAILED
     with pytest.raises(HealError, match="it is heal_failed"):

@@ -73,3 +73,9 @@ def test_long_names_stay_valid_and_apart() -> None:
     assert len(set(ids)) == 2
     for one in (*ids, fault_id("run", 1, "c" * 40, "h" * 8 + "-" + "x" * 40)):
         assert FaultRequest(id=one, spec=KillFault(), lease_seconds=15, reason="r").id == one
+
+
+def test_any_host_name_makes_a_valid_id() -> None:
+    one = fault_id("run", 1, "kill-one", "DB_1.Example.org")
+    assert one.startswith("r1-kill-one-db-1-example-org-")
+    assert FaultRequest(id=one, spec=KillFault(), lease_seconds=15, reason="r").id == one

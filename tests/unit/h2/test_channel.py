@@ -13,7 +13,7 @@ from hyperframe.frame import GoAwayFrame
 from tester.etcd.channel import Method
 from tester.etcd.endpoint import Endpoint
 from tester.etcd.errors import RpcError, StatusCode
-from tester.etcd.h2 import H2Channel, connection
+from tester.etcd.h2 import H2Channel, channel, connection
 from tests.unit.h2.fakeserver import Request, Running, Script, Server, running
 
 LONG = 30.0
@@ -198,8 +198,9 @@ async def test_the_peer_changes_its_initial_window_in_the_middle() -> None:
     async with running(script) as run:
         call = asyncio.create_task(ask(run, b"x" * 50_000))
         await changed.wait()
-        await asyncio.sleep(0.05)
         [server] = run.accepted
+        await until(lambda: len(server.requests[1].body) >= 20_000)
+        await asyncio.sleep(0.05)
         assert len(server.requests[1].body) == 20_000  # what left before is 19,990 more than is allowed now
         server.script.on_headers = None
         server.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 60_000})
@@ -223,6 +224,20 @@ async def test_a_full_connection_window_keeps_later_calls_whole_and_unsent() -> 
             await second
         assert (in_doubt.value.code, in_doubt.value.definite) == (StatusCode.UNAVAILABLE, False)
         assert (surely.value.code, surely.value.definite) == (StatusCode.UNAVAILABLE, True)
+
+
+async def test_an_answer_before_the_request_is_whole_ends_the_request() -> None:
+    script = Script(
+        {SettingCodes.INITIAL_WINDOW_SIZE: 1000},
+        on_headers=lambda server, request: server.fail(request.stream, 7, "not you"),
+        update_windows=False,
+    )
+    async with running(script) as run:
+        error = await error_of(run, b"x" * 100_000)
+        assert (error.code, error.text) == (StatusCode.PERMISSION_DENIED, "not you")
+        [server] = run.accepted
+        await until(lambda: server.resets == [(1, 8)])
+        assert len(server.requests[1].body) == 1000
 
 
 async def test_a_large_answer_gets_new_windows() -> None:
@@ -285,12 +300,13 @@ async def test_deadlines_end_calls_in_their_order_and_tell_the_member() -> None:
 
 async def test_a_deadline_before_anything_was_sent_is_definite() -> None:
     async with running(Script({SettingCodes.MAX_CONCURRENT_STREAMS: 1}, silent)) as run:
-        first = asyncio.create_task(error_of(run, timeout=0.4))
+        first = asyncio.create_task(error_of(run))
         await until(lambda: run.accepted and run.accepted[0].requests)
         second = await error_of(run, timeout=0.2)
         assert (second.code, second.definite) == (StatusCode.DEADLINE_EXCEEDED, True)
-        assert not (await first).definite
         assert len(run.accepted[0].requests) == 1
+        await run.channel.close()
+        assert not (await first).definite
 
 
 async def test_a_cancelled_call_is_reset_and_its_late_answer_is_nobodys() -> None:
@@ -378,23 +394,24 @@ async def test_stream_numbers_that_run_out_lead_to_a_new_connection() -> None:
 async def test_a_member_that_refuses_connections_fails_calls_at_once_and_surely() -> None:
     async with running() as run:
         endpoint = run.endpoint
-    channel = H2Channel(endpoint)
+    refused = H2Channel(endpoint)
     for _ in range(3):  # the second and third within the time of the first one's failure
         with pytest.raises(RpcError) as caught:
-            await channel.call(Method.PUT, b"", LONG)
+            await refused.call(Method.PUT, b"", LONG)
         assert (caught.value.code, caught.value.definite) == (StatusCode.UNAVAILABLE, True)
         assert "Connect call failed" in caught.value.text
-    await channel.close()
+    await refused.close()
 
 
 async def test_a_member_that_accepts_and_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tester.etcd.h2.channel._CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(channel, "_CONNECT_SECONDS", 0.1)
     script = Script(greet=False)
     async with running(script) as run:
         errors = await asyncio.gather(error_of(run), error_of(run), error_of(run, timeout=0.03))
         assert [error.code for error in errors] == ["UNAVAILABLE", "UNAVAILABLE", "DEADLINE_EXCEEDED"]
         assert all(error.definite for error in errors)
         script.greet = True
+        monkeypatch.setattr(channel, "_CONNECT_SECONDS", 10)
         await asyncio.sleep(0.15)
         assert await ask(run) == b"hello"
 
@@ -406,11 +423,11 @@ async def test_something_else_than_http2_is_named() -> None:
         writer.close()
 
     listener = await asyncio.start_server(web_server, "127.0.0.1", 0)
-    channel = H2Channel(Endpoint("m1", "127.0.0.1", listener.sockets[0].getsockname()[1]))
+    asking = H2Channel(Endpoint("m1", "127.0.0.1", listener.sockets[0].getsockname()[1]))
     with pytest.raises(RpcError, match="something else than HTTP/2") as caught:
-        await channel.call(Method.PUT, b"", LONG)
+        await asking.call(Method.PUT, b"", LONG)
     assert caught.value.definite
-    await channel.close()
+    await asking.close()
     listener.close()
     await listener.wait_closed()
 

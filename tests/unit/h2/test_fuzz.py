@@ -17,7 +17,7 @@ from tester.etcd.h2.calls import Call
 from tester.etcd.h2.connection import Connection
 from tester.etcd.h2.headers import RequestHeaders
 
-QUICK = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CALLS = 3
 
 

@@ -76,3 +76,14 @@ def test_the_smallest_bound_counts() -> None:
     assert inventory(3).max_faulted is None
     mixed = replace(inventory(3), hosts=(host(1), host(2, max_faulted=2), host(3, max_faulted=1)))
     assert mixed.max_faulted == 1
+
+
+@pytest.mark.parametrize("name", ["db-1.Example_org", "a", "1"])
+def test_names_as_inventories_have_them(pki: Path, name: str) -> None:
+    assert inventory_of({name: values(name, pki)}, SOURCE).hosts[0].name == name
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a.", "a b", "a" * 64, "ä", "a/../b"])
+def test_names_that_no_member_can_have(pki: Path, name: str) -> None:
+    with pytest.raises(InventoryError, match="a member cannot have this name"):
+        inventory_of({name: values(name, pki)}, SOURCE)

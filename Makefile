@@ -1,0 +1,91 @@
+# make demo: from nothing to a judged run on three throwaway hosts. make test: everything that must hold.
+# make help: the rest.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(abspath $(VENV))/bin
+# Debian packages the lab and the tests need; on other systems, install what the lab asks for by hand.
+PACKAGES := debian-archive-keyring debootstrap gpgv iproute2 iptables nftables openssh-client systemd-container
+export PATH := $(BIN):$(PATH)
+
+.PHONY: help demo deploy lab test lint unit real-tests lab-tests bench lock clean packages
+
+help:
+	@echo "demo        install what is missing, build the lab, deploy, run scenarios/quick.yml"
+	@echo "test        lint, unit tests, then tests with real agents, real etcd and real hosts"
+	@echo "lint unit real-tests lab-tests   parts of it"
+	@echo "bench       measure, each figure beside a control"
+	@echo "lock        pin requirements/*.txt anew"
+	@echo "clean       remove the lab, the virtual environment and caches; runs/ stays"
+
+demo: deploy
+	etcd-chaos run --inventory inventory/ --scenario quick
+	@echo "The artefacts are in runs/latest. Again: etcd-chaos run --inventory inventory/ (in $(VENV)/bin); the end: make clean"
+
+deploy: lab
+	ansible-playbook playbooks/deploy.yml -i inventory/
+
+lab: $(VENV)/controller.stamp packages
+	etcd-chaos lab up
+
+test: lint unit real-tests
+
+lint: $(VENV)/dev.stamp
+	ruff check .
+	ruff format --check .
+	mypy
+	yamllint --strict .
+	ansible-lint
+
+unit: $(VENV)/dev.stamp
+	pytest tests/unit
+
+# Where this machine cannot hold a lab, its tests are named as skipped, with the reason.
+real-tests: $(VENV)/dev.stamp packages
+	pytest --no-fold-skipped tests/agent tests/etcd tests/lab
+
+lab-tests: $(VENV)/dev.stamp packages
+	pytest --no-fold-skipped tests/lab
+
+bench: $(VENV)/dev.stamp packages
+	python -m benchmarks.agent_rpc
+	python -m benchmarks.channel
+	python -m benchmarks.load
+	python -m benchmarks.orchestration
+
+# What a machine adds to pip's settings for itself must not get into files that others install from.
+LOCK := env --unset=PIP_FIND_LINKS --unset=PIP_EXTRA_INDEX_URL CUSTOM_COMPILE_COMMAND="make lock" \
+	pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+lock: $(VENV)/dev.stamp
+	$(LOCK) --output-file=requirements/agent.txt requirements/agent.in
+	$(LOCK) --output-file=requirements/controller.txt --constraint=requirements/agent.txt pyproject.toml
+	$(LOCK) --output-file=requirements/dev.txt requirements/dev.in
+
+clean:
+	if [ -x $(BIN)/etcd-chaos ]; then etcd-chaos lab down; fi
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+
+packages:
+	@command -v dpkg-query >/dev/null || exit 0; \
+	missing=$$(for package in $(PACKAGES); do \
+		dpkg-query --show --showformat='$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || echo $$package; \
+	done); \
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
+	test -z "$$missing" || { \
+		echo "Installing Debian packages:" $$missing; \
+		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends $$missing; \
+	}
+
+# An environment that is there is used, unless its Python is gone or another one.
+$(VENV)/controller.stamp: requirements/controller.txt pyproject.toml | packages
+	@$(BIN)/python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
+		|| { echo "Making $(VENV)"; $(PYTHON) -m venv --clear $(VENV); }
+	@echo "Installing into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/controller.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/controller.stamp requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
+	@touch $@

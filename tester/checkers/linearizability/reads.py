@@ -1,0 +1,208 @@
+"""Rules about answers: every range is the state at its place, whole, in order and no more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tester.checkers.base import MAX_FINDINGS
+from tester.checkers.linearizability.changelog import UNSEEN
+from tester.checkers.linearizability.quote import key_state
+from tester.history.columns import NONE, Flag, Kind, KvCol, LeafCol, OpCol
+
+if TYPE_CHECKING:
+    from tester.checkers.linearizability.assembly import Assembly
+    from tester.checkers.linearizability.ruling import Ruling
+    from tester.history.endstate import EndState
+    from tester.history.table import Columns, Mask
+
+
+@dataclass(frozen=True, slots=True)
+class _Reads:
+    """Range leaves with their place in the log and their answered keys."""
+
+    rows: Columns
+    """Of the leaves."""
+    leaves: Columns
+    revision: Columns
+    """The newest revision that the answer may show."""
+    place: Columns
+    answered: Columns
+    """Number of keys in the answer."""
+
+
+def judge_reads(case: Assembly, ruling: Ruling, *, local: bool = False) -> None:
+    """Linearizable answers, or with ``local`` those that a member gave from its own state."""
+    reads = _reads(case, local=local)
+    wrong = np.zeros(reads.rows.size, dtype=bool)
+    detail: dict[int, str] = {}
+    _judge_single(case, reads, wrong, detail)
+    _judge_ranged(case, reads, wrong, detail)
+    ops = case.calls.ops
+    found = np.flatnonzero(wrong)
+    ruling.more(found.size - MAX_FINDINGS)
+    for leaf in _earliest(reads, found):
+        operation = int(ops[OpCol.ID, reads.leaves[LeafCol.OP, leaf]])
+        ruling.violation(
+            f"{case.history.describe(operation)}; {detail.get(int(leaf), 'it answered another state')}",
+            operations=[operation],
+            revisions=[int(reads.revision[leaf])],
+            certain=reads.revision[leaf] < case.free_from,
+        )
+
+
+def _earliest(reads: _Reads, leaves: Columns) -> list[int]:
+    """The few that are told, of the lowest revisions: what comes later may be a consequence."""
+    order = np.argsort(reads.revision[leaves], kind="stable")[:MAX_FINDINGS]
+    return [int(leaf) for leaf in leaves[order]]
+
+
+def _reads(case: Assembly, *, local: bool) -> _Reads:
+    leaves, ops, log = case.calls.leaves, case.calls.ops, case.log
+    is_local = ops[OpCol.LOCAL] == 1
+    kind = leaves[LeafCol.KIND] == Kind.RANGE
+    mask = kind if not (local or is_local.any()) else kind & (is_local[leaves[LeafCol.OP]] == local)
+    rows = np.flatnonzero(mask)
+    own = leaves[:, rows]
+    owner = own[LeafCol.OP]
+    header, asked = ops[OpCol.REV, owner], own[LeafCol.AT]
+    place = log.after(header)
+    inside = np.flatnonzero((ops[OpCol.WROTE, owner] > 0) & (asked == 0))
+    place[inside] = log.before(header[inside]) + own[LeafCol.SLOT, inside]
+    past = np.flatnonzero(asked > 0)
+    place[past] = log.after(asked[past])
+    following = np.append(leaves[LeafCol.KV], case.calls.answers.shape[1])[rows + 1]
+    revision = np.where(asked > 0, np.minimum(asked, header), header)
+    return _Reads(rows, own, revision, place, following - own[LeafCol.KV])
+
+
+def _judge_single(case: Assembly, reads: _Reads, wrong: Mask, detail: dict[int, str]) -> None:
+    flags, log = reads.leaves[LeafCol.FLAGS], case.log
+    wrong |= (reads.leaves[LeafCol.AT] > 0) & (reads.revision < reads.leaves[LeafCol.AT])
+    single = np.flatnonzero(reads.leaves[LeafCol.END] == NONE)
+    row = log.row_at(reads.leaves[LeafCol.KEY, single], reads.place[single])
+    there = log.is_live(row)
+    counted = (flags[single] & Flag.COUNT_ONLY) != 0
+    bad = reads.leaves[LeafCol.COUNT, single] != there
+    bad |= reads.answered[single] != (there & ~counted)
+    bad |= (flags[single] & Flag.MORE) != 0
+    given = np.flatnonzero(reads.answered[single] == 1)
+    kv = case.calls.answers[:, reads.leaves[LeafCol.KV, single[given]]]
+    bad[given] |= ~_equal(case, kv, row[given], (flags[single[given]] & Flag.KEYS_ONLY) != 0)
+    bad[given] |= kv[KvCol.KEY] != reads.leaves[LeafCol.KEY, single[given]]
+    wrong[single] |= bad
+    for leaf in _earliest(reads, single[bad]):
+        state = key_state(case, int(reads.leaves[LeafCol.KEY, leaf]), int(reads.place[leaf]))
+        detail[leaf] = f"it answered {_answer(case, reads, leaf)}, but {state}"
+
+
+def _equal(case: Assembly, kv: Columns, row: Columns, keys_only: Mask) -> Mask:
+    """Whether answered keys are the states that these rows of the log tell."""
+    log = case.log
+    if log.size == 0:
+        return np.zeros(row.shape, dtype=bool)
+    equal = log.is_live(row) & (kv[KvCol.MOD] == log.revision[row]) & (kv[KvCol.CREATE] == log.create[row])
+    equal &= (kv[KvCol.VERSION] == log.version[row]) & (kv[KvCol.LEASE] == log.lease[row])
+    value = log.value[row]
+    nothing = case.history.values.find("")
+    expected = np.where(keys_only, NONE if nothing is None else nothing, value)
+    equal &= (kv[KvCol.VALUE] == expected) | (~keys_only & (value == UNSEEN))
+    result: Mask = equal
+    return result
+
+
+def _judge_ranged(case: Assembly, reads: _Reads, wrong: Mask, detail: dict[int, str]) -> None:
+    ranged = np.flatnonzero(reads.leaves[LeafCol.END] != NONE)
+    if not ranged.size:
+        return
+    order, leaves = case.replay.order, reads.leaves[:, ranged]
+    flags, limit = leaves[LeafCol.FLAGS], leaves[LeafCol.LIMIT]
+    place, answered = reads.place[ranged], reads.answered[ranged]
+    low, high = order.spans(leaves[LeafCol.KEY], leaves[LeafCol.END])
+    total = case.replay.live.count(place, low, high)
+    counted = (flags & Flag.COUNT_ONLY) != 0
+    cut = (limit > 0) & (total > limit)
+    expected = np.where(counted, 0, np.where(cut, limit, total))
+    judged = order.inside(leaves[LeafCol.KEY], leaves[LeafCol.END], case.history.prefix)
+    bad = judged & (leaves[LeafCol.COUNT] != total)
+    bad |= judged & (answered != expected)
+    bad |= judged & (((flags & Flag.MORE) != 0) != (cut & ~counted))
+    for leaf in np.flatnonzero(bad)[:MAX_FINDINGS]:
+        detail[int(ranged[leaf])] = (
+            f"it answered {answered[leaf]} keys and counted {leaves[LeafCol.COUNT, leaf]},"
+            f" {total[leaf]} were there"
+        )
+    # Every answered key: in the range, in order, and as it was. With a limit, none before it is left out.
+    owner = np.repeat(np.arange(ranged.size), answered)
+    offset = np.arange(owner.size) - np.repeat(np.cumsum(answered) - answered, answered)
+    kv = case.calls.answers[:, leaves[LeafCol.KV, owner] + offset]
+    row = case.log.row_at(kv[KvCol.KEY], place[owner])
+    rank = order.rank[kv[KvCol.KEY]]
+    stranger = ~_equal(case, kv, row, (flags[owner] & Flag.KEYS_ONLY) != 0)
+    stranger |= (rank < low[owner]) | (rank >= high[owner])
+    stranger[1:] |= (owner[1:] == owner[:-1]) & (rank[1:] <= rank[:-1])
+    bad[owner[stranger]] = True
+    for position in np.flatnonzero(stranger)[:MAX_FINDINGS]:
+        leaf = int(ranged[owner[position]])
+        key = int(kv[KvCol.KEY, position])
+        detail.setdefault(
+            leaf,
+            f"it answered {_kv(case, kv[:, position])}; {key_state(case, key, int(place[owner[position]]))}",
+        )
+    partial = np.flatnonzero(judged & cut & (answered > 0) & ~bad)
+    if partial.size:
+        last = np.cumsum(answered)[partial] - 1
+        upto = case.replay.live.count(place[partial], low[partial], rank[last] + 1)
+        left_out = partial[upto != answered[partial]]
+        bad[left_out] = True
+        detail |= {int(ranged[leaf]): "its answer leaves out keys before the last one" for leaf in left_out}
+    wrong[ranged] |= bad
+
+
+def _answer(case: Assembly, reads: _Reads, leaf: int) -> str:
+    first, number = int(reads.leaves[LeafCol.KV, leaf]), int(reads.answered[leaf])
+    kvs = [_kv(case, case.calls.answers[:, row]) for row in range(first, first + min(number, 3))]
+    return ", ".join(kvs) or f"no key (count {reads.leaves[LeafCol.COUNT, leaf]})"
+
+
+def _kv(case: Assembly, kv: Columns) -> str:
+    key, value = case.history.keys.texts[kv[KvCol.KEY]], case.history.values.texts[kv[KvCol.VALUE]]
+    lease = f", lease {kv[KvCol.LEASE]}" if kv[KvCol.LEASE] else ""
+    revisions = f"mod {kv[KvCol.MOD]}, create {kv[KvCol.CREATE]}, version {kv[KvCol.VERSION]}"
+    return f"{key} = {value} ({revisions}{lease})"
+
+
+def judge_content(case: Assembly, ruling: Ruling, end: EndState) -> None:
+    """The content that each member returned at the end is the state at its revision."""
+    log, keys = case.log, case.history.keys
+    number = np.arange(len(keys))
+    prefix = case.history.prefix
+    for name, member in sorted(end.members.items()):
+        if member.content is None:
+            continue
+        place = np.full(number.shape, int(log.after(np.array([member.hash_revision]))[0]))
+        row = log.row_at(number, place)
+        live = np.flatnonzero(log.is_live(row))
+        expected = {keys.texts[key]: int(row[key]) for key in live if keys.texts[key].startswith(prefix)}
+        content = {kv.k: kv for kv in member.content}
+        for key in sorted({*expected, *content}):
+            kv, at = content.get(key), expected.get(key)
+            if kv is not None and at is not None and _same(case, at, (kv.v, kv.m, kv.c, kv.ver, kv.l)):
+                continue
+            there = f"{kv.v} (mod {kv.m}, create {kv.c}, version {kv.ver})" if kv else "nothing"
+            known = keys.find(key)
+            state = key_state(case, known, int(place[0])) if known is not None else f"nobody wrote {key}"
+            ruling.violation(
+                f"{name} has {there} at {key} at revision {member.hash_revision}, but {state}",
+                revisions=[member.hash_revision],
+                members=[name],
+                certain=member.hash_revision < case.free_from,
+            )
+
+
+def _same(case: Assembly, row: int, kv: tuple[str, int, int, int, int]) -> bool:
+    log, value = case.log, int(case.log.value[row])
+    numbers = (int(log.revision[row]), int(log.create[row]), int(log.version[row]), int(log.lease[row]))
+    return numbers == kv[1:] and (value == UNSEEN or case.history.values.texts[value] == kv[0])

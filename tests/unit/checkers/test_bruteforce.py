@@ -1,0 +1,57 @@
+"""Verdicts against a search through every order, on small histories, right and bent, both ways."""
+
+from __future__ import annotations
+
+import os
+from random import Random
+from typing import TYPE_CHECKING
+
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from tester.checkers import run_checkers
+from tester.results import Verdict
+from tests.unit.checkers.bruteforce import BruteForce
+from tests.unit.checkers.lies import bend_anything
+from tests.unit.checkers.world import PREFIX, Mix, simulate
+
+if TYPE_CHECKING:
+    from tests.unit.checkers.world import Run
+
+CASES = int(os.environ.get("ETCD_CHAOS_FUZZ", "300"))
+"""``make fuzz`` sets it to many more."""
+
+
+def agree(run: Run) -> None:
+    (result,) = run_checkers(["linearizable"], run.history, run.end)
+    expected = BruteForce(run, PREFIX).linearizable()
+    event(f"{result.verdict}, truth {expected}")
+    assert result.verdict is (Verdict.VALID if expected else Verdict.INVALID), result
+
+
+def small_mix(rng: Random, operations: int) -> Mix:
+    return Mix(
+        operations=operations,
+        clients=3,
+        keys=2,
+        unknown=rng.choice((0.0, 0.2, 0.5)),
+        txns=rng.choice((0.0, 0.4)),
+        deletes=rng.choice((0.1, 0.3)),
+        leases=rng.choice((0.0, 0.2)),
+        watchers=rng.choice((0, 1)),
+        foreign=rng.choice((0.0, 0.1)),
+        pinned=True,
+        same_values=rng.random() < 0.3,
+    )
+
+
+@settings(max_examples=CASES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(st.integers(0, 2**32), st.integers(1, 6), st.integers(0, 2))
+def test_the_checker_agrees_with_the_search_through_every_order(
+    seed: int, operations: int, bends: int
+) -> None:
+    rng = Random(seed)
+    run = simulate(rng, small_mix(rng, operations))
+    for _ in range(bends):
+        run = bend_anything(run, rng)
+    agree(run)

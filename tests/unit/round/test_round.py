@@ -1,0 +1,116 @@
+"""A round ends in order, whatever happens before its cluster stands."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tester.clock import RunClock
+from tester.errors import AgentError, AnsibleError, ExitCode, HealError
+from tester.events import CaseFinished, Event, EventBus
+from tester.faults import Scene
+from tester.plan import Plan
+from tester.results import CaseState
+from tester.round import RoundPlays, RoundRunner
+from tester.rundir import RoundDirectory
+from tester.scenario.loader import parse_scenario
+from tester.stage import RoundSetting
+from tests.unit.scenario.hosts import host
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCENARIO = """
+name: two
+stressers: [{kind: kv}]
+cases:
+  - {name: kill-one, fault: kill}
+  - {name: pause-one, fault: pause}
+"""
+
+
+@dataclass
+class Plays:
+    """What Ansible would do; each may be told to fail or to wait."""
+
+    errors: dict[str, Exception] = field(default_factory=dict)
+    waits: set[str] = field(default_factory=set)
+    done: list[str] = field(default_factory=list)
+    waiting: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def play(self, name: str):
+        async def run() -> None:
+            self.done.append(name)
+            if name in self.waits:
+                self.waiting.set()
+                await asyncio.sleep(0.05 if name == "cleanup" else 60)
+            if name in self.errors:
+                raise self.errors[name]
+
+        return run
+
+    def all(self) -> RoundPlays:
+        return RoundPlays(self.play("provision"), self.play("collect"), self.play("cleanup"))
+
+
+class Asked:
+    """Whether somebody pressed Ctrl-C."""
+
+    def __init__(self) -> None:
+        self.yes = False
+
+    def __call__(self) -> bool:
+        return self.yes
+
+
+def runner(tmp_path: Path, plays: Plays, asked: Asked, heard: list[Event]) -> RoundRunner:
+    plan = Plan(parse_scenario(SCENARIO, "two.yml"), tuple(map(host, (1, 2, 3))), 7, 1, None)
+    bus, clock = EventBus(), RunClock()
+    bus.subscribe(heard.append)
+    directory = RoundDirectory(tmp_path / "001")
+    setting = RoundSetting(1, "run", plan, {}, clock, bus, directory)
+    scene = Scene("run", 1, plan.hosts, {}, bus, clock, tmp_path)
+    return RoundRunner(setting, scene, plays.all(), asked)
+
+
+async def test_a_failed_provision_skips_the_cases_and_cleans_up(tmp_path: Path) -> None:
+    plays, heard = Plays(errors={"provision": AnsibleError("no ssh", remedy="look")}), []
+    result = await runner(tmp_path, plays, Asked(), heard).run()
+    assert plays.done == ["provision", "collect", "cleanup"]
+    assert (result.error, result.remedy, result.exit_code) == ("no ssh", "look", ExitCode.INFRASTRUCTURE)
+    assert [case.state for case in result.cases] == [CaseState.SKIPPED] * 2
+    assert [event.result for event in heard if isinstance(event, CaseFinished)] == list(result.cases)
+
+
+async def test_the_first_error_is_told_and_the_worst_code_kept(tmp_path: Path) -> None:
+    plays = Plays(errors={"provision": AgentError("first"), "cleanup": HealError("still there")})
+    result = await runner(tmp_path, plays, Asked(), []).run()
+    assert result.error == "first"
+    assert result.exit_code is ExitCode.UNHEALED
+
+
+@pytest.mark.parametrize("during", ["provision", "cleanup"])
+async def test_an_interruption_ends_the_round_in_order(tmp_path: Path, during: str) -> None:
+    errors = {} if during == "provision" else {"provision": AnsibleError("no ssh")}
+    plays, asked = Plays(errors=errors, waits={during}), Asked()
+    task = asyncio.create_task(runner(tmp_path, plays, asked, []).run())
+    await plays.waiting.wait()
+    asked.yes = True
+    task.cancel()
+    result = await task
+    assert plays.done == ["provision", "collect", "cleanup"]
+    assert result.exit_code is ExitCode.INTERRUPTED
+    assert {case.reason for case in result.cases} <= {"interrupted before it", "the round ended before it"}
+
+
+async def test_a_cancellation_that_nobody_asked_for_goes_through_after_cleanup(tmp_path: Path) -> None:
+    plays = Plays(waits={"provision"})
+    task = asyncio.create_task(runner(tmp_path, plays, Asked(), []).run())
+    await plays.waiting.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert plays.done == ["provision", "cleanup"]
