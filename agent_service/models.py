@@ -291,8 +291,47 @@ class IsolateFault(Wire):
     peers: tuple[Peer, ...] = Field(min_length=1, max_length=15)
 
 
+class PartitionFault(Wire):
+    """Drop peer traffic with some peers; healed by deleting the fault's own nftables table.
+
+    A link is found by the peer's address: a peer that talks from another one is not cut off by it.
+    """
+
+    kind: Literal["partition"] = "partition"
+    peer_port: Port
+    """The member's own peer port."""
+    peers: tuple[Peer, ...] = Field(min_length=1, max_length=15)
+    direction: Literal["in", "out", "both"]
+    """What is dropped: what they send to this host, what it sends to them, or both."""
+
+
+class ClientPortFault(Wire):
+    """Block the member's client port; healed by deleting the fault's own nftables table."""
+
+    kind: Literal["client-port"] = "client-port"
+    port: Port
+    action: Literal["drop", "reject"]
+    """Silence, or a TCP reset as if nobody listened."""
+
+
+class PeerPortFault(Wire):
+    """Block the member's peer port; connections it has opened itself go on. Healed as ``client-port``."""
+
+    kind: Literal["peer-port"] = "peer-port"
+    port: Port
+    action: Literal["drop", "reject"]
+
+
 FaultSpec = Annotated[
-    StopFault | KillFault | PauseFault | RestartFault | CrashLoopFault | IsolateFault,
+    StopFault
+    | KillFault
+    | PauseFault
+    | RestartFault
+    | CrashLoopFault
+    | IsolateFault
+    | PartitionFault
+    | ClientPortFault
+    | PeerPortFault,
     Field(discriminator="kind"),
 ]
 

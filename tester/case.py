@@ -10,6 +10,7 @@ from tester.errors import EtcdChaosError, FaultIneffectiveError
 from tester.events import Event, LeaderChanged, Phase
 from tester.faults import CaseFault
 from tester.history.endstate import CaseRecovery
+from tester.partitions import resolve_cuts
 from tester.phases import Phases, Span
 from tester.results import CaseResult, CaseState, PhaseStats, Recovery, Verdict
 from tester.scenario.model import FaultKind
@@ -102,8 +103,9 @@ class CaseRunner:
             async with fault:
                 with self._phases.phase(Phase.INJECT):
                     roles = stage.roles()
-                    course.targets = resolve_targets(case.target, roles, self._rng)
-                    await stage.while_alive(fault.inject(course.targets, roles, self._recover))
+                    cuts = resolve_cuts(case.partition, roles, self._rng) if case.partition else {}
+                    course.targets = tuple(cuts) or resolve_targets(case.target, roles, self._rng)
+                    await stage.while_alive(fault.inject(course.targets, roles, self._recover, cuts))
                     course.targets = fault.targets
                 with self._phases.phase(Phase.HOLD, case.hold):
                     await stage.while_alive(fault.hold(case.hold))

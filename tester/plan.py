@@ -120,8 +120,7 @@ def _problems(scenario: Scenario, inventory: Inventory, hosts: tuple[Host, ...])
     for case in scenario.cases:
         if problem := objection(case, len(hosts)):
             yield f"case {case.name}: {problem}"
-        count = most_at_once(case, len(hosts))
-        if bound is not None and count > bound:
+        elif bound is not None and (count := most_at_once(case, len(hosts))) > bound:
             yield f"case {case.name}: hits {count} members, and etcd_chaos_max_faulted is {bound}"
 
 

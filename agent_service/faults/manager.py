@@ -31,6 +31,7 @@ from agent_service.faults.registry import plan_fault, require_capability, resour
 from agent_service.faults.repeats import Repeats
 from agent_service.faults.schedule import HealSchedule
 from agent_service.faults.undo import undo
+from agent_service.faults.waysin import WaysIn
 from agent_service.launch import HostPort
 from agent_service.models import FaultState, MemberState
 from agent_service.processes import ProcessId, boot_id
@@ -64,6 +65,7 @@ class FaultManager:
         self._schedule = HealSchedule()
         self._locks = {resource: asyncio.Lock() for resource in Resource}
         self._changed = asyncio.Event()
+        self._ways_in = WaysIn(settings)
         self._repeats = Repeats(self._journal, self._repeat)
         self._running: set[asyncio.Task[FaultStatus]] = set()
 
@@ -183,10 +185,13 @@ class FaultManager:
         )
 
     async def _carry_out(self, entry: Entry, lease_seconds: float, who: str) -> FaultStatus:
+        traffic = resource_of(entry.fault_spec()).is_traffic
+        answering = await self._ways_in.answering() if traffic else frozenset()
         try:
             for action in entry.steps.inject:
                 await act(action, self._member, _cause(entry))
             evidence = await confirm(entry.steps.verify_injected, self._member)
+            await self._ways_in.require(answering)
         except Exception as error:  # a defect, too, must leave nothing behind
             undone = await self._undo(entry, "failed-injection")
             await self._tell(who, "fault inject", entry, f"{undone.state}: {error}")
@@ -267,10 +272,12 @@ class FaultManager:
         state, process, spec = self._member.state, self._member.process, self._member.spec
         if as_if_running:
             state, process = MemberState.RUNNING, process or ProcessId(0, 0, boot_id())
+        there = spec if state not in REMOVED else None
         return HostContext(
             member_state=state,
             process=process,
-            peer_port=HostPort.of(spec.peer_url).port if spec is not None and state not in REMOVED else None,
+            client_port=None if there is None else HostPort.of(there.client_url).port,
+            peer_port=None if there is None else HostPort.of(there.peer_url).port,
             protected_ports=tuple(sorted({*self._settings.protected_ports, self._settings.port})),
         )
 

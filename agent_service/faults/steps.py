@@ -115,16 +115,18 @@ class MemberRuns(Step, frozen=True, tag="member-runs"):
         return f"etcd runs as another process than {self.not_pid}" if self.not_pid else "etcd runs"
 
 
-class TableDrops(Step, frozen=True, tag="nft-table-drops"):
-    """The nftables table is there and drops: ``drops`` rules a chain, after an accept of ``protected``."""
+class TableBlocks(Step, frozen=True, tag="nft-table-blocks"):
+    """The nftables table is there and blocks: so many rules a direction, after an accept of ``protected``."""
 
     argv: tuple[str, ...]
     table: str
-    drops: int
+    incoming: int
+    outgoing: int
     protected: tuple[int, ...]
 
     def __str__(self) -> str:
-        return f"nftables table inet {self.table} has {self.drops} drop rules in input and in output"
+        rules = f"{self.incoming} rules on what comes in, {self.outgoing} on what goes out"
+        return f"nftables table inet {self.table} blocks: {rules}"
 
 
 class TableAbsent(Step, frozen=True, tag="nft-table-absent"):
@@ -137,7 +139,7 @@ class TableAbsent(Step, frozen=True, tag="nft-table-absent"):
         return f"there is no nftables table inet {self.table}"
 
 
-Check: TypeAlias = ProcessGone | ProcessStopped | ProcessNotStopped | MemberRuns | TableDrops | TableAbsent
+Check: TypeAlias = ProcessGone | ProcessStopped | ProcessNotStopped | MemberRuns | TableBlocks | TableAbsent
 
 
 class Repeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
 from agent_client.errors import AgentClientError, AgentRefusedError
 from agent_service.models import FaultRequest, FaultState
@@ -15,6 +16,7 @@ from tester.faults.finish import to_the_end
 from tester.faults.leases import keep_lease
 from tester.faults.scene import FaultTiming
 from tester.faults.specs import fault_id, fault_spec
+from tester.partitions import Cut, keeps_quorum
 from tester.scenario.model import FaultKind
 from tester.targets import at_once, breaks_quorum
 
@@ -35,6 +37,9 @@ _UNDONE = frozenset({FaultState.HEALED, FaultState.FAILED})
 
 Whole: TypeAlias = Callable[[], Awaitable[bool]]
 """Waits until the cluster is whole; ``False``: it is not, within its limit."""
+
+
+_NO_CUTS: Final[Mapping[str, Cut]] = MappingProxyType({})
 
 
 async def _believed_whole() -> bool:
@@ -112,11 +117,18 @@ class CaseFault:
         if error is None:
             self._raise_if_ended_early()
 
-    async def inject(self, members: Sequence[str], roles: Roles, whole: Whole = _believed_whole) -> None:
+    async def inject(
+        self,
+        members: Sequence[str],
+        roles: Roles,
+        whole: Whole = _believed_whole,
+        cuts: Mapping[str, Cut] = _NO_CUTS,
+    ) -> None:
         """Inject on all ``members`` at once, and keep the leases renewed from then on.
 
         A rolling restart takes one after the other: ``whole`` is awaited in between, and where it says that
-        the cluster is not whole again, those that are left are spared.
+        the cluster is not whole again, those that are left are spared. A partition needs ``cuts``, what
+        each of the members drops.
 
         Raises:
             FaultIneffectiveError: it is refused (nobody to hit, quorum, the inventory's bound), or had no
@@ -125,12 +137,14 @@ class CaseFault:
         """
         if self._hits:
             raise RuntimeError("a CaseFault is injected once")
-        self._refuse(members, roles)
+        self._refuse(members, roles, cuts)
         size = len(at_once(self._case.fault, members))
         for start in range(0, len(members), size):
             if start > 0 and not await whole():
                 break
-            await self._inject_wave([self._hit(member) for member in members[start : start + size]])
+            await self._inject_wave(
+                [self._hit(name, cuts.get(name)) for name in members[start : start + size]]
+            )
         self._times.injected_ns = self._scene.clock.now()
 
     async def _inject_wave(self, wave: Sequence[_Hit]) -> None:
@@ -179,12 +193,13 @@ class CaseFault:
         await to_the_end(self._undo())
         self._raise_if_ended_early()
 
-    def _refuse(self, members: Sequence[str], roles: Roles) -> None:
+    def _refuse(self, members: Sequence[str], roles: Roles, cuts: Mapping[str, Cut]) -> None:
         case, bound = self._case, self._scene.max_faulted
         if not members:
             raise FaultIneffectiveError(f"case {case.name}: target {case.target} means nobody")
         hit = at_once(case.fault, members)
-        if breaks_quorum(hit, roles) and not case.allow_quorum_loss:
+        broken = not keeps_quorum(cuts, roles.voters) if cuts else breaks_quorum(hit, roles)
+        if broken and not case.allow_quorum_loss:
             raise FaultIneffectiveError(
                 f"case {case.name}: {case.fault} of {', '.join(members)} would take quorum from "
                 f"{', '.join(roles.voters)}",
@@ -195,10 +210,10 @@ class CaseFault:
                 f"case {case.name}: would hit {len(hit)} members, and etcd_chaos_max_faulted is {bound}"
             )
 
-    def _hit(self, member: str) -> _Hit:
+    def _hit(self, member: str, cut: Cut | None) -> _Hit:
         scene, case = self._scene, self._case
         host = next(host for host in scene.hosts if host.name == member)
-        spec = fault_spec(case, host, scene.hosts)
+        spec = fault_spec(case, host, scene.hosts, cut)
         request = FaultRequest(
             id=fault_id(scene.run, scene.round, case.name, member),
             spec=spec,

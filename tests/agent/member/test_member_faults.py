@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -193,7 +194,7 @@ async def test_isolation_cuts_what_stands_and_spares_what_is_protected(
     assert all([await line.echo(PATIENCE_SECONDS) for line in everyone]), "the control"
 
     status = await faults.inject(request(isolate(address)), "tester")
-    assert "2 drop rules" in status.evidence
+    assert "2 rules on what comes in, 2 on what goes out" in status.evidence
     assert [await line.echo(SILENCE_SECONDS) for line in (own, peer)] == [False, False]
     assert all([await line.echo(PATIENCE_SECONDS) for line in (ssh, agent, client)])
     assert sorted(tables()) == ["etcd_chaos_f_1", "precious"]
@@ -228,6 +229,29 @@ async def test_rules_that_nft_does_not_take_are_no_success(
     assert tables() == []
 
 
+async def test_a_fault_that_takes_a_way_in_away_is_undone_at_once(
+    faults: FaultManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here by a rule of somebody else's that comes at the same moment; the table itself is as it should be."""
+    real = commands.check
+
+    async def and_more(argv: tuple[str, ...], *, stdin: str = "") -> commands.Completed:
+        if "drop" in stdin:
+            chain = "chain c {\ntype filter hook input priority 0;\ntcp dport 22 drop\n}"
+            nft("-f", "-", stdin=f"table inet precious {{\n{chain}\n}}\n")
+        return await real(argv, stdin=stdin)
+
+    monkeypatch.setattr(commands, "check", and_more)
+    with socket.create_server(("127.0.0.1", 22)):
+        with pytest.raises(FaultFailedError, match=r"a way into this host is gone: 127\.0\.0\.1 port 22"):
+            await faults.inject(request(isolate("127.0.0.1")), "tester")
+        assert faults.get("f-1").state is FaultState.FAILED
+        assert tables() == ["precious"]
+        # What did not answer before is not held against the next fault.
+        status = await faults.inject(request(isolate("127.0.0.1"), "f-2"), "tester")
+    assert status.state is FaultState.INJECTED
+
+
 async def test_what_this_host_can_do(
     faults: FaultManager, settings: AgentSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,6 +263,9 @@ async def test_what_this_host_can_do(
         ("restart", True),
         ("crash-loop", True),
         ("isolate", True),
+        ("partition", True),
+        ("client-port", True),
+        ("peer-port", True),
     ]
     assert all(item.reason for item in there)
     assert tables() == [], "looking leaves nothing behind"

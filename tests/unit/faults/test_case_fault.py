@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from agent_service.models import FaultState
+from agent_service.models import FaultState, PartitionFault
 from tester.clock import RunClock
 from tester.errors import FaultIneffectiveError, HealError
 from tester.events import Event, EventBus, FaultHealed, FaultInjected, Notice
 from tester.faults import CaseFault, FaultTiming, Scene
+from tester.partitions import Cut
 from tester.scenario.model import CaseSection, FaultKind
 from tester.targets import Roles
 from tests.unit.faults.agents import MemoryAgent, refused, unreachable
@@ -151,6 +152,25 @@ async def test_a_rolling_restart_is_healed_when_it_is_given_up(stage: Stage) -> 
         await task
     assert stage.clean
     assert not stage.agents["h2"].faults
+
+
+async def test_a_partition_hits_those_that_drop(stage: Stage) -> None:
+    cuts = {"h1": Cut(("h2", "h3"), "out")}
+    async with stage.fault(FaultKind.PARTITION, allow=False, bound=1) as fault:
+        await fault.inject(("h1",), ROLES, cuts=cuts)
+    (status,) = stage.agents["h1"].faults.values()
+    assert isinstance(status.spec, PartitionFault)
+    assert status.spec.direction == "out"
+    assert [peer.address for peer in status.spec.peers] == ["10.207.0.2", "10.207.0.3"]
+    assert stage.clean
+
+
+async def test_a_partition_that_leaves_no_majority_is_guarded(stage: Stage) -> None:
+    cuts = {"h1": Cut(("h2", "h3"), "both"), "h2": Cut(("h3",), "in")}
+    async with stage.fault(FaultKind.PARTITION, allow=False) as fault:
+        with pytest.raises(FaultIneffectiveError, match="would take quorum"):
+            await fault.inject(("h1", "h2"), ROLES, cuts=cuts)
+    assert stage.log == []
 
 
 async def test_leaving_the_block_heals(stage: Stage) -> None:
