@@ -305,7 +305,7 @@ def _raise_if_failed(collected: _Collected, outcome: PlayOutcome, inventory: Pat
     remedy = f"Ansible's own words are in {outcome.output}"
     if outcome.unreachable:
         host = outcome.unreachable[0]
-        remedy = f"check ssh to {', '.join(outcome.unreachable)}: ansible -i {inventory} -m ping {host}"
+        remedy = f"check ssh to {', '.join(outcome.unreachable)}: ansible -i {inventory} -m ansible.builtin.ping {host}"
     if ended and ended.status == "timeout":
         lines.append(f"{name}: time ran out after {outcome.elapsed_seconds:.0f} s")
     elif collected.no_hosts and not lines:

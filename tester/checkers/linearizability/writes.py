@@ -30,10 +30,10 @@ def judge_order(case: Evidences, ruling: Ruling) -> None:
         )
     shown, total = case.timeline.disorders(MAX_FINDINGS)
     for disorder in shown:
-        other = f"{describe(disorder.other)} had ended" if disorder.other != NONE else disorder.what
+        seen = f"{disorder.what} of a later revision"
+        other = f"{describe(disorder.other)} had ended, which comes later" if disorder.other != NONE else seen
         ruling.violation(
-            f"{describe(disorder.operation)}; before it was called, at {disorder.time / 1e9:.6f} s,"
-            f" {other} of a later state",
+            f"{describe(disorder.operation)}; before it was called, at {disorder.time / 1e9:.6f} s, {other}",
             operations=[disorder.operation, *([disorder.other] if disorder.other != NONE else [])],
         )
     ruling.more(total - len(shown))

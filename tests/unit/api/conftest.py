@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from agent_service.app import Agent, create_app
 
 from agent_client import AgentClient
 from agent_service.access import Access
+from agent_service.app import Agent, create_app
 from agent_service.audit import AuditLog
 from agent_service.identity import as_client
 from tests.agent.fakes import FakeFaults, FakeMember

@@ -21,6 +21,8 @@ MIXES = {
     "leases": Mix(leases=0.4, unknown=0.3, keys=6),
     "transactions": Mix(txns=0.7, deletes=0.3),
     "acknowledged only, unseen": Mix(unknown=0.0, watchers=0, leases=0.0),
+    "reconnections": Mix(breaks=0.1, leases=0.3),
+    "gaps in the watch log": Mix(breaks=0.3, watchers=1, unknown=0.3),
     "long": Mix(operations=1500, clients=8, keys=20),
 }
 

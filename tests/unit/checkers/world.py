@@ -29,6 +29,7 @@ from tester.history.records import (
     Txn,
     TxnResult,
     Watched,
+    WatchEnd,
     WatchStart,
 )
 from tests.unit.checkers.model import RefusedError, Store
@@ -58,6 +59,8 @@ class Mix:
     watchers: int = 3
     foreign: float = 0.05
     """Chance, per operation, that somebody writes outside the prefix."""
+    breaks: float = 0.0
+    """Chance, per delivery, that a watcher reconnects; every other time after a compaction, with a gap."""
     pinned: bool = False
     """Begin with a read of the empty store."""
     same_values: bool = False
@@ -198,6 +201,20 @@ class World:
         if events or self.rng.random() < 0.2:
             self.records.append(Watched(watcher, now, max(upto, 1), tuple(events)))
         self._delivered[watcher] = upto
+        if self.rng.random() < self.mix.breaks:
+            self._reconnect(now, watcher)
+
+    def _reconnect(self, now: int, watcher: int) -> None:
+        start = self._delivered[watcher] + 1
+        compacted = 0
+        if self.rng.random() < 0.5 and self.store.revision > start:
+            # What lies between was compacted while nobody was connected.
+            compacted = start = self.rng.randint(start + 1, self.store.revision)
+            member = MEMBERS[watcher % 3]
+            self._member_revision[member] = max(self._member_revision[member], start)
+        self.records.append(WatchEnd(watcher, now, "UNAVAILABLE", compacted))
+        self.records.append(WatchStart(watcher, now, MEMBERS[watcher % 3], PREFIX, start, "l"))
+        self._delivered[watcher] = start - 1
 
     # --- what clients ask for -----------------------------------------------------------------------------
 

@@ -6,7 +6,13 @@ import pytest
 
 from tester.errors import ExitCode, ScenarioError
 from tester.scenario.loader import MAX_BYTES, builtin_scenarios, load_scenario, parse_scenario
-from tester.scenario.model import CheckerName, FaultKind, PartitionPreset, PortAction, TargetKind
+from tester.scenario.model import (
+    DEFAULT_CHECKERS,
+    FaultKind,
+    PartitionPreset,
+    PortAction,
+    TargetKind,
+)
 
 HERE = Path(__file__).parent
 MINIMAL = """\
@@ -35,7 +41,7 @@ def test_a_minimal_scenario_has_the_documented_defaults() -> None:
     scenario = parse_scenario(MINIMAL, "f")
     case = scenario.cases[0]
     assert (case.target, case.steady, case.hold, case.settle) == (TargetKind.ONE, 1.0, 3.0, 1.0)
-    assert scenario.checkers == tuple(CheckerName)
+    assert scenario.checkers == DEFAULT_CHECKERS
     assert scenario.seed is None
 
 
