@@ -384,7 +384,16 @@ class FaultStatus(Wire):
     healed_monotonic_ns: int | None
     lease_remaining_seconds: float
     healed_by: (
-        Literal["request", "lease", "agent-start", "agent-stop", "heal-command", "failed-injection"] | None
+        Literal[
+            "request",
+            "lease",
+            "agent-start",
+            "agent-stop",
+            "heal-command",
+            "failed-injection",
+            "emergency-stop",
+        ]
+        | None
     )
 
 
@@ -393,6 +402,24 @@ class FaultPlan(Wire):
 
     inject: tuple[str, ...]
     undo: tuple[str, ...]
+
+
+class EmergencyStopRequest(Wire):
+    """Heal everything, and inject nothing any more."""
+
+    reason: Value
+    """For whoever meets the stop later."""
+
+
+class EmergencyStop(Wire):
+    """Whether new faults are refused on this host until somebody clears the stop."""
+
+    engaged: bool
+    who: str = ""
+    reason: str = ""
+    since_realtime_ns: int | None = None
+    faults: tuple[FaultStatus, ...] = ()
+    """In the answer that engages it: every fault that had to be healed, as it is now."""
 
 
 class AuditEntry(Wire):

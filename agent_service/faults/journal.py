@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HealedBy: TypeAlias = Literal[
-    "request", "lease", "agent-start", "agent-stop", "heal-command", "failed-injection"
+    "request", "lease", "agent-start", "agent-stop", "heal-command", "failed-injection", "emergency-stop"
 ]
 
 ACTIVE: Final = frozenset(

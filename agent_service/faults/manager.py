@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from agent_service.emergency import require_no_stop
 from agent_service.errors import AgentServiceError, FaultFailedError, IllegalStateError
 from agent_service.faults.admission import answer_again, refuse_conflict
 from agent_service.faults.base import REMOVED, HostContext, Resource
@@ -169,6 +170,8 @@ class FaultManager:
                 return answer_again(known, request)
             refuse_conflict(request.spec, self._journal)
             entry = self._prepare(request)
+            # Nothing is awaited between this look and the entry: a stop that comes later finds it and heals it.
+            require_no_stop(self._settings.state_dir)
             await self._journal.begin(entry)  # no undo on disk: no fault
             return await self._carry_out(entry, request.lease_seconds, who)
 

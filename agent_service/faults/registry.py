@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
 
 from agent_service import commands
+from agent_service.emergency import describe, read_stop
 from agent_service.errors import UnavailableError
 from agent_service.faults.base import HostContext, Resource
 from agent_service.faults.network import plan_isolate, plan_partition, plan_port
@@ -91,6 +92,9 @@ def resource_of(spec: FaultSpec) -> Resource:
 
 async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
     """What this host can do now, one entry a kind."""
+    stop = read_stop(settings.state_dir)
+    if stop.engaged:
+        return tuple(_capability(kind, describe(stop), "") for kind in (*_PROCESS_KINDS, *_NETWORK_KINDS))
     process_lack = _process_lack(settings)
     network_lack = await _network_lack()
     return (

@@ -178,7 +178,9 @@ async def fleet_of(directory: Path, version: str) -> AsyncIterator[Fleet]:
                 yield fleet
             finally:
                 await monitor.stop()
-                await asyncio.gather(*(agent.terminate() for agent in agents.values()))
+                for each in hosts.values():  # anew: a test may have restarted the agent
+                    async with each.agent.client() as agent:
+                        await agent.terminate()
 
 
 def _spec(name: str, fleet: Fleet, version: str) -> MemberSpec:

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent_client.errors import AgentRefusedError
+from agent_service.models import FaultRequest, KillFault
+from tester.errors import FaultIneffectiveError
 from tester.partitions import resolve_cuts
 from tester.scenario.model import CaseSection, FaultKind, PartitionPreset, PortAction
 from tests.agent.hosts import CACHE, PATIENCE_SECONDS, Fleet, TestHost, fleet_of, inside
@@ -237,3 +240,35 @@ async def test_a_peer_port_is_blocked_from_outside_alone(fleet: Fleet, action: s
     assert set((await links(fleet)).values()) == {"open"}
     await fleet.whole()
     assert set(fleet.ruleset().values()) == {""}
+
+
+async def test_an_emergency_stop_frees_every_host_and_holds_until_it_is_cleared(fleet: Fleet) -> None:
+    roles, hit = fleet.roles(), fleet.roles().leader
+    assert hit is not None
+
+    async def case(name: str, *, stop: bool = False) -> None:
+        async with fleet.fault(CaseSection(name=name, fault=FaultKind.ISOLATE)) as fault:
+            await fault.inject((hit,), roles)
+            assert "etcd_chaos_" in fleet.ruleset()[hit]
+            if stop:
+                await asyncio.gather(*(agent.emergency_stop("test") for agent in fleet.agents.values()))
+                assert set(fleet.ruleset().values()) == {""}
+
+    with pytest.raises(FaultIneffectiveError, match="emergency-stop"):
+        await case("one", stop=True)
+    await fleet.whole()
+    fleet.hosts[hit].agent.kill()
+    fleet.hosts[hit].agent.start()
+    async with fleet.hosts[hit].agent.client() as agent:
+        assert (await agent.emergency()).reason == "test", "it outlives the agent"
+    for member in fleet.hosts:
+        async with fleet.hosts[member].agent.client() as agent:
+            request = FaultRequest(id="two", spec=KillFault(), lease_seconds=60, reason="")
+            with pytest.raises(AgentRefusedError, match="emergency stop by tester: test"):
+                await agent.inject(request)
+            await agent.clear_emergency_stop()
+    fleet.agents[hit] = fleet.hosts[hit].agent.client()
+    async with fleet.agents[hit]:
+        await case("three")
+        await fleet.whole()
+        assert set(fleet.ruleset().values()) == {""}
