@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from agent_service.settings import AgentSettings
     from agent_service.supervisor.base import Supervisor
 
+_ADOPTED_GRACE_SECONDS: Final = 5.0
+"""For an end that the last agent did not finish: its own grace is not on record."""
 _FIRST_MOMENTS_SECONDS: Final = 1.0
 _KILL_SECONDS: Final = 15.0
 _PAUSE_SECONDS: Final = 2.0
@@ -65,8 +67,22 @@ class Lifecycle:
             if is_stopped(process):
                 self.update(state=MemberState.PAUSED)
             await self.catch_up()
+        await self._finish_ending()
         self.update(launching=False)
         await self.note()
+
+    async def _finish_ending(self) -> None:
+        """End what the last agent was ending when it died.
+
+        The signal may have been sent or not: a member left alone could end after its fault was undone, and an
+        end that was asked for once must not explain one that comes much later.
+        """
+        if self.watch is None or self.record.ending is None:
+            return
+        try:
+            await self.end(self.record.ending, _ADOPTED_GRACE_SECONDS)
+        except UnavailableError as error:
+            _log.error("%s", error.detail)
 
     @property
     def state(self) -> MemberState:

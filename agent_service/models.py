@@ -386,6 +386,7 @@ class FaultStatus(Wire):
     healed_by: (
         Literal[
             "request",
+            "somebody-else",
             "lease",
             "agent-start",
             "agent-stop",
@@ -395,6 +396,7 @@ class FaultStatus(Wire):
         ]
         | None
     )
+    """``somebody-else``: when the request came, the effect was gone already, and the agent had not undone it."""
 
 
 class FaultPlan(Wire):

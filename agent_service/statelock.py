@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import time
@@ -32,14 +33,13 @@ class StateLock:
         """
         if self._descriptor is not None:
             return
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(self._path, flags, 0o600)
+        descriptor = _open(self._path)
         try:
             await _lock(descriptor, self._path.parent, wait_seconds)
         except BaseException:
             os.close(descriptor)
             raise
-        with suppress(OSError):  # the pid only serves the message above; a full disk must not prevent a heal
+        with suppress(OSError):  # the pid only serves the message below; a full disk must not prevent a heal
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
@@ -49,6 +49,17 @@ class StateLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _open(path: Path) -> int:
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+    # After an error of its disk a file system goes read-only; what the journal there says can still be undone.
+    return os.open(path, os.O_RDONLY | flags)
 
 
 async def _lock(descriptor: int, directory: Path, wait_seconds: float) -> None:

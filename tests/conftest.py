@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.netns import Namespace
 
 # The oldest and the newest etcd that Debian has for this machine: 3.4.23 and 3.5.x.
-_SUITES = ("bookworm", "sid")
+SUITES = ("bookworm", "sid")
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +32,7 @@ def etcd_builds() -> dict[str, Path]:
     async def fetch() -> dict[str, Path]:
         builds = [
             await fetch_build(DebianSource(source="debian", suite=suite), cache_dir(), lambda _: None)
-            for suite in _SUITES
+            for suite in SUITES
         ]
         return {build.version: build.bin for build in builds}
 

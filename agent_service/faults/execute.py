@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final, assert_never
 
 from agent_service import commands
-from agent_service.errors import FaultFailedError
+from agent_service.errors import AgentServiceError, FaultFailedError
 from agent_service.faults.base import REMOVED
 from agent_service.faults.nftables import is_listed, missing_rules
 from agent_service.faults.steps import (
@@ -73,6 +73,23 @@ async def confirm(checks: tuple[Check, ...], member: MemberControl) -> str:
         if time.monotonic() > deadline:
             raise FaultFailedError("; ".join(objections))
         await asyncio.sleep(_POLL_SECONDS)
+
+
+async def lost(checks: tuple[Check, ...], member: MemberControl) -> str | None:
+    """What is gone of an effect that must last while the fault does; ``None``: nothing.
+
+    That a process is gone cannot be undone, and a member that ended after its restart is etcd's doing: neither
+    is asked for again.
+    """
+    for check in checks:
+        if isinstance(check, (ProcessStopped, TableBlocks)):
+            try:
+                objection = await _objection(check, member)
+            except AgentServiceError as error:
+                objection = error.detail
+            if objection is not None:
+                return objection
+    return None
 
 
 async def _objection(check: Check, member: MemberControl) -> str | None:

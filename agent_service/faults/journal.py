@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HealedBy: TypeAlias = Literal[
-    "request", "lease", "agent-start", "agent-stop", "heal-command", "failed-injection", "emergency-stop"
+    "request",
+    "somebody-else",
+    "lease",
+    "agent-start",
+    "agent-stop",
+    "heal-command",
+    "failed-injection",
+    "emergency-stop",
 ]
 
 ACTIVE: Final = frozenset(
@@ -157,8 +164,12 @@ class Journal:
         """Keep a bounded number of faults that are over."""
         finished = [entry for entry in self._entries.values() if not entry.active]
         for entry in finished[:-_KEPT_FINISHED]:
-            del self._entries[entry.id]
-            await asyncio.to_thread(remove_durably, self._path(entry.id))
+            if self._entries.pop(entry.id, None) is None:
+                continue  # a heal at the same time was faster
+            try:
+                await asyncio.to_thread(remove_durably, self._path(entry.id))
+            except OSError as error:
+                _log.error("cannot remove %s: %s", self._path(entry.id), error.strerror)
 
     def _write(self, entry: Entry) -> None:
         write_durably(self._path(entry.id), msgspec.json.encode(entry))

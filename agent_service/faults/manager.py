@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from agent_service.emergency import require_no_stop
-from agent_service.errors import AgentServiceError, FaultFailedError, IllegalStateError
+from agent_service.errors import AgentServiceError, FaultFailedError, IllegalStateError, UnavailableError
 from agent_service.faults.admission import answer_again, refuse_conflict
 from agent_service.faults.base import REMOVED, HostContext, Resource
-from agent_service.faults.execute import act, confirm
+from agent_service.faults.execute import act, confirm, lost
 from agent_service.faults.journal import NS, Entry, Journal, encode_spec
 from agent_service.faults.registry import plan_fault, require_capability, resource_of
 from agent_service.faults.repeats import Repeats
@@ -69,6 +69,7 @@ class FaultManager:
         self._ways_in = WaysIn(settings)
         self._repeats = Repeats(self._journal, self._repeat)
         self._running: set[asyncio.Task[FaultStatus]] = set()
+        self._stopping = False
 
     # --- at the start, and all the time ----------------------------------------------------------------
 
@@ -148,7 +149,13 @@ class FaultManager:
             return self.get(fault_id)
 
     async def heal_all(self, by: HealedBy, who: str) -> tuple[FaultStatus, ...]:
-        """Heal every fault that may be in effect, newest first; one that fails does not stop the others."""
+        """Heal every fault that may be in effect, newest first; one that fails does not stop the others.
+
+        By ``agent-stop`` it is the end: what is being injected is waited for, and nothing is injected after.
+        """
+        if by == "agent-stop":
+            self._stopping = True
+            await asyncio.gather(*self._running, return_exceptions=True)
         active = [entry.id for entry in self._journal.newest_first() if entry.active]
         return tuple([await self.heal(fault_id, who, by) for fault_id in active])
 
@@ -168,6 +175,8 @@ class FaultManager:
             known = self._journal.find(request.id)
             if known is not None:
                 return answer_again(known, request)
+            if self._stopping:
+                raise UnavailableError("the agent stops", remedy="try again when it runs")
             refuse_conflict(request.spec, self._journal)
             entry = self._prepare(request)
             # Nothing is awaited between this look and the entry: a stop that comes later finds it and heals it.
@@ -234,12 +243,21 @@ class FaultManager:
     async def _heal(self, fault_id: str, who: str, by: HealedBy) -> FaultStatus:
         async with self._lock_of(fault_id):
             entry = self._journal.get(fault_id)
-            if entry.active:
-                healed = await self._undo(entry, by)
+            renewed = by == "lease" and not self._schedule.is_due(entry)  # while this heal waited
+            if entry.active and not renewed:
+                gone = await self._gone_before(entry) if by == "request" else None
+                healed = await self._undo(entry, by if gone is None else "somebody-else", gone)
                 await self._tell(who, "fault heal", healed, healed.state)
-            return self.get(fault_id)
+                return healed.status()  # which may be so old that it is forgotten by now
+            return entry.status()
 
-    async def _undo(self, entry: Entry, by: HealedBy) -> Entry:
+    async def _gone_before(self, entry: Entry) -> str | None:
+        """What is not in effect any more although nobody asked this agent to undo it."""
+        if entry.state is not FaultState.INJECTED:
+            return None
+        return await lost(entry.steps.verify_injected, self._member)
+
+    async def _undo(self, entry: Entry, by: HealedBy, gone: str | None = None) -> Entry:
         never_injected = "failed-injection" in {
             entry.healed_by,
             by,
@@ -257,7 +275,8 @@ class FaultManager:
             delay = self._schedule.failed(entry.id)
             entry = replace(entry, state=FaultState.HEAL_FAILED)
             _log.error("fault %s is not healed, next try in %g s: %s", entry.id, delay, outcome.evidence)
-        entry = replace(entry, evidence=outcome.evidence)
+        evidence = outcome.evidence if gone is None else f"before: {gone}; now: {outcome.evidence}"
+        entry = replace(entry, evidence=evidence)
         await self._note(entry)
         await self._journal.forget_oldest()
         return entry

@@ -1,6 +1,6 @@
 """An agent without HTTP: adopts, does what it is told, says so, and waits to be killed.
 
-``other_agent.py SETTINGS start SPEC | fault REQUEST | hang-in-stop | idle``
+``other_agent.py SETTINGS start SPEC | fault REQUEST | begin REQUEST | idle``; ``begin`` does once somebody has stopped the member
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from agent_service.audit import AuditLog
 from agent_service.faults.manager import FaultManager
 from agent_service.member import MemberControl
 from agent_service.models import FaultRequest, MemberSpec
+from agent_service.processes import is_stopped
 from agent_service.settings import load_settings
 from agent_service.supervisor import create_supervisor
 
@@ -30,6 +31,11 @@ async def main(settings_file: str, command: str, *arguments: str) -> None:
         case "fault":
             fault = await faults.inject(FaultRequest.model_validate_json(arguments[0]), "tester")
             print(fault.state, flush=True)
+        case "begin":
+            print("ready", flush=True)
+            while member.process is None or not is_stopped(member.process):
+                await asyncio.sleep(0.01)
+            await faults.inject(FaultRequest.model_validate_json(arguments[0]), "tester")
         case _:
             print("idle", flush=True)
     await asyncio.sleep(600)

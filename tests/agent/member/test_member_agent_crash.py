@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,15 @@ from agent_service.errors import UnavailableError
 from agent_service.faults.heal import heal_host
 from agent_service.faults.manager import FaultManager
 from agent_service.member_record import load_record, save_record
-from agent_service.models import FaultRequest, FaultSpec, FaultState, KillFault, MemberState, PauseFault
+from agent_service.models import (
+    FaultRequest,
+    FaultSpec,
+    FaultState,
+    KillFault,
+    MemberState,
+    PauseFault,
+    StopFault,
+)
 from agent_service.processes import is_alive, is_stopped
 from tests.unit.member.settings import member_spec
 
@@ -98,6 +107,36 @@ async def test_an_agent_that_dies_while_it_ends_the_member(
     member = await make_member()
     assert member.state is MemberState.STOPPED
     assert member.status().exits[-1].cause == "fault f1"
+
+
+async def test_an_agent_that_dies_in_the_middle_of_a_stop(
+    other_agent: MakeOther, make_member: MakeMember, settings: AgentSettings, any_version: str
+) -> None:
+    member = await make_member()
+    pid = (await member.start(member_spec(any_version))).pid
+    assert pid is not None
+    member.close()
+    agent = other_agent("begin", fault(StopFault(grace_seconds=60)))
+    os.kill(pid, signal.SIGSTOP)  # a member that is slow to end: SIGTERM waits for SIGCONT
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while load_record(settings.state_dir / "member.json").ending is None:  # noqa: ASYNC110 - another process writes
+            await asyncio.sleep(0.01)
+    agent.kill()
+    member = await make_member()
+    faults = FaultManager(settings, member, audit(settings))
+    (undone,) = await faults.adopt()
+    assert undone.state is FaultState.HEALED
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
+    await asyncio.sleep(0.5)
+    assert member.state is MemberState.RUNNING, "what was undone stays undone"
+    assert member.process is not None
+    os.kill(member.process.pid, signal.SIGKILL)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while member.state is MemberState.RUNNING:  # noqa: ASYNC110 - a state is asked for, as a client would
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.2)
+    assert not member.status().exits[-1].expected, "a stop that is over explains no later end"
 
 
 async def test_one_agent_at_a_time(other_agent: MakeOther, settings: AgentSettings) -> None:

@@ -51,11 +51,14 @@ def with_record(run: Run, place: int, record: HistoryRecord) -> Run:
 
 
 def bend_anything(run: Run, rng: Random) -> Run:
-    """Change one number or text of one answer, event, or of the content at the end."""
+    """Change one number or text of one answer, event, or of the content at the end.
+
+    The first operation stays: its answer says that the history begins with an empty store.
+    """
     places = [
         place
         for place, record in enumerate(run.records)
-        if isinstance(record, Ok) or (isinstance(record, Watched) and record.ev)
+        if (isinstance(record, Ok) and record.id > 1) or (isinstance(record, Watched) and record.ev)
     ]
     if not places or rng.random() < 0.1:
         return _bend_content(run, rng)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,10 @@ from agent_service.errors import (
     RefusedError,
     UnavailableError,
 )
-from agent_service.faults import execute, journal, schedule
+from agent_service.faults import execute, journal, manager, schedule
 from agent_service.faults.journal import Entry, Journal
 from agent_service.faults.manager import FaultManager
+from agent_service.faults.steps import FaultSteps
 from agent_service.models import (
     CrashLoopFault,
     FaultRequest,
@@ -72,6 +74,20 @@ def on_disk(base: Path, fault_id: str = "f1") -> Entry:
     entries, damaged = journal._read_all(base / "state" / "faults")
     assert damaged == ()
     return entries[fault_id]
+
+
+def entry(fault_id: str) -> Entry:
+    """One that is over."""
+    return Entry(
+        id=fault_id,
+        sequence=1,
+        spec=journal.encode_spec(KillFault()),
+        reason="test",
+        steps=FaultSteps((), (), (), ()),
+        state=FaultState.HEALED,
+        boot_id="b",
+        expires_monotonic_ns=0,
+    )
 
 
 async def rewrite(base: Path, **changes: object) -> None:
@@ -440,6 +456,88 @@ async def test_a_full_disk_does_not_stop_a_heal(base: Path, member: FakeMember) 
     (base / "state" / "faults").rename(base / "gone")
     assert (await faults.heal("f1", "tester")).state is FaultState.HEALED
     assert member.lives()
+
+
+async def test_a_state_disk_gone_read_only_stops_no_heal(
+    base: Path, member: FakeMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(path: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(journal, "_KEPT_FINISHED", 1)
+    monkeypatch.setattr(journal, "remove_durably", read_only)
+    faults = create(base, member)
+    await faults.adopt()
+    await faults._journal.note(entry("old"))
+    await faults.inject(request(), "tester")
+    await faults._journal.note(replace(on_disk(base), id="f0", sequence=2))
+    statuses = await faults.heal_all("heal-command", "tester")
+    assert [status.state for status in statuses] == [FaultState.HEALED] * 2
+
+
+async def test_two_heals_at_once_forget_each_fault_once(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (base / "faults").mkdir()
+    monkeypatch.setattr(journal, "_KEPT_FINISHED", 1)
+    store = Journal(base / "faults")
+    for number in range(4):
+        await store.note(entry(f"f{number}"))
+    await asyncio.gather(store.forget_oldest(), store.forget_oldest())
+    assert [one.id for one in store.oldest_first()] == ["f3"]
+    assert [path.stem for path in (base / "faults").glob("*.json")] == ["f3"]
+
+
+async def test_a_renewal_in_time_outruns_the_heal_that_waits_for_it(
+    base: Path, member: FakeMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+    await faults.inject(request(spec=PauseFault()), "tester")
+    async with faults._lock_of("f1"):  # what a renewal under way holds
+        expired = replace(faults._journal.get("f1"), expires_monotonic_ns=1)
+        await faults._journal.note(expired)
+        async with leases(faults):
+            await asyncio.sleep(0.02)  # the lease has run out, and its heal waits
+            await faults._journal.note(replace(expired, expires_monotonic_ns=2**62))
+            await _let_go(faults, "f1")
+            assert faults.get("f1").state is FaultState.INJECTED, "the tester was told that it goes on"
+
+
+async def _let_go(faults: FaultManager, fault_id: str) -> None:
+    lock = faults._lock_of(fault_id)
+    lock.release()
+    await asyncio.sleep(0.2)
+    await lock.acquire()
+
+
+async def test_nothing_is_injected_behind_the_back_of_an_agent_that_stops(
+    base: Path, member: FakeMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+    looked = asyncio.Event()
+
+    async def slow(*_: object) -> None:
+        looked.set()
+        await asyncio.sleep(0.05)
+
+    monkeypatch.setattr(manager, "require_capability", slow)
+    early = asyncio.create_task(faults.inject(request(), "tester"))
+    await looked.wait()  # no entry yet that could be healed
+    assert await faults.heal_all("agent-stop", "agent") == ()
+    assert early.done()
+    with pytest.raises(UnavailableError, match="stops"):
+        await early
+    assert member.calls == []
+
+
+async def test_a_fault_that_somebody_else_undid_was_not_held(base: Path, member: FakeMember) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+    await faults.inject(request(spec=PauseFault()), "tester")
+    await member.resume()  # by hand, on the host
+    status = await faults.heal("f1", "tester")
+    assert (status.state, status.healed_by) == (FaultState.HEALED, "somebody-else")
+    assert "is not stopped" in status.evidence
 
 
 def test_plans_touch_nothing(base: Path, member: FakeMember) -> None:

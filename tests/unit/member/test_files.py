@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import resource
 from typing import TYPE_CHECKING
@@ -69,3 +70,21 @@ async def test_one_owner_at_a_time(tmp_path: Path) -> None:
     first.release()
     await second.acquire(0)
     second.release()
+
+
+async def test_a_lock_on_a_read_only_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = StateLock(tmp_path)
+    await first.acquire(0)
+    first.release()
+    real = os.open
+
+    def read_only(path: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & (os.O_RDWR | os.O_WRONLY | os.O_CREAT):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return real(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", read_only)
+    await first.acquire(0)
+    with pytest.raises(UnavailableError, match="in use by process"):
+        await StateLock(tmp_path).acquire(0)
+    first.release()
