@@ -13,25 +13,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
 
 from agent_service import commands
+from agent_service.emergency import describe, read_stop
 from agent_service.errors import UnavailableError
 from agent_service.faults.base import HostContext, Resource
-from agent_service.faults.network import NFT, plan_isolate
-from agent_service.faults.process import plan_kill, plan_pause, plan_restart, plan_stop
-from agent_service.models import Capability, IsolateFault, KillFault, PauseFault, RestartFault, StopFault
+from agent_service.faults.network import plan_isolate, plan_partition, plan_port
+from agent_service.faults.nftables import NFT
+from agent_service.faults.process import plan_crash_loop, plan_kill, plan_pause, plan_restart, plan_stop
+from agent_service.models import (
+    Capability,
+    ClientPortFault,
+    CrashLoopFault,
+    IsolateFault,
+    KillFault,
+    PartitionFault,
+    PauseFault,
+    PeerPortFault,
+    RestartFault,
+    StopFault,
+)
 
 if TYPE_CHECKING:
     from agent_service.faults.steps import FaultSteps
     from agent_service.models import FaultSpec
     from agent_service.settings import AgentSettings
 
-_PROCESS_KINDS: Final = ("stop", "kill", "pause", "restart")
-_NETWORK_KINDS: Final = ("isolate",)
+_PROCESS_KINDS: Final = ("stop", "kill", "pause", "restart", "crash-loop")
+_NETWORK_KINDS: Final = ("isolate", "partition", "client-port", "peer-port")
 
 _PROBE: Final = """\
 table inet etcd_chaos_probe {
   chain input {
     type filter hook input priority -300; policy accept;
-    tcp dport 1 drop
+    ip saddr 192.0.2.1 tcp dport 1 drop
+    ip6 saddr 2001:db8::1 tcp dport 1 reject with tcp reset
   }
 }
 """
@@ -54,18 +68,33 @@ def plan_fault(fault_id: str, spec: FaultSpec, host: HostContext) -> FaultSteps:
             return plan_pause(fault_id, spec, host)
         case RestartFault():
             return plan_restart(fault_id, spec, host)
+        case CrashLoopFault():
+            return plan_crash_loop(fault_id, spec, host)
         case IsolateFault():
             return plan_isolate(fault_id, spec, host)
+        case PartitionFault():
+            return plan_partition(fault_id, spec, host)
+        case ClientPortFault() | PeerPortFault():
+            return plan_port(fault_id, spec, host)
     assert_never(spec)
 
 
 def resource_of(spec: FaultSpec) -> Resource:
     """What a fault of this kind occupies."""
-    return Resource.PEER_TRAFFIC if isinstance(spec, IsolateFault) else Resource.PROCESS
+    match spec:
+        case IsolateFault() | PartitionFault() | PeerPortFault():
+            return Resource.PEER_TRAFFIC
+        case ClientPortFault():
+            return Resource.CLIENT_TRAFFIC
+        case _:
+            return Resource.PROCESS
 
 
 async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
     """What this host can do now, one entry a kind."""
+    stop = read_stop(settings.state_dir)
+    if stop.engaged:
+        return tuple(_capability(kind, describe(stop), "") for kind in (*_PROCESS_KINDS, *_NETWORK_KINDS))
     process_lack = _process_lack(settings)
     network_lack = await _network_lack()
     return (
@@ -76,8 +105,8 @@ async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
 
 async def require_capability(spec: FaultSpec, settings: AgentSettings) -> None:
     """Raise ``UnavailableError`` with the reason when this host cannot do such a fault."""
-    network = resource_of(spec) is Resource.PEER_TRAFFIC
-    lack = await _network_lack() if network else _process_lack(settings)
+    traffic = resource_of(spec).is_traffic
+    lack = await _network_lack() if traffic else _process_lack(settings)
     if lack is not None:
         raise UnavailableError(f"this host cannot do {spec.kind}: {lack}")
 
