@@ -121,9 +121,9 @@ class Ended:
 
     @property
     def said(self) -> str:
-        """Everything about trouble that a person gets to read."""
+        """For a person whose test has failed."""
         notices = [event.text for event in self.events if isinstance(event, Notice)]
-        return "\n".join([*notices, self.err])
+        return "\n".join([*notices, self.result.reason, self.err])
 
     def of(self, kind: type[E]) -> list[E]:
         """The events of one kind."""
