@@ -55,6 +55,7 @@ bench: $(VENV)/dev.stamp packages
 	python -m benchmarks.load
 	python -m benchmarks.check
 	python -m benchmarks.orchestration
+	python -m benchmarks.faults
 
 # Verdicts against a search through every order, on many small histories; minutes.
 FUZZ ?= 100000

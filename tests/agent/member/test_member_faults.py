@@ -277,5 +277,14 @@ async def test_what_this_host_can_do(
     assert faults.list() == ()
 
 
+async def test_a_kernel_without_reject_still_cuts_links(
+    settings: AgentSettings, namespace: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_PORT_PROBE", ("tcp dport 1 no-such-verdict",))
+    there = {item.kind: item for item in await capabilities(settings)}
+    assert (there["partition"].available, there["client-port"].available) == (True, False)
+    assert "the kernel refuses" in there["client-port"].reason
+
+
 def test_capabilities_of_a_process_are_bits() -> None:
     assert effective_capabilities("Name:\tx\nCapEff:\t0000000000001020\n") == 1 << 12 | 1 << 5
