@@ -54,6 +54,7 @@ bench: $(VENV)/dev.stamp packages
 	python -m benchmarks.channel
 	python -m benchmarks.load
 	python -m benchmarks.check
+	python -m benchmarks.faults
 	python -m benchmarks.orchestration
 	python -m benchmarks.faults
 
