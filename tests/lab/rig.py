@@ -215,15 +215,12 @@ class Rig:
 
     async def shell(self, host: str, script: str) -> str:
         """Run a script on a host; what it printed."""
-        done = await _done((*self.lab.ssh_command(host), "bash", "-e"), script)
-        assert done.code == 0, done
-        return done.out
+        return await self._over_ssh(host, "bash", "-e", stdin=script)
 
     async def look(self, host: str) -> Look:
         """What is on a host now."""
-        done = await _done((*self.lab.ssh_command(host), "python3", "-"), _LOOK)
-        assert done.code == 0, done
-        return msgspec.convert(json.loads(done.out), Look, strict=False)
+        said = await self._over_ssh(host, "python3", "-", stdin=_LOOK)
+        return msgspec.convert(json.loads(said), Look, strict=False)
 
     async def looks(self, hosts: Sequence[str] = ()) -> dict[str, Look]:
         """What is on some hosts, all by default."""
@@ -234,6 +231,14 @@ class Rig:
         """By host: what keeps it from being clean; empty if all are."""
         looks = await self.looks(hosts)
         return {name: problems for name, look in looks.items() if (problems := look.problems())}
+
+    async def _over_ssh(self, host: str, *argv: str, stdin: str) -> str:
+        # Ansible's connection is used where one is open; none is left open from here.
+        ssh, *options = self.lab.ssh_command(host)
+        shared = ("-o", f"ControlPath={self.lab.spec.directory / 'ssh' / '%h'}")
+        done = await _done((ssh, *shared, *options, *argv), stdin)
+        assert done.code == 0, done
+        return done.out
 
     # --- files
 
