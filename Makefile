@@ -8,12 +8,13 @@ BIN := $(abspath $(VENV))/bin
 PACKAGES := debian-archive-keyring debootstrap gpgv iproute2 iptables nftables openssh-client systemd-container
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help demo deploy lab test lint unit real-tests lab-tests bench lock clean packages
+.PHONY: help demo deploy lab test lint unit real-tests lab-tests bench fuzz lock clean packages
 
 help:
 	@echo "demo        install what is missing, build the lab, deploy, run scenarios/quick.yml"
 	@echo "test        lint, unit tests, then tests with real agents, real etcd and real hosts"
 	@echo "lint unit real-tests lab-tests   parts of it"
+	@echo "fuzz        checkers against a search through every order; FUZZ=100000 cases"
 	@echo "bench       measure, each figure beside a control"
 	@echo "lock        pin requirements/*.txt anew"
 	@echo "clean       remove the lab, the virtual environment and caches; runs/ stays"
@@ -38,11 +39,12 @@ lint: $(VENV)/dev.stamp
 	ansible-lint
 
 unit: $(VENV)/dev.stamp
-	pytest tests/unit
+	pytest -n auto tests/unit
 
 # Where this machine cannot hold a lab, its tests are named as skipped, with the reason.
 real-tests: $(VENV)/dev.stamp packages
-	pytest --no-fold-skipped tests/agent tests/etcd tests/lab
+	pytest --no-fold-skipped -n auto tests/agent tests/etcd
+	pytest --no-fold-skipped tests/lab
 
 lab-tests: $(VENV)/dev.stamp packages
 	pytest --no-fold-skipped tests/lab
@@ -51,7 +53,14 @@ bench: $(VENV)/dev.stamp packages
 	python -m benchmarks.agent_rpc
 	python -m benchmarks.channel
 	python -m benchmarks.load
+	python -m benchmarks.check
 	python -m benchmarks.orchestration
+	python -m benchmarks.faults
+
+# Verdicts against a search through every order, on many small histories; minutes.
+FUZZ ?= 100000
+fuzz: $(VENV)/dev.stamp
+	ETCD_CHAOS_FUZZ=$(FUZZ) pytest tests/unit/checkers/test_bruteforce.py
 
 # What a machine adds to pip's settings for itself must not get into files that others install from.
 LOCK := env --unset=PIP_FIND_LINKS --unset=PIP_EXTRA_INDEX_URL CUSTOM_COMPILE_COMMAND="make lock" \

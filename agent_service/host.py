@@ -7,7 +7,6 @@ import os
 import platform
 import socket
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -16,11 +15,10 @@ from agent_service import API_VERSION, __version__
 from agent_service.builds import installed_versions
 from agent_service.faults.registry import capabilities
 from agent_service.models import HostClock, HostInfo
+from agent_service.processes import boot_id
 
 if TYPE_CHECKING:
     from agent_service.settings import AgentSettings
-
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class HostFacts:
@@ -28,13 +26,12 @@ class HostFacts:
 
     def __init__(self, settings: AgentSettings) -> None:
         self._settings = settings
-        self._boot_id = _BOOT_ID.read_text("ascii").strip()
         self._os_release = _os_release()
         self._memory_bytes = int(psutil.virtual_memory().total)
 
     def clock(self) -> HostClock:
         """The clocks, read one right after the other."""
-        return HostClock(boot_id=self._boot_id, monotonic_ns=time.monotonic_ns(), realtime_ns=time.time_ns())
+        return HostClock(boot_id=boot_id(), monotonic_ns=time.monotonic_ns(), realtime_ns=time.time_ns())
 
     async def info(self) -> HostInfo:
         """Everything; looks for installed versions and tools anew each time."""

@@ -20,10 +20,22 @@ _START_FIELD: Final = 19
 """Index of field 22 of ``/proc/PID/stat`` among those after the command name."""
 
 
+_KERNEL_PID_NAMESPACE: Final = 0xEFFFFFFC
+"""Inode of the first PID namespace (``PROC_PID_INIT_INO``): whoever is in another one is in a container."""
+
+
 @cache
 def boot_id() -> str:
-    """Names this boot of the kernel."""
-    return (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    """Names this boot of the host: of the kernel or, where the host is a container, of the container.
+
+    A container's boots are not the kernel's. Its manager may mount a ``boot_id`` of its own over the kernel's,
+    but a unit with mounts of its own, as the agent's, does not see that, while a command over ssh does.
+    """
+    namespace = (_PROC / "self/ns/pid").stat().st_ino
+    if namespace == _KERNEL_PID_NAMESPACE:
+        return (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    first = parse_stat((_PROC / "1/stat").read_text(encoding="utf-8", errors="replace"))
+    return f"container-{namespace}-{first.start_ticks}"
 
 
 @dataclass(frozen=True, slots=True)

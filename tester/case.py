@@ -10,6 +10,7 @@ from tester.errors import EtcdChaosError, FaultIneffectiveError
 from tester.events import Event, LeaderChanged, Phase
 from tester.faults import CaseFault
 from tester.history.endstate import CaseRecovery
+from tester.partitions import resolve_cuts
 from tester.phases import Phases, Span
 from tester.results import CaseResult, CaseState, PhaseStats, Recovery, Verdict
 from tester.scenario.model import FaultKind
@@ -38,7 +39,6 @@ class _Course:
 
     targets: tuple[str, ...] = ()
     held_seconds: float | None = None
-    during: Span | None = None
     after_ns: int | None = None
     recovery: Recovery | None = None
     checks: tuple[CheckResult, ...] = ()
@@ -58,10 +58,10 @@ class CaseRunner:
         self._clock = setting.clock
         self._phases = Phases(setting.clock, setting.bus, setting.number, case.name)
         self._course = _Course()
+        self._started = self._clock.now()
 
     async def run(self) -> CaseEnd:
         """Run it. Errors of hosts, agents and load end up in the result; only cancellation gets out."""
-        started = self._clock.now()
         fatal: EtcdChaosError | None = None
         with self._stage.setting.bus.listening(self._count_leaders):
             try:
@@ -75,7 +75,11 @@ class CaseRunner:
                 self._course.recovery = await measure_recovery(self._stage.monitor, self._limits.recovery)
             except EtcdChaosError as error:
                 state, reason, fatal = CaseState.ERROR, error.message, error
-        return CaseEnd(self._result(state, reason, Span(started, self._clock.now())), fatal)
+        return CaseEnd(self._result(state, reason), fatal)
+
+    def broken_off(self, reason: str) -> CaseResult:
+        """The result after ``run`` was cancelled: whom it had hit, for how long, what the load saw."""
+        return self._result(CaseState.SKIPPED, reason)
 
     async def _stress(self) -> None:
         case, stage = self._case, self._stage
@@ -84,7 +88,6 @@ class CaseRunner:
         if case.fault is FaultKind.NONE:
             with self._phases.phase(Phase.HOLD, case.hold):
                 await stage.look_on(case.hold)
-            self._course.during = self._phases.spans[Phase.HOLD]
             with self._phases.phase(Phase.RECOVER):
                 await self._recover()  # from nothing: still every member has to serve and to accept writes
         else:
@@ -95,31 +98,37 @@ class CaseRunner:
 
     async def _break_and_heal(self) -> None:
         case, stage, course = self._case, self._stage, self._course
-        async with CaseFault(case, self._scene) as fault:
-            with self._phases.phase(Phase.INJECT):
-                roles = stage.roles()
-                course.targets = resolve_targets(case.target, roles, self._rng)
-                await stage.while_alive(fault.inject(course.targets, roles))
-            injected_ns = self._clock.now()
-            with self._phases.phase(Phase.HOLD, case.hold):
-                await stage.while_alive(fault.hold(case.hold))
-            course.during = Span(injected_ns, self._clock.now())
-            with self._phases.phase(Phase.RECOVER):
-                await fault.heal()
-                course.held_seconds = fault.held_seconds
-                await self._recover()
+        fault = CaseFault(case, self._scene)
+        try:
+            async with fault:
+                with self._phases.phase(Phase.INJECT):
+                    roles = stage.roles()
+                    cuts = resolve_cuts(case.partition, roles, self._rng) if case.partition else {}
+                    course.targets = tuple(cuts) or resolve_targets(case.target, roles, self._rng)
+                    await stage.while_alive(fault.inject(course.targets, roles, self._recover, cuts))
+                    course.targets = fault.targets
+                with self._phases.phase(Phase.HOLD, case.hold):
+                    await stage.while_alive(fault.hold(case.hold))
+                with self._phases.phase(Phase.RECOVER):
+                    await fault.heal()
+                    await self._recover()
+        finally:
+            course.held_seconds = fault.held_seconds  # also of a case that ends here
 
-    async def _recover(self) -> None:
+    async def _recover(self) -> bool:
+        """Measure how long it takes to be whole again, for the checkers; whether it is."""
         recovery = await measure_recovery(self._stage.monitor, self._limits.recovery)
         self._course.recovery = recovery
         self._stage.witness.recovered(CaseRecovery(self._case.name, recovery))
+        return None not in {recovery.leader, recovery.serving, recovery.writes}
 
     def _count_leaders(self, event: Event) -> None:
         if isinstance(event, LeaderChanged) and event.leader is not None:
             self._course.leader_changes += 1
 
-    def _result(self, state: CaseState, reason: str, whole: Span) -> CaseResult:
+    def _result(self, state: CaseState, reason: str) -> CaseResult:
         course, case = self._course, self._case
+        whole = Span(self._started, self._clock.now())
         planned = (
             self._phases.seconds(Phase.STEADY)
             + (course.held_seconds or 0)
@@ -136,13 +145,19 @@ class CaseRunner:
             held_seconds=course.held_seconds,
             leader_changes=course.leader_changes,
             before=self._stats(self._phases.spans.get(Phase.STEADY)),
-            during=self._stats(course.during),
+            during=self._stats(self._during()),
             after=self._stats(self._phases.spans.get(Phase.SETTLE)),
             recovery=course.recovery,
             checks=course.checks,
             overhead_seconds=max(0.0, whole.seconds - planned - _recovery_seconds(course.recovery)),
             elapsed_seconds=whole.seconds,
         )
+
+    def _during(self) -> Span | None:
+        hold = self._phases.spans.get(Phase.HOLD)
+        if hold is not None and self._case.fault is FaultKind.ROLLING_RESTART:
+            return Span(self._phases.spans[Phase.INJECT].start_ns, hold.end_ns)  # members roll while injected
+        return hold
 
     def _stats(self, span: Span | None) -> PhaseStats:
         return self._stage.load.window(span.start_ns, span.end_ns) if span else PhaseStats()

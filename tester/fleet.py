@@ -28,16 +28,23 @@ async def ask_all(
         *(question(host, agent) for host, agent in agents.items()), return_exceptions=True
     )
     good: dict[str, T] = {}
-    failed: list[AgentClientError] = []
-    lines: list[str] = []
+    failed: dict[str, AgentClientError] = {}
     for host, answer in zip(agents, answers, strict=True):
         if isinstance(answer, AgentClientError):
-            failed.append(answer)
-            lines.append(f"{host}: {answer.message}")
+            failed[host] = answer
         elif isinstance(answer, BaseException):
             raise answer
         else:
             good[host] = answer
     if failed:
-        raise AgentError("\n".join(lines), remedy=failed[0].remedy)
+        lines = (f"{host}: {error.message}" for host, error in failed.items())
+        raise AgentError("\n".join(lines), remedy=_remedy(failed))
     return good
+
+
+def _remedy(failed: Mapping[str, AgentClientError]) -> str | None:
+    """What to do; said once where it is the same for all hosts."""
+    remedies = {host: error.remedy for host, error in failed.items() if error.remedy}
+    if len(set(remedies.values())) <= 1:
+        return next(iter(remedies.values()), None)
+    return "\n".join(f"{host}: {remedy}" for host, remedy in remedies.items())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from tester.checkers import CHECKERS, run_checkers
 from tester.errors import ExitCode, UsageError
 from tester.history.endstate import EndState
@@ -45,16 +47,16 @@ def recheck(path: Path, names: Sequence[str] = ()) -> Iterator[Judgement]:
 
     Args:
         path: which; end states are looked for beside each history.
-        names: checkers; default: all.
+        names: checkers; default: those of the run's scenario, and all for a history without a run.
 
     Raises:
-        UsageError: there is no history.
+        UsageError: there is no history, or the run's scenario is damaged.
     """
     histories = list(_histories(path))
     if not histories:
         raise UsageError(f"{path}: there is no history", remedy="name a run directory or a history.jsonl")
     for history in histories:
-        yield from _judge(history, names or tuple(CHECKERS))
+        yield from _judge(history, names or _asked_for(history))
 
 
 def _histories(path: Path) -> Iterator[Path]:
@@ -66,6 +68,26 @@ def _histories(path: Path) -> Iterator[Path]:
                 yield one.history
     elif (path / "history.jsonl").is_file():
         yield path / "history.jsonl"
+
+
+class _Resolved(msgspec.Struct):
+    checkers: tuple[str, ...]
+
+
+def _asked_for(history: Path) -> tuple[str, ...]:
+    """Who judged when the run was made: what was not asked for then may lack evidence now."""
+    run = RunDirectory(history.absolute().parent.parent.parent)
+    if not (run.path / MARKER).exists():
+        return tuple(CHECKERS)
+    try:
+        asked = msgspec.json.decode(run.resolved_scenario.read_bytes(), type=_Resolved).checkers
+    except FileNotFoundError:
+        return tuple(CHECKERS)
+    except (OSError, msgspec.DecodeError) as error:
+        raise UsageError(
+            f"{run.resolved_scenario}: {error}", remedy="name the checkers with --checker"
+        ) from error
+    return tuple(name for name in CHECKERS if name in asked)
 
 
 def _judge(path: Path, names: Sequence[str]) -> Iterator[Judgement]:

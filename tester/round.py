@@ -117,7 +117,12 @@ class RoundRunner:
     async def _cases(self, stage: Stage) -> None:
         plan, number = self._setting.plan, self._setting.number
         for case in plan.cases(number):
-            end = await CaseRunner(stage, self._scene, case, plan.target_stream(number, case)).run()
+            runner = CaseRunner(stage, self._scene, case, plan.target_stream(number, case))
+            try:
+                end = await runner.run()
+            except asyncio.CancelledError:
+                self._finish(runner.broken_off(f"{self._ended_by()} while it ran"))
+                raise
             self._finish(end.result)
             if end.fatal is not None:
                 self._fail(end.fatal)
@@ -142,7 +147,7 @@ class RoundRunner:
 
     async def _clean_up(self) -> None:
         for case in self._left_out():
-            self._finish(skipped(case, self._why_left_out()))
+            self._finish(skipped(case, f"{self._ended_by()} before it"))
         with self._phases.phase(Phase.CLEANUP):
             try:
                 if self._code() is not ExitCode.VALID:
@@ -169,8 +174,8 @@ class RoundRunner:
     def _left_out(self) -> tuple[CaseSection, ...]:
         return self._setting.plan.cases(self._setting.number)[len(self._course.cases) :]
 
-    def _why_left_out(self) -> str:
-        return "interrupted" if self._interrupted() else "the round ended before it"
+    def _ended_by(self) -> str:
+        return "interrupted" if self._interrupted() else "the round ended"
 
     def _code(self) -> ExitCode:
         course = self._course

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.netns import Namespace
 
 # The oldest and the newest etcd that Debian has for this machine: 3.4.23 and 3.5.x.
-_SUITES = ("bookworm", "sid")
+SUITES = ("bookworm", "sid")
 
 
 @pytest.fixture(scope="session")
@@ -32,11 +32,23 @@ def etcd_builds() -> dict[str, Path]:
     async def fetch() -> dict[str, Path]:
         builds = [
             await fetch_build(DebianSource(source="debian", suite=suite), cache_dir(), lambda _: None)
-            for suite in _SUITES
+            for suite in SUITES
         ]
         return {build.version: build.bin for build in builds}
 
     return asyncio.run(fetch())
+
+
+@pytest.fixture(params=("oldest", "newest"))
+def etcd_version(request: pytest.FixtureRequest, etcd_builds: dict[str, Path]) -> str:
+    """Each of the versions to test with."""
+    return list(etcd_builds)[0 if request.param == "oldest" else -1]
+
+
+@pytest.fixture
+def newest_etcd(etcd_builds: dict[str, Path]) -> str:
+    """The newest version to test with."""
+    return list(etcd_builds)[-1]
 
 
 @pytest.fixture

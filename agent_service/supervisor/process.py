@@ -54,7 +54,8 @@ class Ended(Started, frozen=True):
 
 def shim_argv(directory: Path, launch: Launch) -> tuple[str, ...]:
     """Command line of the shim."""
-    return (sys.executable, "-I", "-S", str(SHIM), str(directory), launch.user or "", *launch.argv)
+    own = (str(SHIM), str(directory), launch.user or "", boot_id())
+    return (sys.executable, "-I", "-S", *own, *launch.argv)
 
 
 class ProcessSupervisor:

@@ -1,7 +1,7 @@
 """Parent of the member under the ``process`` supervisor: starts it, waits, and writes down how it ended.
 
-Runs as ``python -I -S shim.py DIRECTORY USER COMMAND...`` with the standard library alone; an empty USER
-keeps the user. It leaves its parent and session at once, then writes ``started.json`` when the command runs
+Runs as ``python -I -S shim.py DIRECTORY USER BOOT_ID COMMAND...`` with the standard library alone; an empty
+USER keeps the user. It leaves its parent and session at once, then writes ``started.json`` when the command runs
 and ``ended.json`` when it has ended, each as a whole. A command that cannot be executed is an ``ended.json``
 with ``error``.
 """
@@ -50,9 +50,8 @@ def start(command: list[str], user: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd="/", user=user, group=group, extra_groups=[])
 
 
-def main(directory: str, user: str, command: list[str]) -> None:
+def main(directory: str, user: str, boot: str, command: list[str]) -> None:
     """Run the command to its end."""
-    boot = first_line("/proc/sys/kernel/random/boot_id")
     try:
         child = start(command, user)
     except (OSError, LookupError) as error:
@@ -81,4 +80,4 @@ def main(directory: str, user: str, command: list[str]) -> None:
 if __name__ == "__main__":
     if os.fork() == 0:
         os.setsid()
-        main(sys.argv[1], sys.argv[2], sys.argv[3:])
+        main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:])

@@ -74,19 +74,17 @@ class Acknowledged:
         rows = rows[np.lexsort((slot, self.revision[rows], key))]
         keys = self.leaves[LeafCol.KEY, rows]
         last = rows[np.append(keys[1:] != keys[:-1], True)] if rows.size else rows
-        return {int(self.leaves[LeafCol.KEY, row]): self.change(int(row)) for row in last}
+        return dict(zip(self.leaves[LeafCol.KEY, last].tolist(), self._changes(last), strict=True))
 
-    def change(self, row: int) -> Change:
-        """One row as a value."""
-        leaf = self.leaves[:, row]
-        value = int(leaf[LeafCol.VALUE]) if self.is_put[row] else NONE
-        return Change(
-            int(self.operation[row]),
-            int(self.revision[row]),
-            int(leaf[LeafCol.SLOT]),
-            value,
-            int(leaf[LeafCol.LEASE]),
+    def _changes(self, rows: Columns) -> list[Change]:
+        columns = (
+            self.operation[rows],
+            self.revision[rows],
+            self.leaves[LeafCol.SLOT, rows],
+            self.leaves[LeafCol.VALUE, rows],  # NONE for deletions
+            self.leaves[LeafCol.LEASE, rows],
         )
+        return [Change(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
     def last_ranged_deletions(self, up_to: int) -> dict[int, Change]:
         """Per key the last acknowledged deletion of a range around it, at or below a revision."""
@@ -97,4 +95,4 @@ class Acknowledged:
         for row, first, after in zip(rows, low, high, strict=True):
             newest[first:after] = row
         covered = np.flatnonzero(newest != NONE)
-        return {int(self.order.by_rank[rank]): self.change(int(newest[rank])) for rank in covered}
+        return dict(zip(self.order.by_rank[covered].tolist(), self._changes(newest[covered]), strict=True))

@@ -221,13 +221,15 @@ class _Judge:
         return admitted
 
     def _judge_creates(self, session: _Session, is_put: Mask, row: Columns) -> None:
+        """Create revision and version go on from the change before, which watchers were told as well."""
         events, replay = session.events, self._replay
-        says = events[EventCol.CREATE] == events[EventCol.REV]
-        wrong = is_put & (says != (events[EventCol.VERSION] == 1))
-        wrong |= is_put & self._has_past(row) & (says != (replay.create[row] == replay.revision[row]))
-        wrong |= is_put & self._has_past(row) & (events[EventCol.VERSION] != replay.version[row])
-        wrong |= is_put & self._has_past(row) & (events[EventCol.CREATE] != replay.create[row])
-        self._tell("is-create", session, events, wrong)
+        wrong = (events[EventCol.CREATE] == events[EventCol.REV]) != (events[EventCol.VERSION] == 1)
+        previous = replay.previous[row]
+        at, there = np.maximum(previous, 0), replay.is_live(previous)
+        create = np.where(there, replay.told_create[at], events[EventCol.REV])
+        version = np.where(there, replay.told_version[at] + 1, 1)
+        differs = (events[EventCol.CREATE] != create) | (events[EventCol.VERSION] != version)
+        self._tell("is-create", session, events, is_put & (wrong | (differs & self._has_past(row))))
 
     def _has_past(self, row: Columns) -> Mask:
         """Whether the merged log tells the state before a change: no gap since the change before it."""
@@ -255,8 +257,8 @@ class _Judge:
         if told.shape[1]:
             kv = told[:, np.maximum(events[EventCol.PREV], 0)]
             same = (kv[KvCol.KEY] == events[EventCol.KEY]) & (kv[KvCol.VALUE] == replay.value[at])
-            same &= (kv[KvCol.MOD] == replay.revision[at]) & (kv[KvCol.CREATE] == replay.create[at])
-            same &= (kv[KvCol.VERSION] == replay.version[at]) & (kv[KvCol.LEASE] == replay.lease[at])
+            same &= (kv[KvCol.MOD] == replay.revision[at]) & (kv[KvCol.CREATE] == replay.told_create[at])
+            same &= (kv[KvCol.VERSION] == replay.told_version[at]) & (kv[KvCol.LEASE] == replay.lease[at])
             wrong |= given & there & ~same
         self._tell("prev-kv", session, events, known & self._has_past(row) & wrong)
 

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("path", type=click.Path(exists=True, path_type=Path), metavar="RUN_OR_HISTORY")
 @click.option(
-    "--checker", "-c", "checkers", type=click.Choice(list(CHECKERS)), multiple=True, help="Default: all."
+    "--checker",
+    "-c",
+    "checkers",
+    type=click.Choice(list(CHECKERS)),
+    multiple=True,
+    help="Default: those of the run.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def check(*, path: Path, checkers: tuple[str, ...], as_json: bool) -> ExitCode:

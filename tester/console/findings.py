@@ -98,7 +98,7 @@ def _listed(noun: str, values: tuple[object, ...]) -> str:
 
 def _sentence(text: str, evidence: str = "") -> str:
     """The text with one full stop at its end; the evidence goes in brackets before it."""
-    clean = units.printable(text.strip()).rstrip(".")
+    clean = units.printable_lines(text.strip()).rstrip(".")
     if evidence:
         clean = f"{clean} ({evidence})"
     return clean if clean.endswith(("!", "?")) else f"{clean}."

@@ -41,7 +41,7 @@ def run_summary(result: RunResult) -> RenderableType:
     rows.add_column(overflow="fold")
     rows.add_row("verdict", verdict)
     if result.reason:
-        rows.add_row("reason", Text(units.printable(result.reason)))
+        rows.add_row("reason", Text(units.printable_lines(result.reason)))
     rows.add_row("cases", _cases(result))
     rounds = units.plural(len(result.rounds), "round")
     rows.add_row("took", f"{units.seconds(result.elapsed_seconds)}, {rounds}")

@@ -87,6 +87,11 @@ def printable(text: str) -> str:
     return "".join(_visible(character) for character in text)
 
 
+def printable_lines(text: str) -> str:
+    """As ``printable``, but with its lines: each of several causes keeps its own."""
+    return "\n".join(map(printable, text.splitlines()))
+
+
 def _visible(character: str) -> str:
     if character in "\n\r\t":
         return " "

@@ -24,24 +24,27 @@ class Table:
     """Rows of 64-bit integers, appended one at a time and read as columns."""
 
     def __init__(self, fields: type[IntEnum]) -> None:
-        self._row = Struct(f"{len(fields)}q")
+        self._pack = Struct(f"{len(fields)}q").pack
         self._width = len(fields)
-        self._bytes = bytearray()
+        self._new = bytearray()
+        self._rows = 0
         self._columns: Columns = np.empty((self._width, 0), dtype=np.int64)
 
     def __len__(self) -> int:
-        return len(self._bytes) // self._row.size
+        return self._rows
 
     def append(self, *row: int) -> None:
         """Add a row; values in the order of the fields."""
-        self._bytes += self._row.pack(*row)
+        self._new += self._pack(*row)
+        self._rows += 1
 
     @property
     def columns(self) -> Columns:
-        """All rows so far. The array is a copy and is made anew only when rows were added."""
-        if self._columns.shape[1] != len(self):
-            rows = np.frombuffer(bytes(self._bytes), dtype=np.int64).reshape(-1, self._width)
-            self._columns = np.ascontiguousarray(rows.T)
+        """All rows so far; the array does not change when rows are added later."""
+        if self._new:
+            rows = np.frombuffer(self._new, dtype=np.int64).reshape(-1, self._width)
+            self._columns = np.concatenate([self._columns, rows.T], axis=1)
+            self._new = bytearray()
         return self._columns
 
 

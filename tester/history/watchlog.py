@@ -88,7 +88,8 @@ def span_of(history: History, events: Columns, responses: Columns, session: int)
 
 def _session_events(events: Columns, session: int) -> Columns:
     """Changes of one session by revision, repetitions left out (the ``watch`` checker reports them)."""
-    own = events[:, events[EventCol.SESSION] == session]
+    mine = events[EventCol.SESSION] == session
+    own = events if mine.all() else events[:, mine]
     revisions = own[EventCol.REV]
     if np.any(revisions[1:] < revisions[:-1]):
         own = own[:, np.argsort(revisions, kind="stable")]

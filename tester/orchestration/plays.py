@@ -319,15 +319,13 @@ def _raise_if_failed(collected: _Collected, outcome: PlayOutcome, inventory: Pat
     remedy = f"Ansible's own words are in {outcome.output}"
     if outcome.unreachable:
         host = outcome.unreachable[0]
-        remedy = f"check ssh to {', '.join(outcome.unreachable)}: ansible -i {inventory} -m ping {host}"
+        remedy = f"check ssh to {', '.join(outcome.unreachable)}: ansible -i {inventory} -m ansible.builtin.ping {host}"
     if ended and ended.status == "timeout":
         lines.append(f"{name}: time ran out after {outcome.elapsed_seconds:.0f} s")
     elif collected.no_hosts and not lines:
         lines.append(f"{name}: {inventory} has no host that matches")
     elif not lines:
-        lines.append(
-            f"{name}: Ansible ended with {ended.code if ended else 'no'} exit code; {_last_words(outcome)}"
-        )
+        lines.append(f"{name}: Ansible ended with exit code {ended and ended.code}: {_last_words(outcome)}")
     raise PlayError("\n".join(lines), outcome=outcome, remedy=remedy)
 
 

@@ -55,7 +55,17 @@ class FaultKind(StrEnum):
     KILL = "kill"
     PAUSE = "pause"
     RESTART = "restart"
+    ROLLING_RESTART = "rolling-restart"
+    CRASH_LOOP = "crash-loop"
     ISOLATE = "isolate"
+    PARTITION = "partition"
+    CLIENT_PORT = "client-port"
+    PEER_PORT = "peer-port"
+
+    @property
+    def on_agent(self) -> str:
+        """The kind of fault that an agent is asked for."""
+        return "restart" if self is FaultKind.ROLLING_RESTART else self.value
 
 
 class TargetKind(StrEnum):
@@ -72,6 +82,32 @@ class TargetKind(StrEnum):
     ALL = "all"
 
 
+class PartitionPreset(StrEnum):
+    """Who drops whom. Resolved as targets are."""
+
+    LEADER_ALONE = "leader-alone"
+    """The leader sees nobody, the others see each other."""
+    MINORITY_MAJORITY = "minority-majority"
+    """The most members that leave a quorum, drawn with the seed, against the rest."""
+    BRIDGE = "bridge"
+    """Two halves that do not see each other, and one member that sees both, drawn with the seed."""
+    MAJORITIES_RING = "majorities-ring"
+    """Every member sees a majority, and no two see the same; the order is drawn with the seed."""
+    LEADER_TO_FOLLOWERS = "leader-to-followers"
+    """One way: nothing that the leader sends arrives."""
+    TO_LEADER = "to-leader"
+    """One way: nothing arrives at the leader."""
+
+
+class PortAction(StrEnum):
+    """How a port is blocked."""
+
+    DROP = "drop"
+    """Silence."""
+    REJECT = "reject"
+    """A TCP reset, as if nobody listened."""
+
+
 class CaseSection(Section):
     """One fault on one target."""
 
@@ -81,7 +117,10 @@ class CaseSection(Section):
     steady: Seconds = Field(default=1.0, description="Load before the fault.")
     hold: Seconds = Field(default=3.0, description="How long the fault is held.")
     settle: Seconds = Field(default=1.0, description="Load after recovery, before the check.")
-    grace: Seconds = Field(default=10.0, le=300, description="stop and restart: SIGKILL after this.")
+    grace: Seconds = Field(default=10.0, le=300, description="stop and restarts: SIGKILL after this.")
+    every: Seconds = Field(default=5.0, ge=0.5, le=300, description="crash-loop: killed again after this.")
+    partition: PartitionPreset | None = Field(default=None, description="partition: who drops whom.")
+    action: PortAction = Field(default=PortAction.DROP, description="client-port and peer-port: how.")
     allow_quorum_loss: bool = Field(default=False, description="Required if the fault takes quorum away.")
 
 
@@ -92,6 +131,13 @@ class CheckerName(StrEnum):
     DURABILITY = "durability"
     RECOVERY = "recovery"
     EXITS = "exits"
+    LINEARIZABLE = "linearizable"
+    SERIALIZABLE = "serializable"
+    WATCH = "watch"
+
+
+DEFAULT_CHECKERS = tuple(name for name in CheckerName if name is not CheckerName.SERIALIZABLE)
+"""What a scenario is judged by that names no checkers. Serializable reads must be asked for to be judged."""
 
 
 class Transport(StrEnum):
@@ -121,7 +167,7 @@ class Scenario(Section):
     transport: Transport = Field(default=Transport.H2, description="What the load's calls go over.")
     stressers: tuple[Stresser, ...] = Field(default=(), max_length=16, description="The load.")
     cases: tuple[CaseSection, ...] = Field(min_length=1, max_length=500, description="One after the other.")
-    checkers: tuple[CheckerName, ...] = Field(default=tuple(CheckerName), description="Who judges.")
+    checkers: tuple[CheckerName, ...] = Field(default=DEFAULT_CHECKERS, description="Who judges.")
     rounds: int = Field(default=1, ge=1, le=1_000_000, description="How often, each on a new cluster.")
     seed: int | None = Field(default=None, ge=0, lt=2**63, description="Default: drawn and printed.")
     shuffle: bool = Field(default=False, description="Cases in an order drawn with the seed.")

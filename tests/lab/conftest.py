@@ -10,9 +10,12 @@ import pytest
 
 from tester.orchestration.lab import Lab, LabError, LabSpec
 from tester.orchestration.lab.preflight import check_rights_and_programs, free_subnet, used_networks
+from tests.conftest import SUITES
+from tests.lab.rig import Rig, deployed_on
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
 _HERE = os.path.dirname(__file__)  # noqa: PTH120 - compared with pytest's own strings
 
@@ -53,3 +56,18 @@ def lab() -> Iterator[Lab]:
     made = asyncio.run(bring_up())
     yield made
     asyncio.run(made.down())
+
+
+@pytest.fixture(scope="session")
+def deployed(lab: Lab, etcd_builds: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Rig:
+    """The lab with two versions of etcd and the agent on every host."""
+    return deployed_on(lab, tmp_path_factory.mktemp("rig"), tuple(etcd_builds), SUITES)
+
+
+@pytest.fixture
+async def rig(deployed: Rig) -> AsyncIterator[Rig]:
+    """The same for one test. What a test that fails leaves on hosts does not fail the next one."""
+    yield deployed
+    if await deployed.dirt():
+        played = await deployed.play("cleanup")
+        assert played.code == 0, played

@@ -77,12 +77,14 @@ def gather(history: History, end: EndState) -> Evidences:
     """Collect the evidence."""
     watch = merge_watch_log(history)
     calls = Calls.of(history)
-    ops = calls.ops.copy()
+    ops = calls.ops
     shared = ops[OpCol.LOCAL] == 0
     base = int(np.min(ops[OpCol.REV, shared] - (ops[OpCol.WROTE, shared] != 0), initial=NEVER))
-    ops[OpCol.WROTE, ops[OpCol.WROTE] == NONE] = 0
+    if np.any(ops[OpCol.WROTE] == NONE):
+        ops = ops.copy()
+        ops[OpCol.WROTE, ops[OpCol.WROTE] == NONE] = 0
+        calls = replace(calls, ops=ops)
     written = np.sort(ops[OpCol.REV, shared & (ops[OpCol.WROTE] > 0)])
-    calls = replace(calls, ops=ops)
     told = _told_rows(history, calls, end, watch, written, base)
     read = [member.hash_revision for member in end.members.values() if member.content is not None]
     last = max(int(ops[OpCol.REV].max(initial=0)), *read, 0)
@@ -105,14 +107,16 @@ def assemble(evidences: Evidences) -> Assembly:
     replay = Replay(history, log)
     calls = _with_revocations(evidences, log)
     ops = calls.ops
-    authored = np.sort(ops[OpCol.REV, (ops[OpCol.LOCAL] == 0) & (ops[OpCol.WROTE] > 0)])
+    authored = evidences.written
+    if calls is not evidences.calls:
+        authored = np.sort(ops[OpCol.REV, (ops[OpCol.LOCAL] == 0) & (ops[OpCol.WROTE] > 0)])
     revisions = (
         log.revision[np.append(log.revision[1:] != log.revision[:-1], True)] if log.size else log.revision
     )
     orphans = revisions[~_among(revisions, authored)]
     orphans = orphans[(orphans > base) | watch.covers(orphans)]
     possible = replay.leases.any_lease or any(True for _ in history.unknown_writes())
-    free_from = _first_gap(evidences, np.union1d(revisions, authored)) if possible else NEVER
+    free_from = _first_gap(evidences, revisions, authored) if possible else NEVER
     found = attribute(replay, evidences.timeline, orphans, _lease_ends(replay, orphans), free_from)
     _refuse_half_seen(history, evidences.told, base)
     return Assembly(
@@ -172,10 +176,10 @@ def _told_rows(
 ) -> Columns:
     """Changes that only their effect tells: keys read at a mod revision that nobody saw or acknowledged."""
     answers = calls.answers
-    mod = answers[KvCol.MOD]
+    answers = answers[:, ~watch.covers(answers[KvCol.MOD])]
     # A serializable answer that is wrong is the serializable checker's finding: it is no evidence here.
     shared = calls.ops[OpCol.LOCAL, calls.leaves[LeafCol.OP, answers[KvCol.LEAF]]] == 0
-    answers = answers[:, shared & ~watch.covers(mod) & ~_among(mod, written)]
+    answers = answers[:, shared & ~_among(answers[KvCol.MOD], written)]
     flags = calls.leaves[LeafCol.FLAGS, answers[KvCol.LEAF]]
     value = np.where(flags & Flag.KEYS_ONLY, UNSEEN, answers[KvCol.VALUE])
     columns = [KvCol.MOD, KvCol.KEY, KvCol.LEASE, KvCol.CREATE, KvCol.VERSION]
@@ -267,13 +271,13 @@ def _may_have_put(history: History, op: object, seen: set[tuple[int, int]]) -> b
     return any(_may_have_put(history, step, seen) for step in steps)
 
 
-def _first_gap(evidences: Evidences, known: Columns) -> int:
+def _first_gap(evidences: Evidences, revisions: Columns, authored: Columns) -> int:
     """The first revision that neither a watcher nor an answer tells about; ``NEVER``: there is none."""
     at = evidences.start + 1
     for first, after in (*evidences.watch.spans, (NEVER, NEVER)):
         stop = min(first - 1, evidences.last)
         if at <= stop:
-            inside = known[(known >= at) & (known <= stop)]
+            inside = np.union1d(_between(revisions, at, stop), _between(authored, at, stop))
             expected = np.arange(at, at + inside.size)
             missing = np.flatnonzero(inside != expected)
             gap = int(expected[missing[0]]) if missing.size else at + inside.size
@@ -281,3 +285,8 @@ def _first_gap(evidences: Evidences, known: Columns) -> int:
                 return gap
         at = max(at, after + 1)
     return NEVER
+
+
+def _between(ascending: Columns, first: int, last: int) -> Columns:
+    low, high = np.searchsorted(ascending, [first, last + 1])
+    return ascending[low:high]

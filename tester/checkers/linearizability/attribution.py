@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -116,26 +117,19 @@ def attribute(
     history, log = replay.history, replay.log
     unknown = sorted(history.unknown_writes(), key=lambda invoke: invoke.at)
     candidates = _Candidates(history, unknown)
-    deadlines = timeline.deadlines(orphans)
-    fitter = Fitter(history)
     found = Attribution(Resolved(history))
-    needy: list[_Orphan] = []
-    tried = 0
     optional = set(lease_ends.tolist())
-    first, after = log.before(orphans), log.after(orphans)
-    for revision, deadline, low, high in zip(
-        orphans.tolist(), deadlines.tolist(), first.tolist(), after.tolist(), strict=True
-    ):
-        if revision in optional:
-            continue
-        orphan = _Orphan(revision, deadline, _rows(log, low, high))
-        for index in candidates.of(orphan.rows):
-            if unknown[index].at <= deadline:
-                tried += 1
-                orphan.fits += [(index, fit) for fit in fitter.fits(unknown[index].op, orphan.rows)]
-        if tried > MAX_FITS:
-            raise TooManyChoicesError(f"{tried} pairs of unknown operations and changes without an author")
-        needy.append(orphan)
+    settled: set[int] = set()
+    orphaned = [orphan for orphan in _orphans(log, timeline, orphans) if orphan.revision not in optional]
+    needy = []
+    for orphan in orphaned:
+        author = _obvious_author(orphan, candidates, unknown)
+        if author is None or author in settled:
+            needy.append(orphan)
+        else:
+            settled.add(author)
+            found.resolved.add_put(unknown[author], orphan.revision, orphan.rows[0])
+    _find_fits(history, needy, candidates, unknown, settled)
     _drop_contradictions(replay, unknown, [orphan for orphan in needy if orphan.revision < free_from])
     taken = _pair(needy)
     authors = {revision: index for index, revision in taken.items()}
@@ -146,15 +140,56 @@ def attribute(
             continue
         fit = next(fit for index, fit in orphan.fits if index == author)
         found.resolved.add(unknown[author], orphan.revision, fit)
-    found.unresolved = [invoke for index, invoke in enumerate(unknown) if index not in taken]
+    settled |= taken.keys()
+    found.unresolved = [invoke for index, invoke in enumerate(unknown) if index not in settled]
     return found
 
 
-def _rows(log: ChangeLog, low: int, high: int) -> tuple[Row, ...]:
-    before = log.previous[low:high]
+def _orphans(log: ChangeLog, timeline: Timeline, revisions: Columns) -> list[_Orphan]:
+    first, after = log.before(revisions), log.after(revisions)
+    width = after - first
+    row = np.repeat(first - (np.cumsum(width) - width), width) + np.arange(int(width.sum()))
+    before = log.previous[row]
     lease_before = np.where(before == NONE, 0, log.lease[np.maximum(before, 0)])
-    columns = (log.key[low:high], log.value[low:high], log.lease[low:high], lease_before)
-    return tuple(zip(*(column.tolist() for column in columns), strict=True))
+    columns = (log.key[row], log.value[row], log.lease[row], lease_before)
+    rows = iter(zip(*(column.tolist() for column in columns), strict=True))
+    deadlines = timeline.deadlines(revisions)
+    return [
+        _Orphan(revision, deadline, tuple(islice(rows, number)))
+        for revision, deadline, number in zip(
+            revisions.tolist(), deadlines.tolist(), width.tolist(), strict=True
+        )
+    ]
+
+
+def _obvious_author(orphan: _Orphan, candidates: _Candidates, unknown: Sequence[Invoke]) -> int | None:
+    """The plain put that alone asked for this key and value: what nearly all are."""
+    if len(orphan.rows) > 1 or orphan.rows[0][1] == NONE:
+        return None
+    possible = list(candidates.of(orphan.rows))
+    if len(possible) != 1:
+        return None
+    invoke = unknown[possible[0]]
+    fits = isinstance(invoke.op, Put) and invoke.op.l == orphan.rows[0][2] and invoke.at <= orphan.deadline
+    return possible[0] if fits else None
+
+
+def _find_fits(
+    history: History,
+    orphans: Sequence[_Orphan],
+    candidates: _Candidates,
+    unknown: Sequence[Invoke],
+    settled: set[int],
+) -> None:
+    fitter = Fitter(history)
+    tried = 0
+    for orphan in orphans:
+        for index in candidates.of(orphan.rows):
+            if unknown[index].at <= orphan.deadline and index not in settled:
+                tried += 1
+                orphan.fits += [(index, fit) for fit in fitter.fits(unknown[index].op, orphan.rows)]
+        if tried > MAX_FITS:
+            raise TooManyChoicesError(f"{tried} pairs of unknown operations and changes without an author")
 
 
 def _drop_contradictions(replay: Replay, unknown: Sequence[Invoke], orphans: Sequence[_Orphan]) -> None:

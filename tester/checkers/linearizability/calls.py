@@ -48,6 +48,8 @@ class Calls:
 
     def extended(self, more: Calls) -> Calls:
         """These and those: row numbers of ``more`` are moved behind these."""
+        if not more.ops.shape[1]:
+            return self
         leaves, nodes, compares = more.leaves.copy(), more.nodes.copy(), more.compares.copy()
         leaves[LeafCol.OP] += self.ops.shape[1]
         leaves[LeafCol.KV] = self.answers.shape[1]
@@ -150,12 +152,11 @@ class Resolved:
             self._nodes.append(row, succeeded)
             for compare in txn.cmp:
                 self._compare(node, compare)
-        member = self._history.members.find(invoke.m)
         kind = {Put: Kind.PUT, Delete: Kind.DELETE, Txn: Kind.TXN}.get(type(invoke.op), Kind.REVOKE)
         self._ops.append(
             invoke.id,
             invoke.c,
-            NONE if member is None else member,
+            NONE,
             kind,
             invoke.at,
             NEVER,
@@ -164,6 +165,13 @@ class Resolved:
             wrote,
             first,
         )
+
+    def add_put(self, invoke: Invoke, revision: int, row: Row) -> None:
+        """A plain put that made the one change of a revision."""
+        key, value, lease, _ = row
+        op, first = len(self._ops), len(self._leaves)
+        self._leaves.append(op, Kind.PUT, key, NONE, value, lease, 0, 0, 0, 0, 0, 0)
+        self._ops.append(invoke.id, invoke.c, NONE, Kind.PUT, invoke.at, NEVER, revision, 0, 1, first)
 
     def calls(self) -> Calls:
         """All that was added."""

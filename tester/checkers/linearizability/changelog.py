@@ -11,6 +11,9 @@ from tester.history.columns import NONE
 if TYPE_CHECKING:
     from tester.history.table import Columns, Mask
 
+_SPARSE = 1_000_000
+"""Revisions without a change that are worth a place in the index."""
+
 UNSEEN = -2
 """A value that nobody saw: a key that was there before, of which only the key was read."""
 
@@ -43,6 +46,7 @@ class ChangeLog:
         self._composite = keys * (self.size + 1) + self._by_key
         first = np.ones(self.size, dtype=bool)
         first[1:] = keys[1:] != keys[:-1]
+        self._starts = self._index()
         self._number_versions(first, base)
         self.previous = self._scatter(np.where(first, NONE, np.roll(self._by_key, 1)))
         """Row of the change before, of the same key; ``NONE``: the first."""
@@ -69,11 +73,31 @@ class ChangeLog:
 
     def before(self, revisions: Columns) -> Columns:
         """The place before all changes of each revision."""
-        return np.searchsorted(self.revision, revisions, side="left")
+        return self._place(revisions)
 
     def after(self, revisions: Columns) -> Columns:
         """The place after all changes of each revision."""
-        return np.searchsorted(self.revision, revisions, side="right")
+        return self._place(revisions + 1)
+
+    def _place(self, revisions: Columns) -> Columns:
+        """The first row at or above each revision."""
+        if self._starts.size == 0:
+            return np.searchsorted(self.revision, revisions, side="left")
+        found: Columns = self._starts[np.clip(revisions - self.revision[0], 0, self._starts.size - 1)]
+        return found
+
+    def _index(self) -> Columns:
+        """Row of the first change at or above each revision, from the first row's on; empty: too sparse.
+
+        Revisions count up by one, so that a look-up is an addition where others need a binary search.
+        """
+        if (
+            not self.size
+            or (width := int(self.revision[-1] - self.revision[0]) + 2) > 4 * self.size + _SPARSE
+        ):
+            return np.empty(0, dtype=np.int64)
+        counts = np.bincount(self.revision - self.revision[0] + 1, minlength=width)
+        return np.cumsum(counts)
 
     def row_at(self, keys: Columns, places: Columns) -> Columns:
         """The row that tells the state of each key at each place; ``NONE``: it was never changed before."""

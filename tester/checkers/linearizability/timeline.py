@@ -77,7 +77,8 @@ class Timeline:
     def disorders(self, limit: int) -> tuple[list[Disorder], int]:
         """The first violations of real time, and how many there are."""
         call = self._ops[OpCol.CALL, self._rows]
-        behind = np.searchsorted(self._position, self._position, side="right")
+        ends = np.flatnonzero(np.append(self._position[1:] != self._position[:-1], True)) + 1
+        behind = np.repeat(ends, np.diff(ends, prepend=0))
         late = [self._earliest[behind] < call]
         # A writer of revision r is seen by sightings of r, a reader of r by sightings of r + 1 only.
         bound = (self._position + 1) >> 1

@@ -30,10 +30,10 @@ def judge_order(case: Evidences, ruling: Ruling) -> None:
         )
     shown, total = case.timeline.disorders(MAX_FINDINGS)
     for disorder in shown:
-        other = f"{describe(disorder.other)} had ended" if disorder.other != NONE else disorder.what
+        seen = f"{disorder.what} of a later revision"
+        other = f"{describe(disorder.other)} had ended, which comes later" if disorder.other != NONE else seen
         ruling.violation(
-            f"{describe(disorder.operation)}; before it was called, at {disorder.time / 1e9:.6f} s,"
-            f" {other} of a later state",
+            f"{describe(disorder.operation)}; before it was called, at {disorder.time / 1e9:.6f} s, {other}",
             operations=[disorder.operation, *([disorder.other] if disorder.other != NONE else [])],
         )
     ruling.more(total - len(shown))
@@ -65,17 +65,6 @@ def _mentions(case: Assembly, operation: int, revision: int) -> bool:
     return any(f"= {value}" in case.history.describe(operation) for value in values)
 
 
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """Leaves with their operation's revision and the rows of it in the log."""
-
-    leaves: Columns
-    operation: Columns
-    revision: Columns
-    first: Columns
-    after: Columns
-
-
 def judge_changes(case: Assembly, ruling: Ruling) -> None:
     """Each write is in the log at its revision, whole and with its content."""
     ops = case.calls.ops
@@ -84,8 +73,7 @@ def judge_changes(case: Assembly, ruling: Ruling) -> None:
     found = case.log.after(revision) - case.log.before(revision)
     wrong = np.zeros(ops.shape[1], dtype=bool)
     wrong[writers] = found != ops[OpCol.WROTE, writers]
-    written = _written(case)
-    wrong[written.leaves[LeafCol.OP, _differs(case, written)]] = True
+    wrong[case.calls.leaves[LeafCol.OP, _misplaced(case)]] = True
     for row in np.flatnonzero(wrong)[:MAX_FINDINGS]:
         operation, at = int(ops[OpCol.ID, row]), int(ops[OpCol.REV, row])
         ruling.violation(
@@ -96,40 +84,36 @@ def judge_changes(case: Assembly, ruling: Ruling) -> None:
     ruling.more(int(wrong.sum()) - MAX_FINDINGS)
 
 
-def _written(case: Assembly) -> _Written:
-    leaves, ops = case.calls.leaves, case.calls.ops
-    kind = leaves[LeafCol.KIND]
-    changed = (kind == Kind.PUT) | ((kind == Kind.DELETE) & (leaves[LeafCol.COUNT] > 0))
-    own = leaves[:, changed]
-    revision = ops[OpCol.REV, own[LeafCol.OP]]
-    before, after = case.log.before(revision), case.log.after(revision)
-    return _Written(own, ops[OpCol.ID, own[LeafCol.OP]], revision, before + own[LeafCol.SLOT], after)
+def _misplaced(case: Assembly) -> Columns:
+    """Leaves whose changes are not at their places in the log as asked for."""
+    leaves, log = case.calls.leaves, case.log
+    kind, count = leaves[LeafCol.KIND], leaves[LeafCol.COUNT]
+    changed = np.flatnonzero((kind == Kind.PUT) | ((kind == Kind.DELETE) & (count > 0)))
+    if not log.size:
+        return changed
+    revision = case.calls.ops[OpCol.REV, leaves[LeafCol.OP, changed]]
+    first = log.before(revision) + leaves[LeafCol.SLOT, changed]
+    row = np.minimum(first, log.size - 1)
+    # The leaf of a deletion has the value and the lease that a deletion has in the log: none.
+    wrong = log.revision[row] != revision
+    wrong |= log.key[row] != leaves[LeafCol.KEY, changed]
+    wrong |= log.value[row] != leaves[LeafCol.VALUE, changed]
+    wrong |= log.lease[row] != leaves[LeafCol.LEASE, changed]
+    wrong |= count[changed] > 1
+    wrong |= first >= log.size
+    ranged = np.flatnonzero(leaves[LeafCol.END, changed] != NONE)
+    if ranged.size:
+        deleted, after = count[changed[ranged]], log.after(revision[ranged])
+        short = first[ranged] + deleted > after
+        whole = ranged[~short]
+        wrong[ranged] = short
+        wrong[whole[_ranged_differs(case, leaves[:, changed[whole]], first[whole])]] = True
+    misplaced: Columns = changed[wrong]
+    return misplaced
 
 
-def _differs(case: Assembly, written: _Written) -> Columns:
-    """Leaves whose changes are not in the log as asked for."""
-    log, leaves = case.log, written.leaves
-    count = np.where(leaves[LeafCol.KIND] == Kind.PUT, 1, leaves[LeafCol.COUNT])
-    short = written.first + count > written.after
-    wrong = short.copy()
-    if log.size:
-        row = np.minimum(written.first, log.size - 1)
-        is_put = leaves[LeafCol.KIND] == Kind.PUT
-        single = leaves[LeafCol.END] == NONE
-        wrong |= single & (log.key[row] != leaves[LeafCol.KEY])
-        wrong |= single & (log.value[row] != np.where(is_put, leaves[LeafCol.VALUE], NONE))
-        wrong |= is_put & (log.lease[row] != leaves[LeafCol.LEASE])
-        wrong |= single & ~is_put & (count != 1)
-        ranged = np.flatnonzero(~single & ~short)
-        if ranged.size:
-            wrong[ranged[_ranged_differs(case, leaves[:, ranged], written.first[ranged], count[ranged])]] = (
-                True
-            )
-    return np.flatnonzero(wrong)
-
-
-def _ranged_differs(case: Assembly, leaves: Columns, first: Columns, count: Columns) -> Columns:
-    order, log = case.replay.order, case.log
+def _ranged_differs(case: Assembly, leaves: Columns, first: Columns) -> Columns:
+    order, log, count = case.replay.order, case.log, leaves[LeafCol.COUNT]
     low, high = order.spans(leaves[LeafCol.KEY], leaves[LeafCol.END])
     owner = np.repeat(np.arange(count.size), count)
     offset = np.arange(owner.size) - np.repeat(np.cumsum(count) - count, count)

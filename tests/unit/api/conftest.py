@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from agent_service.app import Agent, create_app
 
 from agent_client import AgentClient
 from agent_service.access import Access
+from agent_service.app import Agent, create_app
 from agent_service.audit import AuditLog
 from agent_service.identity import as_client
 from tests.agent.fakes import FakeFaults, FakeMember
@@ -39,6 +39,7 @@ class World:
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     settings = agent_settings(tmp_path)
+    settings.state_dir.mkdir()
     member, faults, audit = FakeMember(tmp_path), FakeFaults(), AuditLog(tmp_path / "audit.jsonl")
     app = create_app(Agent(settings, member, faults, audit), Access(settings))
     transport = httpx.ASGITransport(as_client(app, "tester"))

@@ -1,4 +1,4 @@
-"""Verdicts against a search through every order, on small histories, right and bent: both directions agree."""
+"""Verdicts against a search through every order, on small histories, right and bent, both ways."""
 
 from __future__ import annotations
 

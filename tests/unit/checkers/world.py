@@ -29,6 +29,7 @@ from tester.history.records import (
     Txn,
     TxnResult,
     Watched,
+    WatchEnd,
     WatchStart,
 )
 from tests.unit.checkers.model import RefusedError, Store
@@ -58,6 +59,8 @@ class Mix:
     watchers: int = 3
     foreign: float = 0.05
     """Chance, per operation, that somebody writes outside the prefix."""
+    breaks: float = 0.0
+    """Chance, per delivery, that a watcher reconnects; every other time after a compaction, with a gap."""
     pinned: bool = False
     """Begin with a read of the empty store."""
     same_values: bool = False
@@ -70,6 +73,7 @@ class Run:
 
     records: list[HistoryRecord]
     end: EndState
+    store: Store
 
     @property
     def history(self) -> History:
@@ -120,7 +124,7 @@ class World:
         content = tuple(self.store.live[key] for key in sorted(self.store.live) if key.startswith(PREFIX))
         revision = self.store.revision
         member = MemberEnd(revision, revision, 1, 99, revision, 1, content, exits=())
-        return Run(self.records, EndState(now + 10, dict.fromkeys(MEMBERS, member)))
+        return Run(self.records, EndState(now + 10, dict.fromkeys(MEMBERS, member)), self.store)
 
     def _at(self, now: int, action: Callable[[int], None]) -> None:
         self._sequence += 1
@@ -197,6 +201,20 @@ class World:
         if events or self.rng.random() < 0.2:
             self.records.append(Watched(watcher, now, max(upto, 1), tuple(events)))
         self._delivered[watcher] = upto
+        if self.rng.random() < self.mix.breaks:
+            self._reconnect(now, watcher)
+
+    def _reconnect(self, now: int, watcher: int) -> None:
+        start = self._delivered[watcher] + 1
+        compacted = 0
+        if self.rng.random() < 0.5 and self.store.revision > start:
+            # What lies between was compacted while nobody was connected.
+            compacted = start = self.rng.randint(start + 1, self.store.revision)
+            member = MEMBERS[watcher % 3]
+            self._member_revision[member] = max(self._member_revision[member], start)
+        self.records.append(WatchEnd(watcher, now, "UNAVAILABLE", compacted))
+        self.records.append(WatchStart(watcher, now, MEMBERS[watcher % 3], PREFIX, start, "l"))
+        self._delivered[watcher] = start - 1
 
     # --- what clients ask for -----------------------------------------------------------------------------
 

@@ -56,6 +56,24 @@ def test_a_run_is_judged_case_by_case(run: Path, capsys: pytest.CaptureFixture[s
     assert [head.rsplit(", ", 1)[1] for head in heads] == ["case a-first", "case later"]
 
 
+@pytest.mark.parametrize("within", [".", "rounds/001", "rounds/001/history.jsonl"])
+def test_a_run_is_judged_by_the_checkers_of_its_scenario(
+    run: Path, capsys: pytest.CaptureFixture[str], within: str
+) -> None:
+    save(run, "round", 100, 7, 7, 7)
+    RunDirectory.open(run).write_scenario("", '{"checkers": ["recovery", "kv-hash"]}')
+    run_command(["check", "--json", str(run / within)])
+    (line,) = capsys.readouterr().out.splitlines()
+    assert [result["checker"] for result in json.loads(line)["results"]] == ["kv-hash", "recovery"]
+
+
+def test_a_damaged_scenario_is_told(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(run, "round", 100, 7, 7, 7)
+    RunDirectory.open(run).write_scenario("", "{")
+    assert run_command(["check", str(run)]) == ExitCode.USAGE
+    assert "scenario.resolved.json" in capsys.readouterr().err
+
+
 def test_a_bent_member_is_exit_code_1(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(run, "good", 100, 7, 7, 7)
     save(run, "bad", 200, 7, 7, 8)

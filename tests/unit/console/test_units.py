@@ -64,3 +64,7 @@ def test_texts_of_hosts_cannot_drive_the_terminal() -> None:
     shown = units.printable(hostile)
     assert shown == r"a\x1b[2Jb c\u202egnp.exe\x07\x9b0m\ud800"
     assert units.printable("plain, größer, 日本") == "plain, größer, 日本"
+
+
+def test_lines_of_hosts_stay_lines_and_harmless() -> None:
+    assert units.printable_lines("a: b\x1b[2J\r\nc: d\n") == "a: b\\x1b[2J\nc: d"

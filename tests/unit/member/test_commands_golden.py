@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from agent_service.launch import etcd_argv
+from agent_service.processes import boot_id
 from agent_service.supervisor.base import Launch
 from agent_service.supervisor.process import SHIM, shim_argv
 from agent_service.supervisor.systemd import reset_argv, show_argv, start_argv, stop_argv, stop_slice_argv
@@ -102,6 +103,7 @@ def test_shim() -> None:
         str(SHIM),
         "/s/process",
         "etcd",
+        boot_id(),
         "/e",
         "--x",
     )

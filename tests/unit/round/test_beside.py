@@ -93,6 +93,15 @@ async def test_every_agent_is_asked_and_all_that_fail_are_named() -> None:
     assert list(await ask_all({"b": agents["b"]}, question)) == ["b"]
 
 
+async def test_each_host_has_its_remedy_unless_it_is_the_same_for_all() -> None:
+    async def question(host: str, agent: Agent) -> MemberStatus:
+        raise AgentUnreachableError("no answer", remedy=f"look at {host}")
+
+    with pytest.raises(AgentError) as caught:
+        await ask_all({"a": Agent(), "b": Agent()}, question)
+    assert caught.value.remedy == "a: look at a\nb: look at b"
+
+
 async def test_exits_are_told_once_on_the_run_clock() -> None:
     agent, bus, heard = Agent(), EventBus(), []
     bus.subscribe(heard.append)

@@ -136,7 +136,7 @@ async def test_an_interruption_ends_the_round_in_order(tmp_path: Path, during: s
     result = await task
     assert plays.done == ["provision", "collect", "cleanup"]
     assert result.exit_code is ExitCode.INTERRUPTED
-    assert {case.reason for case in result.cases} <= {"interrupted", "the round ended before it"}
+    assert {case.reason for case in result.cases} <= {"interrupted before it", "the round ended before it"}
 
 
 async def test_a_cancellation_that_nobody_asked_for_goes_through_after_cleanup(tmp_path: Path) -> None:

@@ -1,0 +1,70 @@
+"""Runs on a host by its own Python, standard library alone: prints what this tool could leave there, as JSON."""
+
+import hashlib
+import json
+import stat
+import subprocess
+from pathlib import Path
+
+STATE = Path("/var/lib/etcd-chaos")
+DEPLOYED = (
+    "etc/etcd-chaos/**/*",
+    "etc/systemd/system/etcd-chaos*",
+    "opt/etcd-chaos/etcd/*/bin/*",
+    "opt/etcd-chaos/agent/*",
+)
+UNITS = ("systemctl", "list-units", "--state=active", "--plain", "--no-legend", "etcd-chaos*", "etcdchaos*")
+AGENT = ("systemctl", "show", "--property=MainPID", "--value", "etcd-chaos-agent")
+
+
+def said(*argv):
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+
+def lines(*argv):
+    return sorted(said(*argv).splitlines())
+
+
+def members():
+    """By pid of every etcd: whether it is stopped by a signal, and its binary."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            binary = (process / "exe").readlink()
+            state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if binary.name == "etcd":
+            found[process.name] = f"{'stopped' if state == 'T' else 'lives'} {binary}"
+    return found
+
+
+def fingerprint(path):
+    info = path.lstat()
+    content = ""
+    if stat.S_ISREG(info.st_mode):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+    elif stat.S_ISLNK(info.st_mode):
+        content = str(path.readlink())
+    return f"{stat.filemode(info.st_mode)} {info.st_uid} {info.st_gid} {content}"
+
+
+faults = [json.loads(path.read_text()) for path in (STATE / "faults").glob("*.json")]
+over = {"healed", "failed"}
+kept = {str(path): path.lstat() for path in STATE.rglob("*")}
+mounts = Path("/proc/mounts").read_text().splitlines()
+look = {
+    "tables": lines("nft", "list", "tables"),
+    "queues": lines("tc", "qdisc"),
+    "units": [line.split()[0] for line in lines(*UNITS)],
+    "listening": sorted(line.split()[3] for line in said("ss", "-Hltn").splitlines()),
+    "mounts": sorted(line for line in mounts if "/credentials/" not in line),
+    "members": members(),
+    "data": sorted(path.name for path in (STATE / "data").iterdir()),
+    "active": {fault["id"]: fault["state"] for fault in faults if fault["state"] not in over},
+    "healed": {fault["id"]: fault["healed_by"] for fault in faults if fault["state"] in over},
+    "files": {str(path): fingerprint(path) for name in DEPLOYED for path in Path("/").glob(name)},
+    "state": {path: [info.st_size, info.st_mtime_ns] for path, info in kept.items()},
+    "agent": int(said(*AGENT)),
+}
+print(json.dumps(look))

@@ -1,0 +1,63 @@
+"""Every lie is caught by the checker of its kind, and the truth is never called a lie."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from tester.checkers import run_checkers
+from tester.results import Verdict
+from tests.unit.checkers.lies import LIES
+from tests.unit.checkers.world import Mix, simulate
+
+PROOFS = ("linearizable", "serializable", "watch", "durability", "kv-hash", "exits")
+
+MIXES = {
+    "everything": Mix(),
+    "no watchers": Mix(watchers=0),
+    "half unknown": Mix(unknown=0.5, watchers=1),
+    "values repeat": Mix(unknown=0.4, same_values=True, keys=2),
+    "leases": Mix(leases=0.4, unknown=0.3, keys=6),
+    "transactions": Mix(txns=0.7, deletes=0.3),
+    "acknowledged only, unseen": Mix(unknown=0.0, watchers=0, leases=0.0),
+    "reconnections": Mix(breaks=0.1, leases=0.3),
+    "gaps in the watch log": Mix(breaks=0.3, watchers=1, unknown=0.3),
+    "long": Mix(operations=1500, clients=8, keys=20),
+}
+
+
+def test_there_are_lies_of_many_kinds() -> None:
+    assert len(LIES) >= 30
+    assert {checker for _, checker in LIES.values()} == set(PROOFS)
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_a_lie_is_caught(name: str) -> None:
+    lie, checker = LIES[name]
+    told = 0
+    for seed in range(200):
+        rng = Random(seed)
+        run = simulate(rng, Mix(unknown=0.05, serializable=0.3))
+        bent = lie(run, rng)
+        if bent is None:
+            continue
+        told += 1
+        (truth,) = run_checkers([checker], run.history, run.end)
+        assert truth.verdict is not Verdict.INVALID, (seed, truth)
+        (result,) = run_checkers([checker], bent.history, bent.end)
+        assert result.verdict is Verdict.INVALID, (seed, result)
+        assert result.findings
+        if told == 3:
+            return
+    pytest.fail(f"the lie was told {told} times only")
+
+
+@pytest.mark.parametrize("name", MIXES)
+def test_a_right_history_is_never_invalid(name: str) -> None:
+    for seed in range(3 if name == "long" else 40):
+        run = simulate(Random(seed), MIXES[name])
+        for result in run_checkers(PROOFS, run.history, run.end):
+            assert result.verdict is not Verdict.INVALID, (seed, result)
+            if result.checker == "linearizable":
+                assert result.verdict is Verdict.VALID, (seed, result)

@@ -1,0 +1,201 @@
+"""What the verdict says and where it ends; the sort and the search, which share little, agree."""
+
+from __future__ import annotations
+
+from random import Random
+
+import numpy as np
+import pytest
+
+from tester.checkers import run_checkers
+from tester.checkers.keyorder import KeyOrder
+from tester.checkers.linearizability import search
+from tester.checkers.linearizability.assembly import NeedsSearchError, assemble, gather
+from tester.checkers.linearizability.changelog import ChangeLog
+from tester.checkers.linearizability.checker import judge_order, rule
+from tester.checkers.linearizability.compares import compare_values
+from tester.checkers.linearizability.livecount import LiveCount
+from tester.checkers.linearizability.ruling import Ruling
+from tester.history.endstate import EndState
+from tester.history.records import (
+    Compare,
+    Delete,
+    DeleteResult,
+    Event,
+    Header,
+    KeyValue,
+    Put,
+    PutResult,
+    Range,
+    RangeResult,
+    Txn,
+    TxnResult,
+    Watched,
+    WatchStart,
+)
+from tester.results import CheckResult, Verdict
+from tests.unit.checkers.lies import bend_anything
+from tests.unit.checkers.story import Story, kv
+from tests.unit.checkers.world import Mix, simulate
+
+
+def judge(story: Story) -> CheckResult:
+    (result,) = run_checkers(["linearizable"], story.history, EndState(story.tick(), {}))
+    return result
+
+
+def read(story: Story, key: str, rev: int, *found: KeyValue) -> int:
+    return story.ok(Range(key), rev, RangeResult(found, len(found)))
+
+
+def test_a_stale_read_is_told_with_both_operations() -> None:
+    story = Story()
+    story.put("ka", "1:4", 2)
+    story.put("ka", "2:4", 3)
+    read(story, "ka", 2, kv("ka", "1:4", 2))
+    result = judge(story)
+    assert result.verdict is Verdict.INVALID
+    assert result.findings[0].operations == (3, 2)
+    assert result.message == (
+        "operation 3: range ka (count 1) by client 1 at m1, ok at revision 2, 0.005000 s to 0.006000 s;"
+        " before it was called, at 0.004000 s, operation 2: put ka = 2:4 by client 1 at m1, ok at revision 3,"
+        " 0.003000 s to 0.004000 s had ended, which comes later"
+    )
+
+
+def test_a_wrong_answer_is_told_with_the_state_at_its_place() -> None:
+    story = Story()
+    story.put("ka", "1:4", 2)
+    read(story, "ka", 2, kv("ka", "7:4", 2))
+    result = judge(story)
+    assert result.verdict is Verdict.INVALID
+    assert (
+        "it answered ka = 7:4 (mod 2, create 2, version 1), but ka was as of put ka = 1:4" in result.message
+    )
+
+
+def test_nothing_answered_is_unknown() -> None:
+    story = Story()
+    story.info(Put("ka", "1:4"))
+    assert judge(story).verdict is Verdict.UNKNOWN
+    assert "no linearizable operation was answered" in judge(story).message
+
+
+def test_a_gap_too_wide_to_search_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    story = Story()
+    story.put("ka", "1:4", 2)
+    story.info(Delete("ka"))
+    story.put("kb", "2:4", 9)
+    read(story, "ka", 9)
+    assert judge(story).verdict is Verdict.VALID  # the delete happened in between
+    monkeypatch.setattr(search, "MAX_TRIALS", 3)
+    result = judge(story)
+    assert result.verdict is Verdict.UNKNOWN
+    assert "too much fits into it to decide: operation 4: range ka" in result.message
+
+
+def test_what_was_there_before_the_history_is_no_violation() -> None:
+    story = Story()
+    old = KeyValue("ka", "old", 7, 40, 5)
+    read(story, "ka", 100, old)
+    story.put("ka", "1:4", 101)
+    read(story, "ka", 101, KeyValue("ka", "1:4", 7, 101, 6))
+    assert judge(story).verdict is Verdict.VALID
+    read(story, "ka", 101, old)
+    assert judge(story).verdict is Verdict.INVALID
+
+
+def test_the_whole_key_space() -> None:
+    story = Story()
+    story.records[0] = Header(1, "run", 1, "test", 7, 0, prefix="", members=("m1",))
+    story.records.append(WatchStart(1, 1, "m1", "\0", 1, "\0"))
+    story.put("a", "1:4", 2)
+    story.put("z", "2:4", 3)
+    story.ok(Range("\0", "\0", n=1), 3, RangeResult((kv("a", "1:4", 2),), 2, more=True))
+    story.ok(Delete("b", "\0"), 4, DeleteResult(1))
+    events = (Event("a", 2, "1:4", 2, 1), Event("z", 3, "2:4", 3, 1), Event("z", 4, d=True))
+    story.records.append(Watched(1, story.tick(), 4, events))
+    assert judge(story).verdict is Verdict.VALID
+    story.ok(Range("\0", "\0", count_only=True), 4, RangeResult((), 2))
+    assert "it answered 0 keys and counted 2, 1 were there" in judge(story).message
+
+
+def test_a_range_beyond_the_prefix_is_not_counted() -> None:
+    story = Story()
+    story.put("ka", "1:4", 2)
+    story.ok(Range("ka", "\0"), 3, RangeResult((kv("ka", "1:4", 2), kv("zz", "1:4", 3)), 5, more=True))
+    assert judge(story).verdict is Verdict.INVALID  # zz is told, and nobody wrote it
+    story = Story()
+    story.put("ka", "1:4", 2)
+    story.ok(Range("ka", "\0", count_only=True), 3, RangeResult((), 5))
+    assert judge(story).verdict is Verdict.VALID
+
+
+def test_a_range_condition_names_what_does_not_hold() -> None:
+    story = Story()
+    story.put("ka", "1:4", 2)
+    story.put("kb", "1:4", 3)
+    txn = Txn((Compare("ka", "mod", "<", 3, "kc"),), then=(Put("kc", "2:4"),))
+    story.ok(txn, 4, TxnResult(succeeded=True, responses=(PutResult(),)))
+    result = judge(story)
+    assert result.verdict is Verdict.INVALID
+    assert "it took then, but at its place does not hold: mod([ka, 'kc')) < 3" in result.message
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "order"),
+    [
+        ("5:10", "5:10", 0),
+        ("4:10", "5:10", -1),
+        ("5:10", "49:10", 1),
+        ("5:10", "50:10", None),
+        ("5:1", "5:9", None),
+    ],
+)
+def test_values_are_ordered_as_far_as_they_are_recorded(one: str, other: str, order: int | None) -> None:
+    assert compare_values(one, other) == order
+
+
+def test_counts_of_live_keys_are_those_of_a_set() -> None:
+    rng = Random(5)
+    texts = [f"k{n:03d}" for n in range(40)]
+    order, rows, states, live = KeyOrder(texts), [], [set()], set()
+    for revision in range(2, 400):
+        key = rng.randrange(40)
+        gone = key in live and rng.random() < 0.5
+        live = live - {key} if gone else live | {key}
+        rows.append((revision, key, -1 if gone else 1, 0, 0, 0))
+        states.append(live)
+    count = LiveCount(ChangeLog(np.array(rows, dtype=np.int64).T, 1), order)
+    places = np.array([rng.randrange(len(states)) for _ in range(500)])
+    bounds = np.sort([[rng.randrange(41), rng.randrange(41)] for _ in range(500)], axis=1)
+    expected = [
+        sum(low <= key < high for key in states[place])
+        for place, (low, high) in zip(places, bounds, strict=True)
+    ]
+    assert count.count(places, bounds[:, 0], bounds[:, 1]).tolist() == expected
+
+
+def test_the_sort_and_the_search_agree() -> None:
+    verdicts = {True: 0, False: 0}
+    for seed in range(150):
+        rng = Random(seed)
+        run = simulate(
+            rng, Mix(operations=20, pinned=True, unknown=rng.choice((0.0, 0.2)), watchers=seed % 2)
+        )
+        if seed % 3:
+            run = bend_anything(run, rng)
+        evidences, ruling = gather(run.history, run.end), Ruling()
+        judge_order(evidences, ruling)
+        if ruling.certain.violations:
+            continue  # the search takes real time among acknowledged operations for granted
+        try:
+            rule(assemble(evidences), ruling, run.end)
+        except NeedsSearchError:
+            continue
+        outcome = search.Search(gather(run.history, run.end), run.end).run().outcome
+        if ruling.certain.violations or not ruling.open.violations:
+            right = not ruling.certain.violations
+            assert outcome is (search.Outcome.FOUND if right else search.Outcome.IMPOSSIBLE), (seed, ruling)
+            verdicts[right] += 1
+    assert min(verdicts.values()) > 20, verdicts
