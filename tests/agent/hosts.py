@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from agent_service.models import MemberSpec
 from tester.clock import RunClock
 from tester.etcd.endpoint import Endpoint
+from tester.etcd.h2.channel import H2Channel
 from tester.etcd.monitor import ClusterMonitor
 from tester.events import EventBus
 from tester.faults import CaseFault, Scene
@@ -168,7 +169,8 @@ async def fleet_of(directory: Path, version: str) -> AsyncIterator[Fleet]:
         agents = {name: each.agent.client() for name, each in hosts.items()}
         clock, bus = RunClock(), EventBus()
         endpoints = [Endpoint(each.host.name, each.host.address, 2379) for each in hosts.values()]
-        monitor = ClusterMonitor(endpoints, clock, bus)
+        # gRPC's own threads would stay in the namespace of the first test.
+        monitor = ClusterMonitor(endpoints, clock, bus, H2Channel)
         fleet = Fleet(hosts, agents, monitor, bus, clock)
         async with agents["h1"], agents["h2"], agents["h3"]:
             try:
