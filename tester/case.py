@@ -39,7 +39,6 @@ class _Course:
 
     targets: tuple[str, ...] = ()
     held_seconds: float | None = None
-    after_ns: int | None = None
     recovery: Recovery | None = None
     checks: tuple[CheckResult, ...] = ()
     leader_changes: int = 0
@@ -92,7 +91,6 @@ class CaseRunner:
                 await self._recover()  # from nothing: still every member has to serve and to accept writes
         else:
             await self._break_and_heal()
-        self._course.after_ns = self._clock.now()
         with self._phases.phase(Phase.SETTLE, case.settle):
             await stage.look_on(case.settle)
 
