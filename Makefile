@@ -54,7 +54,9 @@ bench: $(VENV)/dev.stamp packages
 	python -m benchmarks.channel
 	python -m benchmarks.load
 	python -m benchmarks.check
+	python -m benchmarks.faults
 	python -m benchmarks.orchestration
+	python -m benchmarks.faults
 
 # Verdicts against a search through every order, on many small histories; minutes.
 FUZZ ?= 100000

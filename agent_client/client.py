@@ -16,6 +16,8 @@ from agent_service.models import (
     ArchiveRequest,
     ArchiveResult,
     AuditEntry,
+    EmergencyStop,
+    EmergencyStopRequest,
     FaultPlan,
     FaultRequest,
     FaultStatus,
@@ -181,6 +183,23 @@ class AgentClient:
         return await self._post(
             ArchiveResult.model_validate_json, "member/archive", ArchiveRequest(label=label, data=data)
         )
+
+    # emergency stop
+
+    async def emergency(self) -> EmergencyStop:
+        """Whether new faults are refused there."""
+        return await self._get(EmergencyStop.model_validate_json, "emergency-stop")
+
+    async def emergency_stop(self, reason: str) -> EmergencyStop:
+        """Heal everything there, and refuse new faults until it is cleared."""
+        request = EmergencyStopRequest(reason=reason)
+        return await self._post(
+            EmergencyStop.model_validate_json, "emergency-stop", request, more_seconds=DEFAULT_GRACE_SECONDS
+        )
+
+    async def clear_emergency_stop(self) -> EmergencyStop:
+        """Allow faults again."""
+        return await self._call(EmergencyStop.model_validate_json, "DELETE", "emergency-stop")
 
     # faults
 

@@ -24,6 +24,7 @@ KEEP_ALIVE_SECONDS = 20.0
 """Shorter than the agent's own, so that it is never the agent that hangs up on a request."""
 
 _MAX_BUFFERED_BYTES = 256 * 1024
+_MISDIRECTED = 421
 
 
 class TlsTransport(httpx.AsyncBaseTransport):
@@ -36,6 +37,8 @@ class TlsTransport(httpx.AsyncBaseTransport):
     def __init__(self, context: ssl.SSLContext) -> None:
         self._context = context
         self._idle: list[_Link] = []
+        self._epoch = 0
+        """Connections of an earlier one are not used again."""
         self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -48,6 +51,10 @@ class TlsTransport(httpx.AsyncBaseTransport):
             self._slots.release()
             raise
         answer = link.answer
+        if answer.status == _MISDIRECTED:
+            self._epoch += (
+                1  # the others were verified by the same CAs, which the agent does not trust any more
+            )
         return httpx.Response(answer.status, headers=answer.headers, stream=_Body(link, self._give_back))
 
     async def aclose(self) -> None:
@@ -72,13 +79,13 @@ class TlsTransport(httpx.AsyncBaseTransport):
     def _reusable(self) -> _Link | None:
         while self._idle:
             link = self._idle.pop()
-            if link.is_fresh():
+            if link.epoch == self._epoch and link.is_fresh():
                 return link
             link.abort()
         return None
 
     async def _connect(self, url: httpx.URL) -> _Link:
-        loop = asyncio.get_running_loop()
+        loop, epoch = asyncio.get_running_loop(), self._epoch
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 _, link = await loop.create_connection(_Link, url.host, url.port or 443, ssl=self._context)
@@ -88,6 +95,7 @@ class TlsTransport(httpx.AsyncBaseTransport):
             raise
         except OSError as error:
             raise httpx.ConnectError(str(error) or type(error).__name__) from error
+        link.epoch = epoch
         return link
 
     def _give_back(self, link: _Link) -> None:
@@ -164,6 +172,7 @@ class _Link(asyncio.Protocol):
     """One connection, one request at a time."""
 
     answer: _Answer
+    epoch = 0
 
     def __init__(self) -> None:
         self._closed = asyncio.get_running_loop().create_future()

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 
 from agent_service import __version__
+from agent_service.emergency import EmergencyBrake
 from agent_service.gate import Gate
 from agent_service.host import HostFacts
 from agent_service.models import Problem
 from agent_service.problems import install
+from agent_service.routes.emergency import add_emergency_routes
 from agent_service.routes.faults import add_fault_routes
 from agent_service.routes.host import add_host_routes
 from agent_service.routes.member import add_member_routes
@@ -66,6 +68,7 @@ def create_app(agent: Agent, access: Access) -> FastAPI:
     add_host_routes(app, facts, meter, agent.member, agent.audit)
     add_member_routes(app, agent.member)
     add_fault_routes(app, agent.faults)
+    add_emergency_routes(app, EmergencyBrake(agent.settings.state_dir, agent.faults, agent.audit))
     app.add_middleware(Gate, access=access, audit=agent.audit)
     install(app)
     return app

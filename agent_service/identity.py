@@ -44,3 +44,9 @@ def as_client(app: ASGIApp, name: str) -> ASGIApp:
         await app(scope, receive, send)
 
     return call
+
+
+def caller_name(scope: Scope) -> str:
+    """The name on the caller's certificate, for the audit log."""
+    caller = caller_of(scope)
+    return caller.name if caller else "unknown"

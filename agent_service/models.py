@@ -26,6 +26,7 @@ Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z][0-9A-Za-z._+~-]{0,63}$")]
 LeaseSeconds = Annotated[float, Field(strict=True, ge=1.0, le=MAX_LEASE_SECONDS)]
 GraceSeconds = Annotated[float, Field(strict=True, ge=0.0, le=300.0)]
+IntervalSeconds = Annotated[float, Field(strict=True, ge=0.5, le=300.0)]
 FlagName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
 Value = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=4096)]
@@ -274,6 +275,13 @@ class RestartFault(Wire):
     grace_seconds: GraceSeconds = 10.0
 
 
+class CrashLoopFault(Wire):
+    """SIGKILL and start, again and again while it is held; healed when the member runs."""
+
+    kind: Literal["crash-loop"] = "crash-loop"
+    every_seconds: IntervalSeconds
+
+
 class IsolateFault(Wire):
     """Drop all peer traffic of the member, both ways; healed by deleting the fault's own nftables table."""
 
@@ -283,8 +291,48 @@ class IsolateFault(Wire):
     peers: tuple[Peer, ...] = Field(min_length=1, max_length=15)
 
 
+class PartitionFault(Wire):
+    """Drop peer traffic with some peers; healed by deleting the fault's own nftables table.
+
+    A link is found by the peer's address: a peer that talks from another one is not cut off by it.
+    """
+
+    kind: Literal["partition"] = "partition"
+    peer_port: Port
+    """The member's own peer port."""
+    peers: tuple[Peer, ...] = Field(min_length=1, max_length=15)
+    direction: Literal["in", "out", "both"]
+    """What is dropped: what they send to this host, what it sends to them, or both."""
+
+
+class ClientPortFault(Wire):
+    """Block the member's client port; healed by deleting the fault's own nftables table."""
+
+    kind: Literal["client-port"] = "client-port"
+    port: Port
+    action: Literal["drop", "reject"]
+    """Silence, or a TCP reset as if nobody listened."""
+
+
+class PeerPortFault(Wire):
+    """Block the member's peer port; connections it has opened itself go on. Healed as ``client-port``."""
+
+    kind: Literal["peer-port"] = "peer-port"
+    port: Port
+    action: Literal["drop", "reject"]
+
+
 FaultSpec = Annotated[
-    StopFault | KillFault | PauseFault | RestartFault | IsolateFault, Field(discriminator="kind")
+    StopFault
+    | KillFault
+    | PauseFault
+    | RestartFault
+    | CrashLoopFault
+    | IsolateFault
+    | PartitionFault
+    | ClientPortFault
+    | PeerPortFault,
+    Field(discriminator="kind"),
 ]
 
 
@@ -344,6 +392,7 @@ class FaultStatus(Wire):
             "agent-stop",
             "heal-command",
             "failed-injection",
+            "emergency-stop",
         ]
         | None
     )
@@ -355,6 +404,24 @@ class FaultPlan(Wire):
 
     inject: tuple[str, ...]
     undo: tuple[str, ...]
+
+
+class EmergencyStopRequest(Wire):
+    """Heal everything, and inject nothing any more."""
+
+    reason: Value
+    """For whoever meets the stop later."""
+
+
+class EmergencyStop(Wire):
+    """Whether new faults are refused on this host until somebody clears the stop."""
+
+    engaged: bool
+    who: str = ""
+    reason: str = ""
+    since_realtime_ns: int | None = None
+    faults: tuple[FaultStatus, ...] = ()
+    """In the answer that engages it: every fault that had to be healed, as it is now."""
 
 
 class AuditEntry(Wire):

@@ -96,7 +96,8 @@ async def serve(settings_path: Path, make_agent: Callable[[AgentSettings], Agent
 async def _run(server: AgentServer, listener: socket.socket, agent: Agent) -> None:
     # A lease loop that dies takes the agent with it: better restarted at once than never healing anything.
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(agent.faults.run_leases()), group.create_task(feed_watchdog())]
+        background = (agent.faults.run_leases(), agent.faults.run_repeats(), feed_watchdog())
+        tasks = [group.create_task(work) for work in background]
         await server.serve([listener])
         for task in tasks:
             task.cancel()

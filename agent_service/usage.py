@@ -48,7 +48,8 @@ class UsageMeter:
         busy_before, total_before = self._cpu
         self._cpu = busy, total = _cpu_seconds()
         elapsed = total - total_before
-        return 100.0 * (busy - busy_before) / elapsed if elapsed > 0 else 0.0
+        share = (busy - busy_before) / elapsed if elapsed > 0 else 0.0
+        return 100.0 * min(1.0, max(0.0, share))  # the kernel's idle and iowait times may go back a little
 
 
 def _cpu_seconds() -> tuple[float, float]:

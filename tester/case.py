@@ -10,6 +10,7 @@ from tester.errors import EtcdChaosError, FaultIneffectiveError
 from tester.events import Event, LeaderChanged, Phase
 from tester.faults import CaseFault
 from tester.history.endstate import CaseRecovery
+from tester.partitions import resolve_cuts
 from tester.phases import Phases, Span
 from tester.results import CaseResult, CaseState, PhaseStats, Recovery, Verdict
 from tester.scenario.model import FaultKind
@@ -38,7 +39,6 @@ class _Course:
 
     targets: tuple[str, ...] = ()
     held_seconds: float | None = None
-    after_ns: int | None = None
     recovery: Recovery | None = None
     checks: tuple[CheckResult, ...] = ()
     leader_changes: int = 0
@@ -91,7 +91,6 @@ class CaseRunner:
                 await self._recover()  # from nothing: still every member has to serve and to accept writes
         else:
             await self._break_and_heal()
-        self._course.after_ns = self._clock.now()
         with self._phases.phase(Phase.SETTLE, case.settle):
             await stage.look_on(case.settle)
 
@@ -102,8 +101,10 @@ class CaseRunner:
             async with fault:
                 with self._phases.phase(Phase.INJECT):
                     roles = stage.roles()
-                    course.targets = resolve_targets(case.target, roles, self._rng)
-                    await stage.while_alive(fault.inject(course.targets, roles))
+                    cuts = resolve_cuts(case.partition, roles, self._rng) if case.partition else {}
+                    course.targets = tuple(cuts) or resolve_targets(case.target, roles, self._rng)
+                    await stage.while_alive(fault.inject(course.targets, roles, self._recover, cuts))
+                    course.targets = fault.targets
                 with self._phases.phase(Phase.HOLD, case.hold):
                     await stage.while_alive(fault.hold(case.hold))
                 with self._phases.phase(Phase.RECOVER):
@@ -112,10 +113,12 @@ class CaseRunner:
         finally:
             course.held_seconds = fault.held_seconds  # also of a case that ends here
 
-    async def _recover(self) -> None:
+    async def _recover(self) -> bool:
+        """Measure how long it takes to be whole again, for the checkers; whether it is."""
         recovery = await measure_recovery(self._stage.monitor, self._limits.recovery)
         self._course.recovery = recovery
         self._stage.witness.recovered(CaseRecovery(self._case.name, recovery))
+        return None not in {recovery.leader, recovery.serving, recovery.writes}
 
     def _count_leaders(self, event: Event) -> None:
         if isinstance(event, LeaderChanged) and event.leader is not None:
@@ -140,13 +143,19 @@ class CaseRunner:
             held_seconds=course.held_seconds,
             leader_changes=course.leader_changes,
             before=self._stats(self._phases.spans.get(Phase.STEADY)),
-            during=self._stats(self._phases.spans.get(Phase.HOLD)),
+            during=self._stats(self._during()),
             after=self._stats(self._phases.spans.get(Phase.SETTLE)),
             recovery=course.recovery,
             checks=course.checks,
             overhead_seconds=max(0.0, whole.seconds - planned - _recovery_seconds(course.recovery)),
             elapsed_seconds=whole.seconds,
         )
+
+    def _during(self) -> Span | None:
+        hold = self._phases.spans.get(Phase.HOLD)
+        if hold is not None and self._case.fault is FaultKind.ROLLING_RESTART:
+            return Span(self._phases.spans[Phase.INJECT].start_ns, hold.end_ns)  # members roll while injected
+        return hold
 
     def _stats(self, span: Span | None) -> PhaseStats:
         return self._stage.load.window(span.start_ns, span.end_ns) if span else PhaseStats()

@@ -87,7 +87,7 @@ class ExitWatch:
         # The first answer sets the mark: what ended before this round is no news of this round.
         new = status.exits_total - self._seen.setdefault(host, status.exits_total)
         self._seen[host] = status.exits_total
-        for record in status.exits[len(status.exits) - new :] if new > 0 else ():
+        for record in status.exits[-new:] if new > 0 else ():
             at_ns = record.monotonic_ns - self._offsets[host].offset_ns
             self.exits.append((host, at_ns, record))
             self._bus.publish(MemberExited(at_ns, host, record.expected, describe_exit(record)))

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks for an orderly end, later ones are told that it is under way."""
+"""Ctrl-C, SIGTERM, a closed terminal: the first asks for an orderly end, later ones hear that it is under way."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tester.events import EventBus
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupt:
@@ -35,12 +35,14 @@ class Interrupt:
         """Handle the signals of this process while the body, run by the current task, goes on."""
         loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
-        for number in _SIGNALS:
+        # Who starts a run with nohup does not want it to end with the terminal.
+        watched = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        for number in watched:
             loop.add_signal_handler(number, self._signalled, signal.Signals(number))
         try:
             yield
         finally:
-            for number in _SIGNALS:
+            for number in watched:
                 loop.remove_signal_handler(number)
             self._task = None
 

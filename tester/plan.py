@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from tester.errors import InventoryError, ScenarioError
 from tester.scenario.model import FaultKind
-from tester.targets import objection, target_count
+from tester.targets import most_at_once, objection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -120,8 +120,7 @@ def _problems(scenario: Scenario, inventory: Inventory, hosts: tuple[Host, ...])
     for case in scenario.cases:
         if problem := objection(case, len(hosts)):
             yield f"case {case.name}: {problem}"
-        count = 0 if case.fault is FaultKind.NONE else target_count(case.target, len(hosts))
-        if bound is not None and count > bound:
+        elif bound is not None and (count := most_at_once(case, len(hosts))) > bound:
             yield f"case {case.name}: hits {count} members, and etcd_chaos_max_faulted is {bound}"
 
 
@@ -132,7 +131,9 @@ def lacking(plan: Plan, hosts: Mapping[str, HostInfo]) -> tuple[str, ...]:
         plan: the run.
         hosts: what the agents said, by host; nothing is said about a host that is not there.
     """
-    kinds = dict.fromkeys(case.fault for case in plan.scenario.cases if case.fault is not FaultKind.NONE)
+    kinds = dict.fromkeys(
+        case.fault.on_agent for case in plan.scenario.cases if case.fault is not FaultKind.NONE
+    )
     lines: list[str] = []
     for name, info in hosts.items():
         capabilities = {capability.kind: capability for capability in info.capabilities}

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from agent_client.errors import AgentClientError
 from tester.faults.specs import fault_spec
+from tester.partitions import resolve_cuts
 from tester.plan import lacking
-from tester.scenario.model import FaultKind, TargetKind
+from tester.scenario.model import FaultKind, PartitionPreset, TargetKind
 from tester.targets import Roles, resolve_targets
 
 if TYPE_CHECKING:
@@ -17,10 +18,14 @@ if TYPE_CHECKING:
 
     from agent_service.models import FaultPlan, FaultSpec, HostInfo
     from tester.inventory import Host
+    from tester.partitions import Cut
     from tester.plan import Plan
     from tester.scenario.model import CaseSection
 
 _BY_ROLE = frozenset({TargetKind.LEADER, TargetKind.FOLLOWER})
+_BY_LEADER = frozenset(
+    {PartitionPreset.LEADER_ALONE, PartitionPreset.LEADER_TO_FOLLOWERS, PartitionPreset.TO_LEADER}
+)
 
 
 class PreviewAgent(Protocol):
@@ -116,11 +121,22 @@ def _targets(plan: Plan, case: CaseSection) -> tuple[tuple[str, ...], bool]:
     names = tuple(host.name for host in plan.hosts)
     if case.fault is FaultKind.NONE:
         return (), True
+    if case.partition is not None:
+        uncertain = case.partition in _BY_LEADER
+        return (names, False) if uncertain else (tuple(_cuts(plan, case, None)), True)
     if case.target in _BY_ROLE:
         return names, len(names) == 1
     # Every member votes and nobody's role matters: the draw is the one that the run will make.
     roles = Roles(voters=names, leader=None)
     return resolve_targets(case.target, roles, plan.target_stream(1, case)), True
+
+
+def _cuts(plan: Plan, case: CaseSection, leader: str | None) -> dict[str, Cut]:
+    """What would be cut if that member led."""
+    if case.partition is None:
+        return {}
+    roles = Roles(voters=tuple(host.name for host in plan.hosts), leader=leader)
+    return resolve_cuts(case.partition, roles, plan.target_stream(1, case))
 
 
 async def _case(
@@ -132,7 +148,7 @@ async def _case(
     return CasePreview(
         name=case.name,
         fault=case.fault,
-        target=case.target,
+        target=case.partition or case.target,
         targets=targets,
         certain=certain,
         steady_seconds=case.steady,
@@ -148,7 +164,8 @@ async def _commands(
     if isinstance(info, str):
         return Commands(host.name, (), (), "its agent could not be asked")
     try:
-        answer = await agent.plan(fault_spec(case, host, plan.hosts))
+        cut = _cuts(plan, case, host.name).get(host.name)
+        answer = await agent.plan(fault_spec(case, host, plan.hosts, cut))
     except AgentClientError as error:
         return Commands(host.name, (), (), error.message)
     return Commands(host.name, answer.inject, answer.undo)

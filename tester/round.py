@@ -149,9 +149,11 @@ class RoundRunner:
         for case in self._left_out():
             self._finish(skipped(case, f"{self._ended_by()} before it"))
         with self._phases.phase(Phase.CLEANUP):
-            if self._code() is not ExitCode.VALID:
-                await self._attempt(self._plays.collect, "the members' logs were not collected")
-            await self._attempt(self._plays.cleanup, "the hosts were not cleaned up")
+            try:
+                if self._code() is not ExitCode.VALID:
+                    await self._attempt(self._plays.collect, "the members' logs were not collected")
+            finally:
+                await self._attempt(self._plays.cleanup, "the hosts were not cleaned up")
 
     async def _attempt(self, play: Play, consequence: str) -> None:
         try:

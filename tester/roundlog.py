@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Protocol
 
+from tester.errors import LoadError
 from tester.events import Event, FaultHealed, FaultInjected, LeaderChanged, MemberExited, PhaseStarted
 from tester.history.records import FaultRecord, HistoryRecord, LeaderRecord, MemberRecord, PhaseRecord
 
@@ -22,10 +24,15 @@ class RoundLog:
         self._sink = sink
 
     def __call__(self, event: Event) -> None:
-        """Write the record of ``event``, if it has one."""
+        """Write the record of ``event``, if it has one.
+
+        A history that cannot be written is told by those who watch over it. Whoever publishes may be healing
+        a fault: that must neither stop nor look as if it had failed.
+        """
         record = to_record(event)
         if record is not None:
-            self._sink.write(record)
+            with suppress(LoadError):
+                self._sink.write(record)
 
 
 def to_record(event: Event) -> HistoryRecord | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tester import __version__
 from tester.agents import connect
+from tester.claims import claim
 from tester.clock import RunClock
 from tester.console import choose_mode, make_console
 from tester.errors import EtcdChaosError, ExitCode, InfrastructureError
@@ -16,13 +17,14 @@ from tester.events import EventBus, Notice, Progress, RoundFinished, RunFinished
 from tester.faults import Scene
 from tester.fleet import ask_all
 from tester.interrupt import Interrupt
+from tester.orchestration.paths import state_dir
 from tester.orchestration.plays import Playbooks
 from tester.plan import lacking, make_plan
 from tester.results import CaseState, RoundResult, RunResult, Verdict
 from tester.round import RoundPlays, RoundRunner
 from tester.rundir import RunDirectory, RunInfo
 from tester.session import open_session
-from tester.stage import RoundSetting
+from tester.stage import RoundSetting, round_token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,6 +98,11 @@ class Run:
         return self._finish(error)
 
     async def _run_rounds(self) -> None:
+        claims = state_dir() / "in-use"
+        with claim(self._plan.hosts, claims, str(self.directory.path)):
+            await self._run_claimed()
+
+    async def _run_claimed(self) -> None:
         async with connect(self._inventory) as clients:
             agents = {host.name: clients[host.name] for host in self._plan.hosts}
             infos = await ask_all(agents, lambda _, agent: agent.check_version())
@@ -146,18 +153,20 @@ class Run:
 
         async def provision() -> None:
             await play(
-                "provision", etcd_agent_expected_version=__version__, etcd_agent_wanted_etcd=self._version()
+                "provision", etcd_agent_expected_version=__version__, etcd_agent_wanted_etcd=wanted_etcd(plan)
             )
 
         async def collect() -> None:
-            label = f"round-{directory.number}"
-            if request.keep_data:
-                await ask_all(agents, lambda _, agent: _archive(agent, label))
-            await play(
-                "collect",
-                etcd_agent_collect_to=str((directory.path / "members").absolute()),
-                etcd_agent_collect_archives=[label] if request.keep_data else [],
-            )
+            label = round_token(self.directory.path.name, directory.number)  # archives stay on their hosts
+            try:
+                if request.keep_data:
+                    await ask_all(agents, lambda _, agent: _archive(agent, label))
+            finally:
+                await play(
+                    "collect",
+                    etcd_agent_collect_to=str((directory.path / "members").absolute()),
+                    etcd_agent_collect_archives=[label] if request.keep_data else [],
+                )
 
         async def cleanup() -> None:
             await play("cleanup", etcd_agent_keep_member=request.keep_cluster)
@@ -215,6 +224,12 @@ class Run:
             result = replace(result, exit_code=code, reason=result.reason or full.message)
         self._bus.publish(RunFinished(result))
         return result
+
+
+def wanted_etcd(plan: Plan) -> str:
+    """The version that every host must have; empty if they differ: then each is asked for its own at its start."""
+    versions = {plan.version(host) for host in plan.hosts}
+    return versions.pop() if len(versions) == 1 else ""
 
 
 async def _archive(agent: AgentClient, label: str) -> None:

@@ -21,6 +21,8 @@ from tester.etcd.monitor import ClusterMonitor
 from tester.events import Notice, Phase
 from tester.evidence import Witness
 from tester.exits import ExitWatch, measure_offset
+from tester.faults.finish import to_the_end
+from tester.fleet import ask_all
 from tester.history.history import History
 from tester.history.reader import HistoryReader
 from tester.history.records import FORMAT_VERSION, Header
@@ -189,19 +191,19 @@ async def open_stage(setting: RoundSetting, phases: Phases) -> AsyncIterator[Sta
         InfrastructureError: something could not be started; what had started is stopped.
     """
     bus, clock, agents = setting.bus, setting.clock, setting.agents
-    async with AsyncExitStack() as stack:
+    async with _closed_to_the_end() as stack:
         writer = HistoryWriter(setting.directory.history)
         stack.push_async_callback(writer.close)
         writer.write(_header(setting))
         stack.enter_context(bus.listening(RoundLog(writer)))
         with phases.phase(Phase.BOOTSTRAP):
-            offsets = {host: await measure_offset(agents[host], clock) for host in agents}
+            offsets = await ask_all(agents, lambda _, agent: measure_offset(agent, clock))
             exits = ExitWatch(agents, bus, offsets)
             await exits.poll_now()
             monitor = ClusterMonitor(endpoints(setting.plan.hosts), clock, bus)
             await monitor.start()
             stack.push_async_callback(monitor.stop)
-            specs = member_specs(setting.plan, _token(setting))
+            specs = member_specs(setting.plan, round_token(setting.run, setting.number))
             await bootstrap(agents, specs, monitor, setting.plan.scenario.cluster.start_timeout)
             stage = Stage(setting, monitor, exits, writer)
             stack.push_async_callback(stage.witness.close)
@@ -214,6 +216,16 @@ async def open_stage(setting: RoundSetting, phases: Phases) -> AsyncIterator[Sta
             await stage.load.start()
             stage.background.start(_sample(stage), "the load's sampler")
         yield stage
+
+
+@asynccontextmanager
+async def _closed_to_the_end() -> AsyncIterator[AsyncExitStack]:
+    """A stack that is unwound as a whole: Ctrl-C while clients are being stopped must not leave some running."""
+    stack = AsyncExitStack()
+    try:
+        yield stack
+    finally:
+        await to_the_end(stack.aclose())
 
 
 async def _sample(stage: Stage) -> None:
@@ -229,9 +241,9 @@ def _connect(transport: Transport, writer: HistoryWriter) -> Connect:
     return partial(H2Channel, before_send=writer.flush)
 
 
-def _token(setting: RoundSetting) -> str:
-    """Members of another run or round that are still about must not join this cluster."""
-    return f"round-{setting.number}-{hashlib.sha256(setting.run.encode()).hexdigest()[:12]}"
+def round_token(run: str, number: int) -> str:
+    """A name for a round of a run and no other, on hosts that may still have something of another one."""
+    return f"round-{number}-{hashlib.sha256(run.encode()).hexdigest()[:12]}"
 
 
 def _header(setting: RoundSetting) -> Header:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tester.errors import FaultIneffectiveError
+from tester.partitions import keeps_quorum, resolve_cuts
 from tester.scenario.model import CaseSection, FaultKind, TargetKind
 
 if TYPE_CHECKING:
-    import random
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
+
+    from tester.partitions import Cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +76,62 @@ def breaks_quorum(targets: Collection[str], roles: Roles) -> bool:
     return untouched < quorum(len(roles.voters))
 
 
+def at_once(fault: FaultKind, targets: Sequence[str]) -> tuple[str, ...]:
+    """Who of the targets is down at one time: all of them, or one after the other."""
+    return tuple(targets[:1] if fault is FaultKind.ROLLING_RESTART else targets)
+
+
+def most_at_once(case: CaseSection, voters: int) -> int:
+    """How many members a case hits at one time in a cluster of so many voters."""
+    if case.fault is FaultKind.NONE:
+        return 0
+    if case.fault is FaultKind.PARTITION:
+        return len(_example_cuts(case, voters))
+    return len(at_once(case.fault, [""] * target_count(case.target, voters)))
+
+
 def objection(case: CaseSection, voters: int) -> str | None:
     """Why a case must not or cannot run on a cluster of so many voters; ``None`` if it may."""
     if case.fault is FaultKind.NONE:
         return None
+    if case.fault is FaultKind.PARTITION:
+        return _partition_objection(case, voters)
     members = f"a cluster of {voters} member{'s' if voters != 1 else ''}"
     count = target_count(case.target, voters)
     if count == 0:
         return f"target {case.target} means nobody in {members}"
     if case.fault is FaultKind.ISOLATE and voters < 2:
         return f"nobody can be isolated in {members}: it has no peer traffic"
-    if voters - count < quorum(voters) and not case.allow_quorum_loss:
+    hit = most_at_once(case, voters)
+    if voters - hit < quorum(voters) and not case.allow_quorum_loss:
         return (
-            f"{case.fault} of {case.target} ({count} of {voters}) takes quorum away: "
+            f"{case.fault} of {case.target} ({hit} of {voters}) takes quorum away: "
             "say allow_quorum_loss: true if that is wanted"
         )
     return None
+
+
+def _partition_objection(case: CaseSection, voters: int) -> str | None:
+    try:
+        cuts = _example_cuts(case, voters)
+    except FaultIneffectiveError as error:
+        return error.message
+    if not keeps_quorum(cuts, _names(voters)) and not case.allow_quorum_loss:
+        return (
+            f"partition {case.partition} takes quorum away from {voters} members: "
+            "say allow_quorum_loss: true if that is wanted"
+        )
+    return None
+
+
+def _example_cuts(case: CaseSection, voters: int) -> dict[str, Cut]:
+    """As a run might draw them: how many there are does not depend on the draw."""
+    if case.partition is None:
+        raise ValueError(f"case {case.name} does not say who drops whom")
+    names = _names(voters)
+    roles = Roles(names, names[0] if names else None)
+    return resolve_cuts(case.partition, roles, random.Random(0))  # noqa: S311 - an example
+
+
+def _names(voters: int) -> tuple[str, ...]:
+    return tuple(map(str, range(voters)))

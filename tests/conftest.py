@@ -39,6 +39,18 @@ def etcd_builds() -> dict[str, Path]:
     return asyncio.run(fetch())
 
 
+@pytest.fixture(params=("oldest", "newest"))
+def etcd_version(request: pytest.FixtureRequest, etcd_builds: dict[str, Path]) -> str:
+    """Each of the versions to test with."""
+    return list(etcd_builds)[0 if request.param == "oldest" else -1]
+
+
+@pytest.fixture
+def newest_etcd(etcd_builds: dict[str, Path]) -> str:
+    """The newest version to test with."""
+    return list(etcd_builds)[-1]
+
+
 @pytest.fixture
 def netns() -> Iterator[Callable[[], Namespace]]:
     """Makes network namespaces, and removes them after the test."""

@@ -22,14 +22,21 @@ class Resource(StrEnum):
 
     PROCESS = "process"
     PEER_TRAFFIC = "peer-traffic"
+    CLIENT_TRAFFIC = "client-traffic"
+
+    @property
+    def is_traffic(self) -> bool:
+        """Whether it is something on the network."""
+        return self is not Resource.PROCESS
 
 
 @dataclass(frozen=True, slots=True)
 class HostContext:
-    """The host as a planner sees it; ``peer_port`` is the member's own, ``None`` before its first start."""
+    """The host as a planner sees it; the ports are the member's own, ``None`` before its first start."""
 
     member_state: MemberState
     process: ProcessId | None
+    client_port: int | None
     peer_port: int | None
     protected_ports: tuple[int, ...]
     """Ports no fault may touch, the agent's own among them, sorted."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from agent_service import commands
 from agent_service.errors import AgentServiceError, FaultFailedError
 from agent_service.faults.base import REMOVED
-from agent_service.faults.network import is_listed, missing_drops
+from agent_service.faults.nftables import is_listed, missing_rules
 from agent_service.faults.steps import (
     EnsureMemberRunning,
     Exec,
@@ -22,7 +22,7 @@ from agent_service.faults.steps import (
     ResumeMember,
     StopMember,
     TableAbsent,
-    TableDrops,
+    TableBlocks,
 )
 from agent_service.processes import ProcessId, boot_id, is_alive, is_stopped
 
@@ -82,7 +82,7 @@ async def lost(checks: tuple[Check, ...], member: MemberControl) -> str | None:
     is asked for again.
     """
     for check in checks:
-        if isinstance(check, (ProcessStopped, TableDrops)):
+        if isinstance(check, (ProcessStopped, TableBlocks)):
             try:
                 objection = await _objection(check, member)
             except AgentServiceError as error:
@@ -106,8 +106,8 @@ async def _objection(check: Check, member: MemberControl) -> str | None:
             return f"process {check.pid} is still stopped" if stopped else None
         case MemberRuns():
             return _not_running(check, member)
-        case TableDrops():
-            return missing_drops((await commands.check(check.argv)).stdout, check)
+        case TableBlocks():
+            return missing_rules((await commands.check(check.argv)).stdout, check)
         case TableAbsent():
             listed = is_listed((await commands.check(check.argv)).stdout, check.table)
             return f"nftables table inet {check.table} is still there" if listed else None

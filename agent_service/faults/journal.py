@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HealedBy: TypeAlias = Literal[
-    "request", "somebody-else", "lease", "agent-start", "agent-stop", "heal-command", "failed-injection"
+    "request",
+    "somebody-else",
+    "lease",
+    "agent-start",
+    "agent-stop",
+    "heal-command",
+    "failed-injection",
+    "emergency-stop",
 ]
 
 ACTIVE: Final = frozenset(
@@ -49,6 +56,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     evidence: str = ""
     injected_monotonic_ns: int | None = None
     healed_monotonic_ns: int | None = None
+    repeats: int = 0
+    """How often it was done again while it was held, failures included."""
+    repeat_problem: str = ""
+    """Why the last repetition that failed did."""
     healed_by: HealedBy | None = None
     """Who healed it or, until that has worked, tries to."""
 
@@ -71,12 +82,18 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             state=self.state,
             reason=self.reason,
             undo=tuple(map(str, self.steps.undo)),
-            evidence=self.evidence,
+            evidence="; ".join(filter(None, (self.evidence, self._repeated()))),
             injected_monotonic_ns=self.injected_monotonic_ns,
             healed_monotonic_ns=self.healed_monotonic_ns,
             lease_remaining_seconds=max(0.0, remaining),
             healed_by=None if self.active else self.healed_by,
         )
+
+    def _repeated(self) -> str:
+        if self.steps.repeat is None:
+            return ""
+        problem = f", and the last that failed: {self.repeat_problem}" if self.repeat_problem else ""
+        return f"done again {self.repeats} times{problem}"
 
 
 def encode_spec(spec: FaultSpec) -> msgspec.Raw:

@@ -22,15 +22,19 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from agent_service.emergency import require_no_stop
 from agent_service.errors import AgentServiceError, FaultFailedError, IllegalStateError, UnavailableError
+from agent_service.faults.admission import answer_again, refuse_conflict
 from agent_service.faults.base import REMOVED, HostContext, Resource
 from agent_service.faults.execute import act, confirm, lost
 from agent_service.faults.journal import NS, Entry, Journal, encode_spec
 from agent_service.faults.registry import plan_fault, require_capability, resource_of
+from agent_service.faults.repeats import Repeats
 from agent_service.faults.schedule import HealSchedule
 from agent_service.faults.undo import undo
+from agent_service.faults.waysin import WaysIn
 from agent_service.launch import HostPort
-from agent_service.models import FaultPlan, FaultState, FaultStatus, MemberState
+from agent_service.models import FaultState, MemberState
 from agent_service.processes import ProcessId, boot_id
 
 if TYPE_CHECKING:
@@ -41,7 +45,7 @@ if TYPE_CHECKING:
     from agent_service.audit import AuditLog
     from agent_service.faults.journal import HealedBy
     from agent_service.member import MemberControl
-    from agent_service.models import FaultRequest, FaultSpec
+    from agent_service.models import FaultPlan, FaultRequest, FaultSpec, FaultStatus
     from agent_service.settings import AgentSettings
 
 AGENT: Final = "agent"
@@ -62,6 +66,8 @@ class FaultManager:
         self._schedule = HealSchedule()
         self._locks = {resource: asyncio.Lock() for resource in Resource}
         self._changed = asyncio.Event()
+        self._ways_in = WaysIn(settings)
+        self._repeats = Repeats(self._journal, self._repeat)
         self._running: set[asyncio.Task[FaultStatus]] = set()
         self._stopping = False
 
@@ -91,6 +97,10 @@ class FaultManager:
                 async with asyncio.timeout(self._schedule.seconds_until_due(self._journal.oldest_first())):
                     await self._changed.wait()
 
+    async def run_repeats(self) -> None:
+        """Do again what held faults do again and again, until cancelled."""
+        await self._repeats.run()
+
     @property
     def damaged(self) -> tuple[Path, ...]:
         """Journal files that cannot be read: nothing is injected until a person has looked at them."""
@@ -100,8 +110,7 @@ class FaultManager:
 
     def plan(self, spec: FaultSpec) -> FaultPlan:
         """What this fault would do to a running member; nothing is touched."""
-        steps = plan_fault(_EXAMPLE_ID, spec, self._host(as_if_running=True))
-        return FaultPlan(inject=tuple(map(str, steps.inject)), undo=tuple(map(str, steps.undo)))
+        return plan_fault(_EXAMPLE_ID, spec, self._host(as_if_running=True)).plan()
 
     async def inject(self, request: FaultRequest, who: str) -> FaultStatus:
         """Inject and verify. The same request again is the same fault, whatever has become of it.
@@ -165,27 +174,15 @@ class FaultManager:
             await require_capability(request.spec, self._settings)
             known = self._journal.find(request.id)
             if known is not None:
-                return _repeated(known, request)
+                return answer_again(known, request)
             if self._stopping:
                 raise UnavailableError("the agent stops", remedy="try again when it runs")
-            self._refuse_conflict(request.spec)
+            refuse_conflict(request.spec, self._journal)
             entry = self._prepare(request)
+            # Nothing is awaited between this look and the entry: a stop that comes later finds it and heals it.
+            require_no_stop(self._settings.state_dir)
             await self._journal.begin(entry)  # no undo on disk: no fault
             return await self._carry_out(entry, request.lease_seconds, who)
-
-    def _refuse_conflict(self, spec: FaultSpec) -> None:
-        if self.damaged:
-            raise UnavailableError(
-                f"the fault journal is damaged: {', '.join(map(str, self.damaged))}",
-                remedy="see what these describe, undo it by hand, remove them, and restart the agent",
-            )
-        for other in self._journal.oldest_first():
-            if other.active and resource_of(other.fault_spec()) is resource_of(spec):
-                raise IllegalStateError(
-                    f"fault {other.id} ({other.fault_spec().kind}) is {other.state} and in the way",
-                    state=other.state,
-                    remedy="heal it first",
-                )
 
     def _prepare(self, request: FaultRequest) -> Entry:
         return Entry(
@@ -200,10 +197,13 @@ class FaultManager:
         )
 
     async def _carry_out(self, entry: Entry, lease_seconds: float, who: str) -> FaultStatus:
+        traffic = resource_of(entry.fault_spec()).is_traffic
+        answering = await self._ways_in.answering() if traffic else frozenset()
         try:
             for action in entry.steps.inject:
                 await act(action, self._member, _cause(entry))
             evidence = await confirm(entry.steps.verify_injected, self._member)
+            await self._ways_in.require(answering)
         except Exception as error:  # a defect, too, must leave nothing behind
             undone = await self._undo(entry, "failed-injection")
             await self._tell(who, "fault inject", entry, f"{undone.state}: {error}")
@@ -224,6 +224,19 @@ class FaultManager:
         await self._note(injected)
         await self._tell(who, "fault inject", injected, "injected")
         return self.get(entry.id)
+
+    async def _repeat(self, fault_id: str) -> None:
+        async with self._lock_of(fault_id):
+            entry = self._journal.get(fault_id)
+            if entry.state is not FaultState.INJECTED or entry.steps.repeat is None:
+                return  # it was healed while this waited
+            problem = entry.repeat_problem
+            try:
+                for action in entry.steps.repeat.actions:
+                    await act(action, self._member, _cause(entry))
+            except AgentServiceError as error:
+                problem = error.detail
+            await self._note(replace(entry, repeats=entry.repeats + 1, repeat_problem=problem))
 
     # --- healing ---------------------------------------------------------------------------------------
 
@@ -281,10 +294,12 @@ class FaultManager:
         state, process, spec = self._member.state, self._member.process, self._member.spec
         if as_if_running:
             state, process = MemberState.RUNNING, process or ProcessId(0, 0, boot_id())
+        there = spec if state not in REMOVED else None
         return HostContext(
             member_state=state,
             process=process,
-            peer_port=HostPort.of(spec.peer_url).port if spec is not None and state not in REMOVED else None,
+            client_port=None if there is None else HostPort.of(there.client_url).port,
+            peer_port=None if there is None else HostPort.of(there.peer_url).port,
             protected_ports=tuple(sorted({*self._settings.protected_ports, self._settings.port})),
         )
 
@@ -294,6 +309,7 @@ class FaultManager:
     async def _note(self, entry: Entry) -> None:
         await self._journal.note(entry)
         self._changed.set()
+        self._repeats.look_again()
 
     async def _tell(self, who: str, what: str, entry: Entry, outcome: str) -> None:
         detail = {"fault": entry.id, "kind": entry.fault_spec().kind, "reason": entry.reason}
@@ -314,16 +330,3 @@ class FaultManager:
 
 def _cause(entry: Entry) -> str:
     return f"fault {entry.id}"
-
-
-def _repeated(known: Entry, request: FaultRequest) -> FaultStatus:
-    """The answer to a request that was made before, or to one that takes another's id."""
-    if known.fault_spec() != request.spec:
-        raise IllegalStateError(
-            f"fault {known.id} is another one: {known.fault_spec().kind}",
-            state=known.state,
-            remedy="give every fault an id of its own",
-        )
-    if known.state is FaultState.FAILED:
-        raise FaultFailedError(f"fault {known.id} had no effect: {known.evidence}")
-    return known.status()

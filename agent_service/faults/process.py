@@ -1,4 +1,4 @@
-"""Faults on the member's process: stop, kill, pause, restart."""
+"""Faults on the member's process: stop, kill, pause, restart, crash loop."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from agent_service.faults.steps import (
     ProcessGone,
     ProcessNotStopped,
     ProcessStopped,
+    Repeat,
     ResumeMember,
     StopMember,
 )
@@ -20,7 +21,7 @@ from agent_service.faults.steps import (
 if TYPE_CHECKING:
     from agent_service.faults.base import HostContext
     from agent_service.faults.steps import Action
-    from agent_service.models import KillFault, PauseFault, RestartFault, StopFault
+    from agent_service.models import CrashLoopFault, KillFault, PauseFault, RestartFault, StopFault
 
 
 def plan_stop(_fault_id: str, spec: StopFault, host: HostContext) -> FaultSteps:
@@ -65,4 +66,20 @@ def plan_restart(_fault_id: str, spec: RestartFault, host: HostContext) -> Fault
         ),
         undo=(EnsureMemberRunning(),),
         verify_healed=(MemberRuns(),),
+    )
+
+
+def plan_crash_loop(_fault_id: str, spec: CrashLoopFault, host: HostContext) -> FaultSteps:
+    """SIGKILL and start, at once and every so often; the heal only sees to it that the member runs."""
+    process = host.running_process()
+    crash = (KillMember(), EnsureMemberRunning())
+    return FaultSteps(
+        inject=crash,
+        verify_injected=(
+            ProcessGone(process.pid, process.start_ticks),
+            MemberRuns(process.pid, process.start_ticks),
+        ),
+        undo=(EnsureMemberRunning(),),
+        verify_healed=(MemberRuns(),),
+        repeat=Repeat(spec.every_seconds, crash),
     )

@@ -13,28 +13,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
 
 from agent_service import commands
+from agent_service.emergency import describe, read_stop
 from agent_service.errors import UnavailableError
 from agent_service.faults.base import HostContext, Resource
-from agent_service.faults.network import NFT, plan_isolate
-from agent_service.faults.process import plan_kill, plan_pause, plan_restart, plan_stop
-from agent_service.models import Capability, IsolateFault, KillFault, PauseFault, RestartFault, StopFault
+from agent_service.faults.network import plan_isolate, plan_partition, plan_port
+from agent_service.faults.nftables import NFT
+from agent_service.faults.process import plan_crash_loop, plan_kill, plan_pause, plan_restart, plan_stop
+from agent_service.models import (
+    Capability,
+    ClientPortFault,
+    CrashLoopFault,
+    IsolateFault,
+    KillFault,
+    PartitionFault,
+    PauseFault,
+    PeerPortFault,
+    RestartFault,
+    StopFault,
+)
 
 if TYPE_CHECKING:
     from agent_service.faults.steps import FaultSteps
     from agent_service.models import FaultSpec
     from agent_service.settings import AgentSettings
 
-_PROCESS_KINDS: Final = ("stop", "kill", "pause", "restart")
-_NETWORK_KINDS: Final = ("isolate",)
+_PROCESS_KINDS: Final = ("stop", "kill", "pause", "restart", "crash-loop")
+_CUTTING_KINDS: Final = ("isolate", "partition")
+_PORT_KINDS: Final = ("client-port", "peer-port")
 
-_PROBE: Final = """\
-table inet etcd_chaos_probe {
-  chain input {
-    type filter hook input priority -300; policy accept;
-    tcp dport 1 drop
-  }
-}
-"""
+_CUTTING_PROBE: Final = ("tcp dport 1 drop", "ip saddr 192.0.2.1 tcp dport 1 drop")
+_PORT_PROBE: Final = ("tcp dport 1 reject with tcp reset", "tcp sport 1 tcp flags & rst == 0 drop")
+_TABLE: Final = "by an nftables table of its own"
 _PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -54,30 +63,50 @@ def plan_fault(fault_id: str, spec: FaultSpec, host: HostContext) -> FaultSteps:
             return plan_pause(fault_id, spec, host)
         case RestartFault():
             return plan_restart(fault_id, spec, host)
+        case CrashLoopFault():
+            return plan_crash_loop(fault_id, spec, host)
         case IsolateFault():
             return plan_isolate(fault_id, spec, host)
+        case PartitionFault():
+            return plan_partition(fault_id, spec, host)
+        case ClientPortFault() | PeerPortFault():
+            return plan_port(fault_id, spec, host)
     assert_never(spec)
 
 
 def resource_of(spec: FaultSpec) -> Resource:
     """What a fault of this kind occupies."""
-    return Resource.PEER_TRAFFIC if isinstance(spec, IsolateFault) else Resource.PROCESS
+    match spec:
+        case IsolateFault() | PartitionFault() | PeerPortFault():
+            return Resource.PEER_TRAFFIC
+        case ClientPortFault():
+            return Resource.CLIENT_TRAFFIC
+        case _:
+            return Resource.PROCESS
 
 
 async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
     """What this host can do now, one entry a kind."""
+    stop = read_stop(settings.state_dir)
+    if stop.engaged:
+        kinds = (*_PROCESS_KINDS, *_CUTTING_KINDS, *_PORT_KINDS)
+        return tuple(_capability(kind, describe(stop), "") for kind in kinds)
     process_lack = _process_lack(settings)
-    network_lack = await _network_lack()
+    cutting_lack = _network_lack() or await _kernel_lack(_CUTTING_PROBE)
+    port_lack = cutting_lack or await _kernel_lack(_PORT_PROBE)
     return (
         *(_capability(kind, process_lack, "by signals to etcd") for kind in _PROCESS_KINDS),
-        *(_capability(kind, network_lack, "by an nftables table of its own") for kind in _NETWORK_KINDS),
+        *(_capability(kind, cutting_lack, _TABLE) for kind in _CUTTING_KINDS),
+        *(_capability(kind, port_lack, _TABLE) for kind in _PORT_KINDS),
     )
 
 
 async def require_capability(spec: FaultSpec, settings: AgentSettings) -> None:
-    """Raise ``UnavailableError`` with the reason when this host cannot do such a fault."""
-    network = resource_of(spec) is Resource.PEER_TRAFFIC
-    lack = await _network_lack() if network else _process_lack(settings)
+    """Raise ``UnavailableError`` with the reason when this host cannot do such a fault.
+
+    The kernel is not asked first whether it takes the rules: it takes all of them or none, and says why.
+    """
+    lack = _network_lack() if resource_of(spec).is_traffic else _process_lack(settings)
     if lack is not None:
         raise UnavailableError(f"this host cannot do {spec.kind}: {lack}")
 
@@ -106,13 +135,17 @@ def _signals_other_users(settings: AgentSettings) -> bool:
         return True
 
 
-async def _network_lack() -> str | None:
+def _network_lack() -> str | None:
     if shutil.which(NFT, path=_PATH) is None:
         return "there is no nft; install nftables"
-    if not has_capability(LinuxCapability.NET_ADMIN):
-        return "the agent lacks CAP_NET_ADMIN"
-    # Checked by the kernel and thrown away: nothing is loaded.
-    probe = await commands.run((NFT, "--check", "-f", "-"), stdin=_PROBE)
+    return None if has_capability(LinuxCapability.NET_ADMIN) else "the agent lacks CAP_NET_ADMIN"
+
+
+async def _kernel_lack(rules: tuple[str, ...]) -> str | None:
+    """Why the kernel would not take such rules; it checks them, and nothing is loaded."""
+    chain = "\n".join(("type filter hook input priority -300; policy accept;", *rules))
+    table = f"table inet etcd_chaos_probe {{\nchain input {{\n{chain}\n}}\n}}\n"
+    probe = await commands.run((NFT, "--check", "-f", "-"), stdin=table)
     return f"the kernel refuses nftables rules: {probe.complaint}" if probe.code != 0 else None
 
 

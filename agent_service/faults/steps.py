@@ -11,6 +11,8 @@ from typing import TypeAlias
 
 import msgspec
 
+from agent_service.models import FaultPlan
+
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step"):
     """Base of all actions and checks."""
@@ -113,16 +115,18 @@ class MemberRuns(Step, frozen=True, tag="member-runs"):
         return f"etcd runs as another process than {self.not_pid}" if self.not_pid else "etcd runs"
 
 
-class TableDrops(Step, frozen=True, tag="nft-table-drops"):
-    """The nftables table is there and drops: ``drops`` rules a chain, after an accept of ``protected``."""
+class TableBlocks(Step, frozen=True, tag="nft-table-blocks"):
+    """The nftables table is there and blocks: so many rules a direction, after an accept of ``protected``."""
 
     argv: tuple[str, ...]
     table: str
-    drops: int
+    incoming: int
+    outgoing: int
     protected: tuple[int, ...]
 
     def __str__(self) -> str:
-        return f"nftables table inet {self.table} has {self.drops} drop rules in input and in output"
+        rules = f"{self.incoming} rules on what comes in, {self.outgoing} on what goes out"
+        return f"nftables table inet {self.table} blocks: {rules}"
 
 
 class TableAbsent(Step, frozen=True, tag="nft-table-absent"):
@@ -135,7 +139,17 @@ class TableAbsent(Step, frozen=True, tag="nft-table-absent"):
         return f"there is no nftables table inet {self.table}"
 
 
-Check: TypeAlias = ProcessGone | ProcessStopped | ProcessNotStopped | MemberRuns | TableDrops | TableAbsent
+Check: TypeAlias = ProcessGone | ProcessStopped | ProcessNotStopped | MemberRuns | TableBlocks | TableAbsent
+
+
+class Repeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is done again and again while a fault is held. Times are seconds from one round to the next."""
+
+    every_seconds: float
+    actions: tuple[Action, ...]
+
+    def __str__(self) -> str:
+        return f"every {self.every_seconds:g} s: {', '.join(map(str, self.actions))}"
 
 
 class FaultSteps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -145,3 +159,9 @@ class FaultSteps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     verify_injected: tuple[Check, ...]
     undo: tuple[Action, ...]
     verify_healed: tuple[Check, ...]
+    repeat: Repeat | None = None
+
+    def plan(self) -> FaultPlan:
+        """The steps as a person reads them."""
+        done = (*self.inject, self.repeat) if self.repeat is not None else self.inject
+        return FaultPlan(inject=tuple(map(str, done)), undo=tuple(map(str, self.undo)))

@@ -6,7 +6,7 @@ from fastapi import FastAPI, Path, Request, Response
 
 from agent_service.errors import NotFoundError
 from agent_service.faults.manager import FaultManager
-from agent_service.identity import caller_of
+from agent_service.identity import caller_name
 from agent_service.models import FaultPlan, FaultRequest, FaultSpec, FaultStatus, Name, RenewRequest
 from agent_service.problems import documented
 
@@ -95,5 +95,4 @@ def _is_known(faults: FaultManager, fault_id: str) -> bool:
 
 
 def _who(request: Request) -> str:
-    caller = caller_of(request.scope)
-    return caller.name if caller else "unknown"
+    return caller_name(request.scope)

@@ -12,6 +12,8 @@ from tester import __version__
 COMMANDS: Final = {
     "run": ("tester.cli.run", "Run a scenario on the hosts of an inventory."),
     "heal": ("tester.cli.heal", "Undo every fault on every host."),
+    "stop": ("tester.cli.emergency", "Emergency stop: heal everything, refuse new faults."),
+    "clear": ("tester.cli.emergency", "Allow faults again after an emergency stop."),
     "scenarios": ("tester.cli.scenarios", "List, show and validate scenarios."),
     "check": ("tester.cli.check", "Judge a saved run or history again."),
     "lab": ("tester.cli.lab", "Throwaway hosts on this machine."),

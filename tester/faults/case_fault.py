@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
 from agent_client.errors import AgentClientError, AgentRefusedError
 from agent_service.models import FaultRequest, FaultState
@@ -14,8 +16,9 @@ from tester.faults.finish import to_the_end
 from tester.faults.leases import keep_lease
 from tester.faults.scene import FaultTiming
 from tester.faults.specs import fault_id, fault_spec
+from tester.partitions import Cut, keeps_quorum
 from tester.scenario.model import FaultKind
-from tester.targets import breaks_quorum
+from tester.targets import at_once, breaks_quorum
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +31,19 @@ if TYPE_CHECKING:
     from tester.targets import Roles
 
 _NOT_FOUND = 404
-_WITH_GRACE = frozenset({FaultKind.STOP, FaultKind.RESTART})
+_WITH_GRACE = frozenset({FaultKind.STOP, FaultKind.RESTART, FaultKind.ROLLING_RESTART})
 _UNDONE = frozenset({FaultState.HEALED, FaultState.FAILED})
+
+
+Whole: TypeAlias = Callable[[], Awaitable[bool]]
+"""Waits until the cluster is whole; ``False``: it is not, within its limit."""
+
+
+_NO_CUTS: Final[Mapping[str, Cut]] = MappingProxyType({})
+
+
+async def _believed_whole() -> bool:
+    return True
 
 
 @dataclass(slots=True)
@@ -46,6 +60,7 @@ class _Hit:
 
 @dataclass(slots=True)
 class _Times:
+    held_from_ns: int | None = None
     injected_ns: int | None = None
     healing_ns: int | None = None
     heal_until: float = 0.0
@@ -87,10 +102,10 @@ class CaseFault:
 
     @property
     def held_seconds(self) -> float | None:
-        """From the last verified injection to the start of healing; ``None`` before that."""
-        if self._times.injected_ns is None or self._times.healing_ns is None:
+        """From the injection, of a rolling restart the first, to the start of healing; ``None`` before."""
+        if self._times.held_from_ns is None or self._times.healing_ns is None:
             return None
-        return (self._times.healing_ns - self._times.injected_ns) / 1e9
+        return (self._times.healing_ns - self._times.held_from_ns) / 1e9
 
     async def __aenter__(self) -> Self:
         return self
@@ -102,8 +117,18 @@ class CaseFault:
         if error is None:
             self._raise_if_ended_early()
 
-    async def inject(self, members: Sequence[str], roles: Roles) -> None:
+    async def inject(
+        self,
+        members: Sequence[str],
+        roles: Roles,
+        whole: Whole = _believed_whole,
+        cuts: Mapping[str, Cut] = _NO_CUTS,
+    ) -> None:
         """Inject on all ``members`` at once, and keep the leases renewed from then on.
+
+        A rolling restart takes one after the other: ``whole`` is awaited in between, and where it says that
+        the cluster is not whole again, those that are left are spared. A partition needs ``cuts``, what
+        each of the members drops.
 
         Raises:
             FaultIneffectiveError: it is refused (nobody to hit, quorum, the inventory's bound), or had no
@@ -112,9 +137,19 @@ class CaseFault:
         """
         if self._hits:
             raise RuntimeError("a CaseFault is injected once")
-        self._refuse(members, roles)
-        self._hits = [self._hit(member) for member in members]
-        work = [asyncio.create_task(self._inject_one(hit)) for hit in self._hits]
+        self._refuse(members, roles, cuts)
+        size = len(at_once(self._case.fault, members))
+        for start in range(0, len(members), size):
+            if start > 0 and not await whole():
+                break
+            await self._inject_wave(
+                [self._hit(name, cuts.get(name)) for name in members[start : start + size]]
+            )
+        self._times.injected_ns = self._scene.clock.now()
+
+    async def _inject_wave(self, wave: Sequence[_Hit]) -> None:
+        self._hits += wave
+        work = [asyncio.create_task(self._inject_one(hit)) for hit in wave]
         try:
             await asyncio.wait(work)
         except asyncio.CancelledError:
@@ -126,7 +161,8 @@ class CaseFault:
             raise FaultIneffectiveError(
                 "\n".join(problems), remedy="nothing was tested by this case; all of it has been healed"
             )
-        self._times.injected_ns = self._scene.clock.now()
+        if self._times.held_from_ns is None:
+            self._times.held_from_ns = self._scene.clock.now()
 
     async def hold(self, seconds: float) -> None:
         """Return ``seconds`` after the last verified injection.
@@ -157,25 +193,27 @@ class CaseFault:
         await to_the_end(self._undo())
         self._raise_if_ended_early()
 
-    def _refuse(self, members: Sequence[str], roles: Roles) -> None:
+    def _refuse(self, members: Sequence[str], roles: Roles, cuts: Mapping[str, Cut]) -> None:
         case, bound = self._case, self._scene.max_faulted
         if not members:
             raise FaultIneffectiveError(f"case {case.name}: target {case.target} means nobody")
-        if breaks_quorum(members, roles) and not case.allow_quorum_loss:
+        hit = at_once(case.fault, members)
+        broken = not keeps_quorum(cuts, roles.voters) if cuts else breaks_quorum(hit, roles)
+        if broken and not case.allow_quorum_loss:
             raise FaultIneffectiveError(
                 f"case {case.name}: {case.fault} of {', '.join(members)} would take quorum from "
                 f"{', '.join(roles.voters)}",
                 remedy="say allow_quorum_loss: true in the case if that is wanted",
             )
-        if bound is not None and len(members) > bound:
+        if bound is not None and len(hit) > bound:
             raise FaultIneffectiveError(
-                f"case {case.name}: would hit {len(members)} members, and etcd_chaos_max_faulted is {bound}"
+                f"case {case.name}: would hit {len(hit)} members, and etcd_chaos_max_faulted is {bound}"
             )
 
-    def _hit(self, member: str) -> _Hit:
+    def _hit(self, member: str, cut: Cut | None) -> _Hit:
         scene, case = self._scene, self._case
         host = next(host for host in scene.hosts if host.name == member)
-        spec = fault_spec(case, host, scene.hosts)
+        spec = fault_spec(case, host, scene.hosts, cut)
         request = FaultRequest(
             id=fault_id(scene.run, scene.round, case.name, member),
             spec=spec,

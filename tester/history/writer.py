@@ -61,11 +61,15 @@ class HistoryWriter:
     def write(self, record: HistoryRecord) -> None:
         """Queue a record for the end of this turn of the loop; without a running loop, write it at once.
 
+        After ``close`` records go nowhere: the number of the file may be another's by then.
+
         Raises:
             LoadError: an earlier record could not be written.
         """
         if self._error is not None:
             raise self._error
+        if self._closed:
+            return
         self._pending.append(record)
         if not self._scheduled:
             self._schedule()
@@ -101,8 +105,8 @@ class HistoryWriter:
         """
         if self._closed:
             return
-        self._closed = True
         self.flush()
+        self._closed = True
         try:
             await asyncio.to_thread(os.fsync, self._fd)
         except OSError as error:

@@ -55,7 +55,8 @@ if TYPE_CHECKING:
 TESTER = "etcd-chaos-tester"
 """Common name of the tester: what an agent's ``allowed_clients`` lists."""
 
-_HOST = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+"""As ``agent_service.models.HostName``: it names files, and so begins and ends with neither dot nor slash."""
 
 
 class PkiError(InfrastructureError):
@@ -213,7 +214,7 @@ def _check_hosts(hosts: Mapping[str, str]) -> None:
         if not _HOST.fullmatch(name):
             raise PkiError(
                 f"{name!r} cannot name a host in a certificate",
-                remedy="use up to 63 lower-case letters, digits and inner dashes in the inventory",
+                remedy="use up to 63 letters, digits and inner dots, dashes and underscores in the inventory",
             )
         try:
             ip_address(address)

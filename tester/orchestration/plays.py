@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ from tester.orchestration.playwire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _DEFAULT_SECONDS = 1800.0
 _CANCEL_SECONDS = 10.0
@@ -160,7 +161,8 @@ class Playbooks:
     ) -> tuple[_Collected, PlayOutcome]:
         started = time.monotonic()
         collected = _Collected()
-        scratch, output = await asyncio.to_thread(_make_room, self._artifacts, playbook)
+        with _disk_errors(playbook):
+            scratch, output = await asyncio.to_thread(_make_room, self._artifacts, playbook)
         request = PlayRequest(
             playbook=str(playbook_dir() / f"{playbook}.yml"),
             inventory=str(self._inventory.absolute()),
@@ -172,10 +174,11 @@ class Playbooks:
             timeout_seconds=max(1, round(timeout_seconds)),
             capture_fact=capture_fact,
         )
-        try:
-            await _drive(request, lambda event: self._note(playbook, event, collected), timeout_seconds)
-        finally:
-            await asyncio.to_thread(_keep_output, scratch, output)
+        with _disk_errors(playbook):
+            try:
+                await _drive(request, lambda event: self._note(playbook, event, collected), timeout_seconds)
+            finally:
+                await asyncio.to_thread(_keep_output, scratch, output)
         return collected, _outcome(playbook, collected, time.monotonic() - started, output)
 
     def _note(self, playbook: str, event: PlayEvent, collected: _Collected) -> None:
@@ -276,9 +279,20 @@ def _make_room(artifacts: Path, playbook: str) -> tuple[Path, Path]:
 
 
 def _keep_output(scratch: Path, output: Path) -> None:
-    if (said := scratch / OUTPUT).is_file():
-        shutil.copyfile(said, output)
-    shutil.rmtree(scratch)
+    try:
+        if (said := scratch / OUTPUT).is_file():
+            shutil.copyfile(said, output)
+    finally:
+        shutil.rmtree(scratch)
+
+
+@contextmanager
+def _disk_errors(playbook: str) -> Iterator[None]:
+    """A full disk here is an error of this machine, to be told like every other that a play can meet."""
+    try:
+        yield
+    except OSError as error:
+        raise AnsibleError(f"{playbook}: {error}", remedy="see that there is room on this machine") from error
 
 
 def _outcome(playbook: str, collected: _Collected, elapsed_seconds: float, output: Path) -> PlayOutcome:

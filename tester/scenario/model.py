@@ -55,7 +55,17 @@ class FaultKind(StrEnum):
     KILL = "kill"
     PAUSE = "pause"
     RESTART = "restart"
+    ROLLING_RESTART = "rolling-restart"
+    CRASH_LOOP = "crash-loop"
     ISOLATE = "isolate"
+    PARTITION = "partition"
+    CLIENT_PORT = "client-port"
+    PEER_PORT = "peer-port"
+
+    @property
+    def on_agent(self) -> str:
+        """The kind of fault that an agent is asked for."""
+        return "restart" if self is FaultKind.ROLLING_RESTART else self.value
 
 
 class TargetKind(StrEnum):
@@ -72,6 +82,32 @@ class TargetKind(StrEnum):
     ALL = "all"
 
 
+class PartitionPreset(StrEnum):
+    """Who drops whom. Resolved as targets are."""
+
+    LEADER_ALONE = "leader-alone"
+    """The leader sees nobody, the others see each other."""
+    MINORITY_MAJORITY = "minority-majority"
+    """The most members that leave a quorum, drawn with the seed, against the rest."""
+    BRIDGE = "bridge"
+    """Two halves that do not see each other, and one member that sees both, drawn with the seed."""
+    MAJORITIES_RING = "majorities-ring"
+    """Every member sees a majority, and no two see the same; the order is drawn with the seed."""
+    LEADER_TO_FOLLOWERS = "leader-to-followers"
+    """One way: nothing that the leader sends arrives."""
+    TO_LEADER = "to-leader"
+    """One way: nothing arrives at the leader."""
+
+
+class PortAction(StrEnum):
+    """How a port is blocked."""
+
+    DROP = "drop"
+    """Silence."""
+    REJECT = "reject"
+    """A TCP reset, as if nobody listened."""
+
+
 class CaseSection(Section):
     """One fault on one target."""
 
@@ -81,7 +117,10 @@ class CaseSection(Section):
     steady: Seconds = Field(default=1.0, description="Load before the fault.")
     hold: Seconds = Field(default=3.0, description="How long the fault is held.")
     settle: Seconds = Field(default=1.0, description="Load after recovery, before the check.")
-    grace: Seconds = Field(default=10.0, le=300, description="stop and restart: SIGKILL after this.")
+    grace: Seconds = Field(default=10.0, le=300, description="stop and restarts: SIGKILL after this.")
+    every: Seconds = Field(default=5.0, ge=0.5, le=300, description="crash-loop: killed again after this.")
+    partition: PartitionPreset | None = Field(default=None, description="partition: who drops whom.")
+    action: PortAction = Field(default=PortAction.DROP, description="client-port and peer-port: how.")
     allow_quorum_loss: bool = Field(default=False, description="Required if the fault takes quorum away.")
 
 

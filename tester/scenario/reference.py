@@ -56,7 +56,7 @@ def _kind(part: Mapping[str, JsonValue], sections: Mapping[str, JsonValue]) -> s
         return _values(values) if isinstance(values, list) else f"[{name}](#{name.lower()})"
     if "anyOf" in part:
         (kind, *_) = [
-            one for one in cast("list[dict[str, JsonValue]]", part["anyOf"]) if one["type"] != "null"
+            one for one in cast("list[dict[str, JsonValue]]", part["anyOf"]) if one.get("type") != "null"
         ]
         return _kind(kind, sections)
     if "const" in part:

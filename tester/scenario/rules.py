@@ -14,6 +14,7 @@ from tester.scenario.model import (
     ClusterSection,
     FaultKind,
     Limits,
+    PartitionPreset,
     Section,
     TargetKind,
 )
@@ -24,8 +25,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _QUORUM_BREAKERS: Final = frozenset({TargetKind.MAJORITY, TargetKind.ALL})
+_GUARDED_LATER: Final = frozenset({FaultKind.ROLLING_RESTART, FaultKind.PARTITION})
+"""Whether these take quorum depends on how many members there are, whatever the target."""
 _S = TypeVar("_S", bound=Section)
-_WITH_GRACE: Final = frozenset({FaultKind.STOP, FaultKind.RESTART})
+_OWN_KEYS: Final = {
+    "grace": (FaultKind.STOP, FaultKind.RESTART, FaultKind.ROLLING_RESTART),
+    "every": (FaultKind.CRASH_LOOP,),
+    "partition": (FaultKind.PARTITION,),
+    "action": (FaultKind.CLIENT_PORT, FaultKind.PEER_PORT),
+}
+"""Keys of a case that only some faults have."""
 
 
 def rule_mistakes(tree: Tree) -> Iterator[Mistake]:
@@ -76,18 +85,36 @@ def _twice(tree: Tree) -> Iterator[Mistake]:
 def _case_mistakes(tree: Tree, number: int, case: CaseSection) -> Iterator[Mistake]:
     written = case.model_fields_set
     if case.fault is FaultKind.NONE:
-        for key in sorted(written & {"target", "grace", "allow_quorum_loss"}):
+        for key in sorted(written & {"target", "allow_quorum_loss", *_OWN_KEYS}):
             place = _place(tree, "cases", number, key)
             yield Mistake(*place, "means nothing where the fault is none", "remove it")
         return
-    if "grace" in written and case.fault not in _WITH_GRACE:
-        place = _place(tree, "cases", number, "grace")
-        yield Mistake(*place, f"means nothing for {case.fault}", "only stop and restart have it")
+    for key, faults in _OWN_KEYS.items():
+        if key in written and case.fault not in faults:
+            place = _place(tree, "cases", number, key)
+            hint = f"only for {', '.join(faults)}"
+            yield Mistake(*place, f"means nothing for {case.fault}", hint)
+    if case.fault is FaultKind.PARTITION:
+        yield from _partition_mistakes(tree, number, case)
+    if case.fault is not FaultKind.PARTITION or case.partition is not None:
+        yield from _quorum_mistakes(tree, number, case)
+
+
+def _partition_mistakes(tree: Tree, number: int, case: CaseSection) -> Iterator[Mistake]:
+    if "target" in case.model_fields_set:
+        place = _place(tree, "cases", number, "target")
+        yield Mistake(*place, "means nothing for partition", "partition says who drops whom")
+    if case.partition is None:
+        hint = f"one of {', '.join(PartitionPreset)}"
+        yield Mistake(*_place(tree, "cases", number, "partition"), "is missing", hint)
+
+
+def _quorum_mistakes(tree: Tree, number: int, case: CaseSection) -> Iterator[Mistake]:
     cluster = _section_of(child(tree, "cluster"), ClusterSection)
     members = cluster.members if cluster is not None else None
     if members is not None:
         problem = objection(case, members)
-    elif case.target in _QUORUM_BREAKERS and not case.allow_quorum_loss:
+    elif case.target in _QUORUM_BREAKERS and case.fault not in _GUARDED_LATER and not case.allow_quorum_loss:
         problem = (
             f"{case.fault} of {case.target} takes quorum away: say allow_quorum_loss: true if that is wanted"
         )
@@ -95,7 +122,8 @@ def _case_mistakes(tree: Tree, number: int, case: CaseSection) -> Iterator[Mista
         problem = None
     if problem is not None:
         what, _, hint = problem.partition(": ")
-        yield Mistake(*_place(tree, "cases", number, "target"), what, hint)
+        key = "partition" if case.fault is FaultKind.PARTITION else "target"
+        yield Mistake(*_place(tree, "cases", number, key), what, hint)
 
 
 def _checker_mistakes(tree: Tree) -> Iterator[Mistake]:

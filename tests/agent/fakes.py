@@ -117,6 +117,9 @@ class FakeFaults:
     async def run_leases(self) -> None:
         pass
 
+    async def run_repeats(self) -> None:
+        pass
+
     def plan(self, spec: FaultSpec) -> FaultPlan:
         return FaultPlan(inject=(f"inject {spec.kind}",), undo=(f"undo {spec.kind}",))
 

@@ -44,13 +44,21 @@ class Notifications:
 class Process:
     """An agent that runs, and a directory with its settings and certificates."""
 
-    def __init__(self, directory: Path, module: str, *arguments: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        module: str,
+        *arguments: str,
+        address: str | None = None,
+        within: tuple[str, ...] = (),
+    ) -> None:
+        """``within``: what the command line begins with, to run elsewhere."""
         self.directory = directory
-        self.address = loopback_address()
+        self.address = address or loopback_address()
         self.port = 9027
         self.url = f"https://{self.address}:{self.port}"
         self.ca = Authority()
-        self._command = [sys.executable, "-m", module, *arguments]
+        self._command = [*within, sys.executable, "-m", module, *arguments]
         self.write_ca(self.ca)
         self.ca.issue(directory, "agent", "h1", address=self.address, client=False)
         self.ca.issue(directory, "tester", "tester")

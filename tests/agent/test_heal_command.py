@@ -6,28 +6,25 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from agent_service.builds import installed_versions
+from tester.orchestration.paths import cache_dir
 from tests.agent.process import ROOT
 
-CACHE = Path(os.environ.get("ETCD_CHAOS_CACHE", Path.home() / ".cache" / "etcd-chaos"))
+if TYPE_CHECKING:
+    from pathlib import Path
+
 NAMESPACES = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-
-
-def newest_version() -> str:
-    found = installed_versions(CACHE / "etcd")
-    if not found:
-        pytest.skip(f"no etcd under {CACHE}")
-    return found[-1]
 
 
 @pytest.mark.etcd
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root for namespaces of its own")
-def test_heal_in_the_place_of_a_dead_agent_and_on_the_way_out_of_a_live_one(tmp_path: Path) -> None:
-    story = [sys.executable, "-m", "tests.agent.heal_story", tmp_path, CACHE / "etcd", newest_version()]
+def test_heal_in_the_place_of_a_dead_agent_and_on_the_way_out_of_a_live_one(
+    tmp_path: Path, newest_etcd: str
+) -> None:
+    story = [sys.executable, "-m", "tests.agent.heal_story", tmp_path, cache_dir() / "etcd", newest_etcd]
     done = subprocess.run(
         [*NAMESPACES, *map(str, story)], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )

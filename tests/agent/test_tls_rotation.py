@@ -52,7 +52,15 @@ async def test_rotation_drops_no_request(agent: Process) -> None:
             await asyncio.to_thread(agent.reload)
             await asyncio.sleep(0.1)
         stop.set()
-        assert min(await asyncio.gather(*hammering)) > 10
+        assert min(await asyncio.gather(*hammering)) > 0
+
+
+async def test_no_idle_connection_outlives_a_rotation(agent: Process) -> None:
+    async with agent.client() as client:
+        await asyncio.gather(*(client.clock() for _ in range(3)))
+        agent.write_ca(agent.ca, Authority("new"))
+        agent.reload()
+        await client.clock()  # the agent wants it on a new connection, not on the next old one
 
 
 async def test_a_removed_authority_is_gone_for_open_connections_too(agent: Process) -> None:

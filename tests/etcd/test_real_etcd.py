@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.etcd.conftest import INSIDE
-from tests.etcd.inside.cluster import binary
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,10 +19,7 @@ def unshare() -> list[str]:
 
 
 @pytest.mark.etcd
-@pytest.mark.parametrize("version", ["3.4.23", "3.5.1"])
-def test_against_real_members(version: str, tmp_path: Path) -> None:
-    if not binary(version).exists():
-        pytest.skip(f"no etcd {version} in the cache: {binary(version)}")
+def test_against_real_members(etcd_version: str, tmp_path: Path) -> None:
     if subprocess.run([*unshare(), "true"], capture_output=True, check=False).returncode:
         pytest.skip("this machine lets nobody make a network namespace")
     inner = subprocess.run(
@@ -33,7 +29,7 @@ def test_against_real_members(version: str, tmp_path: Path) -> None:
             f"--basetemp={tmp_path / 'inside'}",
         ],
         cwd=ROOT,
-        env={**os.environ, INSIDE: version},
+        env={**os.environ, INSIDE: etcd_version},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

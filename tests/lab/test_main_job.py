@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tester.errors import ExitCode
-from tester.events import FaultHealed, FaultInjected, LeaderChanged, Phase, PhaseStarted
+from tester.events import FaultHealed, FaultInjected, LeaderChanged, MemberExited, Phase, PhaseStarted
 from tester.results import CaseState, Verdict
 from tests.lab.rig import case, scenario
 
@@ -121,7 +121,7 @@ async def judged_the_same_again(rig: Rig, ended: Ended) -> None:
 
 
 async def test_agents_killed_while_a_fault_is_held_find_everything_again(rig: Rig, tmp_path: Path) -> None:
-    written = scenario(tmp_path, case("isolate", "leader", hold="10s"))
+    written = scenario(tmp_path, case("isolate", "leader", hold="25s"))  # time to look twice
     async with rig.running(written) as running:
         hit = await running.held()
         before = await rig.looks()
@@ -138,5 +138,29 @@ async def test_agents_killed_while_a_fault_is_held_find_everything_again(rig: Ri
     assert ended.code == ExitCode.VALID, ended.said
     (done,) = ended.result.rounds[0].cases
     assert done.held_seconds is not None
-    assert done.held_seconds >= 10
+    assert done.held_seconds >= 25
+    assert await rig.dirt() == {}
+
+
+async def test_a_member_that_dies_unasked_makes_the_round_invalid(rig: Rig, tmp_path: Path) -> None:
+    calm = {"name": "calm", "fault": "none", "steady": "300ms", "hold": "5s", "settle": "300ms"}
+    written = scenario(tmp_path, calm, case("kill", "follower"), limits={"recovery": "3s"})
+    victim = rig.hosts[0]
+    async with rig.running(written) as running:
+        await running.phase(Phase.HOLD)
+        await rig.shell(
+            victim, 'kill -KILL "$(systemctl show --property=MainPID --value etcd-chaos-member.service)"'
+        )
+        told = await running.until(MemberExited)
+        ended = await running.end()
+    assert (told.member, told.expected) == (victim, False)
+    assert "although nobody asked for it" in told.text
+    assert ended.code == ExitCode.INVALID, ended.said
+    (one,) = ended.result.rounds
+    calm_result, left_out = one.cases
+    assert (calm_result.state, left_out.state) == (CaseState.VIOLATED, CaseState.SKIPPED)
+    (exits,) = (check for check in calm_result.checks if check.checker == "exits")
+    assert exits.verdict is Verdict.INVALID
+    assert exits.findings[0].members == (victim,)
+    assert (ended.directory.rounds()[0].member(victim) / "member.log").stat().st_size > 0
     assert await rig.dirt() == {}

@@ -116,7 +116,7 @@ def assemble(evidences: Evidences) -> Assembly:
     orphans = revisions[~_among(revisions, authored)]
     orphans = orphans[(orphans > base) | watch.covers(orphans)]
     possible = replay.leases.any_lease or any(True for _ in history.unknown_writes())
-    free_from = _first_gap(evidences, np.union1d(revisions, authored)) if possible else NEVER
+    free_from = _first_gap(evidences, revisions, authored) if possible else NEVER
     found = attribute(replay, evidences.timeline, orphans, _lease_ends(replay, orphans), free_from)
     _refuse_half_seen(history, evidences.told, base)
     return Assembly(
@@ -271,13 +271,13 @@ def _may_have_put(history: History, op: object, seen: set[tuple[int, int]]) -> b
     return any(_may_have_put(history, step, seen) for step in steps)
 
 
-def _first_gap(evidences: Evidences, known: Columns) -> int:
+def _first_gap(evidences: Evidences, revisions: Columns, authored: Columns) -> int:
     """The first revision that neither a watcher nor an answer tells about; ``NEVER``: there is none."""
     at = evidences.start + 1
     for first, after in (*evidences.watch.spans, (NEVER, NEVER)):
         stop = min(first - 1, evidences.last)
         if at <= stop:
-            inside = known[(known >= at) & (known <= stop)]
+            inside = np.union1d(_between(revisions, at, stop), _between(authored, at, stop))
             expected = np.arange(at, at + inside.size)
             missing = np.flatnonzero(inside != expected)
             gap = int(expected[missing[0]]) if missing.size else at + inside.size
@@ -285,3 +285,8 @@ def _first_gap(evidences: Evidences, known: Columns) -> int:
                 return gap
         at = max(at, after + 1)
     return NEVER
+
+
+def _between(ascending: Columns, first: int, last: int) -> Columns:
+    low, high = np.searchsorted(ascending, [first, last + 1])
+    return ascending[low:high]

@@ -16,14 +16,13 @@ import pytest
 
 from agent_service.member import MemberControl
 from agent_service.supervisor import create_supervisor
+from tester.orchestration.paths import cache_dir
 from tests.unit.member.settings import agent_settings
 
 if TYPE_CHECKING:
     from agent_service.settings import AgentSettings
 
 CLONE_NEWNET = 0x40000000
-CACHE = Path(os.environ.get("ETCD_CHAOS_CACHE", Path.home() / ".cache" / "etcd-chaos"))
-VERSIONS = ("3.4.23", "3.5.1")
 
 MakeMember = Callable[[], Awaitable[MemberControl]]
 
@@ -52,26 +51,19 @@ def namespace() -> Iterator[None]:
         os.close(before)
 
 
-@pytest.fixture(params=VERSIONS)
-def version(request: pytest.FixtureRequest) -> str:
-    return _there(str(request.param))
+@pytest.fixture
+def version(etcd_version: str) -> str:
+    return etcd_version
 
 
 @pytest.fixture
-def any_version() -> str:
-    return _there(VERSIONS[-1])
-
-
-def _there(version: str) -> str:
-    path = CACHE / "etcd" / version / "bin" / "etcd"
-    if not path.exists():
-        pytest.skip(f"etcd {version} is not in the cache: {path}")
-    return version
+def any_version(newest_etcd: str) -> str:
+    return newest_etcd
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> AgentSettings:
-    return agent_settings(tmp_path, etcd_root=CACHE / "etcd")
+    return agent_settings(tmp_path, etcd_root=cache_dir() / "etcd")
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """An agent without HTTP: adopts, does what it is told, says so, and waits to be killed.
 
-``other_agent.py SETTINGS start SPEC | fault REQUEST | begin REQUEST | idle``; ``begin`` does once somebody has stopped the member
+``other_agent.py SETTINGS start SPEC | fault REQUEST | begin REQUEST | idle``
+
+``begin`` injects once somebody has stopped the member, and says so before.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ async def main(settings_file: str, command: str, *arguments: str) -> None:
             print(fault.state, flush=True)
         case "begin":
             print("ready", flush=True)
-            while member.process is None or not is_stopped(member.process):
+            while member.process is None or not is_stopped(member.process):  # noqa: ASYNC110 - a signal from outside
                 await asyncio.sleep(0.01)
             await faults.inject(FaultRequest.model_validate_json(arguments[0]), "tester")
         case _:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from agent_service.faults import registry
 from agent_service.faults.manager import FaultManager
 from agent_service.faults.registry import capabilities, effective_capabilities
 from agent_service.models import (
+    CrashLoopFault,
     FaultRequest,
     FaultSpec,
     FaultState,
@@ -69,6 +71,28 @@ async def test_process_faults(
     assert member.state is MemberState.RUNNING
     assert (member.process == before) is (spec.kind == "pause")
     assert [exit_.cause for exit_ in member.status().exits] == ([] if spec.kind == "pause" else ["fault f-1"])
+
+
+async def test_a_crash_loop(faults: FaultManager, member: MemberControl, version: str) -> None:
+    await member.start(member_spec(version))
+    pids = [member.status().pid]
+    loop = asyncio.create_task(faults.run_repeats())
+    try:
+        await faults.inject(request(CrashLoopFault(every_seconds=0.5)), "tester")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while faults.list()[0].evidence.count("done again 2 times") == 0:
+                await asyncio.sleep(0.01)
+                pids += [pid for pid in [member.status().pid] if pid not in (None, *pids)]
+        assert len(pids) >= 3, "it lived in between"
+        healed = await faults.heal("f-1", "tester")
+        assert healed.state is FaultState.HEALED
+        after = member.process
+        await asyncio.sleep(0.7)
+        assert member.process == after
+    finally:
+        loop.cancel()
+    exits = member.status().exits
+    assert {(end.expected, end.signal, end.cause) for end in exits} == {(True, 9, "fault f-1")}
 
 
 async def test_the_undo_of_a_kill_says_why_the_member_does_not_come_back(
@@ -170,7 +194,7 @@ async def test_isolation_cuts_what_stands_and_spares_what_is_protected(
     assert all([await line.echo(PATIENCE_SECONDS) for line in everyone]), "the control"
 
     status = await faults.inject(request(isolate(address)), "tester")
-    assert "2 drop rules" in status.evidence
+    assert "2 rules on what comes in, 2 on what goes out" in status.evidence
     assert [await line.echo(SILENCE_SECONDS) for line in (own, peer)] == [False, False]
     assert all([await line.echo(PATIENCE_SECONDS) for line in (ssh, agent, client)])
     assert sorted(tables()) == ["etcd_chaos_f_1", "precious"]
@@ -206,6 +230,29 @@ async def test_rules_that_nft_does_not_take_are_no_success(
     assert tables() == []
 
 
+async def test_a_fault_that_takes_a_way_in_away_is_undone_at_once(
+    faults: FaultManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here by a rule of somebody else's that comes at the same moment; the table itself is as it should be."""
+    real = commands.check
+
+    async def and_more(argv: tuple[str, ...], *, stdin: str = "") -> commands.Completed:
+        if "drop" in stdin:
+            chain = "chain c {\ntype filter hook input priority 0;\ntcp dport 22 drop\n}"
+            nft("-f", "-", stdin=f"table inet precious {{\n{chain}\n}}\n")
+        return await real(argv, stdin=stdin)
+
+    monkeypatch.setattr(commands, "check", and_more)
+    with socket.create_server(("127.0.0.1", 22)):
+        with pytest.raises(FaultFailedError, match=r"a way into this host is gone: 127\.0\.0\.1 port 22"):
+            await faults.inject(request(isolate("127.0.0.1")), "tester")
+        assert faults.get("f-1").state is FaultState.FAILED
+        assert tables() == ["precious"]
+        # What did not answer before is not held against the next fault.
+        status = await faults.inject(request(isolate("127.0.0.1"), "f-2"), "tester")
+    assert status.state is FaultState.INJECTED
+
+
 async def test_what_this_host_can_do(
     faults: FaultManager, settings: AgentSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,7 +262,11 @@ async def test_what_this_host_can_do(
         ("kill", True),
         ("pause", True),
         ("restart", True),
+        ("crash-loop", True),
         ("isolate", True),
+        ("partition", True),
+        ("client-port", True),
+        ("peer-port", True),
     ]
     assert all(item.reason for item in there)
     assert tables() == [], "looking leaves nothing behind"
@@ -224,6 +275,15 @@ async def test_what_this_host_can_do(
     with pytest.raises(UnavailableError, match="there is no nft"):
         await faults.inject(request(isolate("127.0.0.1")), "tester")
     assert faults.list() == ()
+
+
+async def test_a_kernel_without_reject_still_cuts_links(
+    settings: AgentSettings, namespace: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_PORT_PROBE", ("tcp dport 1 no-such-verdict",))
+    there = {item.kind: item for item in await capabilities(settings)}
+    assert (there["partition"].available, there["client-port"].available) == (True, False)
+    assert "the kernel refuses" in there["client-port"].reason
 
 
 def test_capabilities_of_a_process_are_bits() -> None:

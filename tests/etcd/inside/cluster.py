@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import subprocess
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tester.etcd.endpoint import Endpoint
+from tester.orchestration.paths import cache_dir
 
-CACHE = Path(os.environ.get("ETCD_CHAOS_CACHE", Path.home() / ".cache" / "etcd-chaos"))
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def binary(version: str) -> Path:
-    return CACHE / "etcd" / version / "bin" / "etcd"
+    return cache_dir() / "etcd" / version / "bin" / "etcd"
 
 
 @dataclass

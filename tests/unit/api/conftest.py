@@ -39,6 +39,7 @@ class World:
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     settings = agent_settings(tmp_path)
+    settings.state_dir.mkdir()
     member, faults, audit = FakeMember(tmp_path), FakeFaults(), AuditLog(tmp_path / "audit.jsonl")
     app = create_app(Agent(settings, member, faults, audit), Access(settings))
     transport = httpx.ASGITransport(as_client(app, "tester"))

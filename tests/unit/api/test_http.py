@@ -227,3 +227,13 @@ async def test_log_tail_and_download_of_a_growing_log(world: World, tmp_path: Pa
     assert await world.agent.download_member_log(copy) == len(text)
     assert copy.read_text() == text
     problem_of(await world.http.get("/v1/member/log", params={"lines": 0}), 422)
+
+
+async def test_the_emergency_stop_over_http(world: World) -> None:
+    assert (await world.agent.emergency()).engaged is False
+    stop = await world.agent.emergency_stop("prod is down")
+    assert (stop.engaged, stop.who, stop.reason) == (True, "tester", "prod is down")
+    seen = await world.agent.emergency()
+    assert (seen.engaged, seen.since_realtime_ns) == (True, stop.since_realtime_ns)
+    assert (await world.agent.clear_emergency_stop()).engaged is False
+    problem_of(await world.http.post("/v1/emergency-stop", json={"reason": "two\nlines"}), 422)

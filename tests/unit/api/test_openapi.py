@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
     directory = tmp_path_factory.mktemp("openapi")
     agent_config = agent_settings(directory, allowed_hosts=["agent.test"])
+    agent_config.state_dir.mkdir()
     (directory / "etcd.log").write_text("one\ntwo\n")
     parts = Agent(agent_config, FakeMember(directory), FakeFaults(), AuditLog(directory / "audit.jsonl"))
     return create_app(parts, Access(agent_config))

@@ -14,6 +14,7 @@ from agent_client.errors import AgentUnreachableError
 from agent_service.models import Capability, FaultPlan, FaultSpec, HostClock, HostInfo
 from tester.cli.entry import run_command
 from tester.errors import ExitCode, InfrastructureError
+from tester.scenario.model import FaultKind
 from tester.session import Session
 from tests.unit.scenario.hosts import inventory
 
@@ -36,7 +37,7 @@ INFO = HostInfo(
     etcd_versions=("3.5.16",),
     capabilities=tuple(
         Capability(kind=kind, available=True, reason="yes")
-        for kind in ("kill", "pause", "isolate", "stop", "restart")
+        for kind in dict.fromkeys(kind.on_agent for kind in FaultKind)
     ),
     clock=HostClock(boot_id="b", monotonic_ns=0, realtime_ns=0),
 )

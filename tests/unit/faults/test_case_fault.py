@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from agent_service.models import FaultState
+from agent_service.models import FaultState, PartitionFault
 from tester.clock import RunClock
 from tester.errors import FaultIneffectiveError, HealError
 from tester.events import Event, EventBus, FaultHealed, FaultInjected, Notice
 from tester.faults import CaseFault, FaultTiming, Scene
+from tester.partitions import Cut
 from tester.scenario.model import CaseSection, FaultKind
 from tester.targets import Roles
 from tests.unit.faults.agents import MemoryAgent, refused, unreachable
@@ -103,6 +104,73 @@ async def test_members_are_hit_at_once_and_healed_once(stage: Stage) -> None:
         await fault.heal()
         await fault.heal()
     assert [line for line in stage.log if line.endswith(" heal")] == ["h3 heal", "h2 heal", "h1 heal"]
+
+
+async def test_a_rolling_restart_takes_one_after_the_other(stage: Stage) -> None:
+    async def whole() -> bool:
+        stage.log.append("whole")
+        return True
+
+    async with stage.fault(FaultKind.ROLLING_RESTART, allow=False, bound=1) as fault:
+        await fault.inject(ALL, ROLES, whole)
+        await fault.heal()
+    done = [line for line in stage.log if not line.endswith(" inject")]
+    assert done[:5] == ["h1 injected", "whole", "h2 injected", "whole", "h3 injected"]
+    assert fault.targets == ALL
+    assert stage.clean
+    assert {status.spec.kind for agent in stage.agents.values() for status in agent.faults.values()} == {
+        "restart"
+    }
+
+
+async def test_a_rolling_restart_spares_the_rest_of_a_cluster_that_is_not_whole(stage: Stage) -> None:
+    async def broken() -> bool:
+        return False
+
+    async with stage.fault(FaultKind.ROLLING_RESTART, allow=False) as fault:
+        await fault.inject(ALL, ROLES, broken)
+    assert fault.targets == ("h1",)
+    assert not stage.agents["h2"].faults
+    assert stage.clean
+
+
+async def test_a_rolling_restart_is_healed_when_it_is_given_up(stage: Stage) -> None:
+    gate = asyncio.Event()
+
+    async def whole() -> bool:
+        return await gate.wait()
+
+    async def case() -> None:
+        async with stage.fault(FaultKind.ROLLING_RESTART) as fault:
+            await fault.inject(ALL, ROLES, whole)
+
+    task = asyncio.create_task(case())
+    await eventually()
+    assert "h1 injected" in stage.log
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert stage.clean
+    assert not stage.agents["h2"].faults
+
+
+async def test_a_partition_hits_those_that_drop(stage: Stage) -> None:
+    cuts = {"h1": Cut(("h2", "h3"), "out")}
+    async with stage.fault(FaultKind.PARTITION, allow=False, bound=1) as fault:
+        await fault.inject(("h1",), ROLES, cuts=cuts)
+    (status,) = stage.agents["h1"].faults.values()
+    assert isinstance(status.spec, PartitionFault)
+    assert status.spec.direction == "out"
+    assert [peer.address for peer in status.spec.peers] == ["10.207.0.2", "10.207.0.3"]
+    assert stage.clean
+
+
+async def test_a_partition_that_leaves_no_majority_is_guarded(stage: Stage) -> None:
+    cuts = {"h1": Cut(("h2", "h3"), "both"), "h2": Cut(("h3",), "in")}
+    async with stage.fault(FaultKind.PARTITION, allow=False) as fault:
+        with pytest.raises(FaultIneffectiveError, match="would take quorum"):
+            await fault.inject(("h1", "h2"), ROLES, cuts=cuts)
+    assert stage.log == []
 
 
 async def test_leaving_the_block_heals(stage: Stage) -> None:

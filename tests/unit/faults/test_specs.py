@@ -5,17 +5,22 @@ import re
 import pytest
 
 from agent_service.models import (
+    ClientPortFault,
+    CrashLoopFault,
     FaultRequest,
     FaultSpec,
     IsolateFault,
     KillFault,
+    PartitionFault,
     PauseFault,
     Peer,
+    PeerPortFault,
     RestartFault,
     StopFault,
 )
 from tester.faults import fault_id, fault_spec
-from tester.scenario.model import CaseSection, FaultKind
+from tester.partitions import Cut
+from tester.scenario.model import CaseSection, FaultKind, PortAction
 from tests.unit.scenario.hosts import inventory
 
 
@@ -26,6 +31,14 @@ from tests.unit.scenario.hosts import inventory
         (FaultKind.KILL, KillFault()),
         (FaultKind.PAUSE, PauseFault()),
         (FaultKind.RESTART, RestartFault(grace_seconds=2)),
+        (FaultKind.ROLLING_RESTART, RestartFault(grace_seconds=2)),
+        (FaultKind.CRASH_LOOP, CrashLoopFault(every_seconds=3)),
+        (FaultKind.CLIENT_PORT, ClientPortFault(port=2379, action="reject")),
+        (FaultKind.PEER_PORT, PeerPortFault(port=2380, action="reject")),
+        (
+            FaultKind.PARTITION,
+            PartitionFault(peer_port=2380, peers=(Peer(address="10.207.0.3", port=2380),), direction="in"),
+        ),
         (
             FaultKind.ISOLATE,
             IsolateFault(
@@ -37,13 +50,20 @@ from tests.unit.scenario.hosts import inventory
 )
 def test_a_case_becomes_the_fault_of_a_host(kind: FaultKind, expected: FaultSpec) -> None:
     hosts = inventory(3).hosts
-    assert fault_spec(CaseSection(name="c", fault=kind, grace="2s"), hosts[1], hosts) == expected
+    case = CaseSection(name="c", fault=kind, grace="2s", every="3s", action=PortAction.REJECT)
+    assert fault_spec(case, hosts[1], hosts, Cut(("h3",), "in")) == expected
 
 
 def test_no_fault_is_no_fault() -> None:
     hosts = inventory(3).hosts
     with pytest.raises(ValueError, match="has no fault"):
         fault_spec(CaseSection(name="c", fault=FaultKind.NONE), hosts[0], hosts)
+
+
+def test_a_partition_without_a_cut_is_none() -> None:
+    hosts = inventory(3).hosts
+    with pytest.raises(ValueError, match="nothing is cut at h1"):
+        fault_spec(CaseSection(name="c", fault=FaultKind.PARTITION), hosts[0], hosts)
 
 
 def test_nobody_is_isolated_from_nobody() -> None:

@@ -22,7 +22,15 @@ from agent_service.faults import execute, journal, manager, schedule
 from agent_service.faults.journal import Entry, Journal
 from agent_service.faults.manager import FaultManager
 from agent_service.faults.steps import FaultSteps
-from agent_service.models import FaultRequest, FaultSpec, FaultState, KillFault, MemberState, PauseFault
+from agent_service.models import (
+    CrashLoopFault,
+    FaultRequest,
+    FaultSpec,
+    FaultState,
+    KillFault,
+    MemberState,
+    PauseFault,
+)
 from tests.unit.member.fake_member import FakeMember
 from tests.unit.member.settings import agent_settings
 
@@ -332,6 +340,76 @@ async def test_a_fault_with_time_left_goes_on_under_the_next_agent(base: Path, m
     assert 0 < after.lease_remaining_seconds <= before.lease_remaining_seconds
     assert member.calls == ["pause"]
     assert (await successor.heal("f1", "tester")).state is FaultState.HEALED
+
+
+@asynccontextmanager
+async def repeats(faults: FaultManager) -> AsyncIterator[None]:
+    task = asyncio.create_task(faults.run_repeats())
+    try:
+        yield
+        assert not task.done()
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+LOOP = CrashLoopFault(every_seconds=0.5)
+
+
+async def test_a_crash_loop_goes_on_until_it_is_healed(base: Path, member: FakeMember) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+    async with repeats(faults):
+        status = await faults.inject(request(spec=LOOP), "tester")
+        assert "done again 0 times" in status.evidence
+        first = member.process
+        await until(lambda: member.calls.count("kill") >= 3)
+        await until(lambda: "done again 2 times" in faults.get("f1").evidence)
+        await until(lambda: on_disk(base).repeats == 2)
+        assert first != member.process
+        healed = await faults.heal("f1", "tester")
+        assert healed.state is FaultState.HEALED
+        assert "done again 2 times" in healed.evidence
+        calls = member.calls.count("kill")
+        await asyncio.sleep(0.7)
+        assert member.calls.count("kill") == calls
+    assert member.lives()
+
+
+async def test_a_repetition_that_fails_is_told_and_the_next_one_comes(base: Path, member: FakeMember) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+    async with repeats(faults):
+        await faults.inject(request(spec=LOOP), "tester")
+        member.broken = {"recover": RefusedError("port 2380 is taken")}
+        await until(lambda: "port 2380 is taken" in faults.get("f1").evidence)
+        member.broken = {}
+        await until(lambda: member.lives() and on_disk(base).repeats >= 2)
+        assert (await faults.heal("f1", "tester")).state is FaultState.HEALED
+
+
+async def test_the_next_agent_goes_on_with_a_crash_loop(base: Path, member: FakeMember) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+    await faults.inject(request(spec=LOOP), "tester")
+    await asyncio.sleep(0.6)
+    assert member.calls.count("kill") == 1, "the control: nobody repeats it"
+    successor = create(base, member)
+    await successor.adopt()
+    async with repeats(successor):
+        await until(lambda: member.calls.count("kill") == 2)
+        await until(lambda: on_disk(base).repeats == 1)
+
+
+async def test_a_fault_that_does_nothing_again_is_left_alone(base: Path, member: FakeMember) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+    async with repeats(faults):
+        await faults.inject(request(spec=PauseFault()), "tester")
+        await asyncio.sleep(0.05)
+        assert member.calls == ["pause"]
+        assert "again" not in faults.get("f1").evidence
 
 
 async def test_newest_first_and_one_that_fails_stops_nobody(base: Path, member: FakeMember) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
+from pydantic import ValidationError
 
 from agent_service.errors import IllegalStateError, RefusedError
 from agent_service.faults.base import HostContext
-from agent_service.faults.network import table_name
+from agent_service.faults.nftables import table_name
 from agent_service.faults.registry import plan_fault
 from agent_service.faults.steps import (
     EnsureMemberRunning,
@@ -22,18 +24,23 @@ from agent_service.faults.steps import (
     ProcessGone,
     ProcessNotStopped,
     ProcessStopped,
+    Repeat,
     ResumeMember,
     StopMember,
     TableAbsent,
-    TableDrops,
+    TableBlocks,
 )
 from agent_service.models import (
+    ClientPortFault,
+    CrashLoopFault,
     FaultSpec,
     IsolateFault,
     KillFault,
     MemberState,
+    PartitionFault,
     PauseFault,
     Peer,
+    PeerPortFault,
     RestartFault,
     StopFault,
 )
@@ -42,6 +49,7 @@ from agent_service.processes import ProcessId
 HOST = HostContext(
     member_state=MemberState.RUNNING,
     process=ProcessId(pid=42, start_ticks=7, boot_id="b"),
+    client_port=2379,
     peer_port=2380,
     protected_ports=(22, 9027),
 )
@@ -51,28 +59,52 @@ ISOLATE = IsolateFault(
     peers=(Peer(address="10.0.0.2", port=2380), Peer(address="fd00::3", port=12380)),
 )
 
-RULESET = """\
-add table inet etcd_chaos_run_1_case_2
-delete table inet etcd_chaos_run_1_case_2
-table inet etcd_chaos_run_1_case_2 {
+TABLE = "etcd_chaos_run_1_case_2"
+RESET = f"add table inet {TABLE}\ndelete table inet {TABLE}\n"
+HEAD = {
+    "input": """\
   chain input {
     type filter hook input priority -300; policy accept;
     tcp dport { 22, 9027 } accept
-    tcp dport 2380 drop
-    ip saddr 10.0.0.2 tcp sport 2380 drop
-    ip6 saddr fd00::3 tcp sport 12380 drop
-  }
+""",
+    "output": """\
   chain output {
     type filter hook output priority -300; policy accept;
     tcp sport { 22, 9027 } accept
-    tcp sport 2380 drop
-    ip daddr 10.0.0.2 tcp dport 2380 drop
-    ip6 daddr fd00::3 tcp dport 12380 drop
-  }
+""",
 }
-"""
 
-RESET = "add table inet etcd_chaos_run_1_case_2\ndelete table inet etcd_chaos_run_1_case_2\n"
+
+def blocking(incoming: tuple[str, ...], outgoing: tuple[str, ...]) -> FaultSteps:
+    """The steps of a table with these rules."""
+    chains = {"input": incoming, "output": outgoing}
+    body = "".join(
+        HEAD[hook] + "".join(f"    {rule}\n" for rule in rules) + "  }\n"
+        for hook, rules in chains.items()
+        if rules
+    )
+    listing = ("nft", "-j", "list", "table", "inet", TABLE)
+    return FaultSteps(
+        inject=(Exec(("nft", "-f", "-"), f"{RESET}table inet {TABLE} {{\n{body}}}\n"),),
+        verify_injected=(TableBlocks(listing, TABLE, len(incoming), len(outgoing), (22, 9027)),),
+        undo=(Exec(("nft", "-f", "-"), RESET),),
+        verify_healed=(TableAbsent(("nft", "-j", "list", "tables"), TABLE),),
+    )
+
+
+PARTITION = PartitionFault(peer_port=2380, peers=ISOLATE.peers, direction="both")
+RECEIVED = (
+    "ip saddr 10.0.0.2 tcp dport 2380 drop",
+    "ip saddr 10.0.0.2 tcp sport 2380 drop",
+    "ip6 saddr fd00::3 tcp dport 2380 drop",
+    "ip6 saddr fd00::3 tcp sport 12380 drop",
+)
+SENT = (
+    "ip daddr 10.0.0.2 tcp sport 2380 drop",
+    "ip daddr 10.0.0.2 tcp dport 2380 drop",
+    "ip6 daddr fd00::3 tcp sport 2380 drop",
+    "ip6 daddr fd00::3 tcp dport 12380 drop",
+)
 
 GOLDEN: dict[str, tuple[FaultSpec, FaultSteps]] = {
     "stop": (
@@ -111,21 +143,45 @@ GOLDEN: dict[str, tuple[FaultSpec, FaultSteps]] = {
             verify_healed=(MemberRuns(),),
         ),
     ),
+    "crash-loop": (
+        CrashLoopFault(every_seconds=3),
+        FaultSteps(
+            inject=(KillMember(), EnsureMemberRunning()),
+            verify_injected=(ProcessGone(42, 7), MemberRuns(42, 7)),
+            undo=(EnsureMemberRunning(),),
+            verify_healed=(MemberRuns(),),
+            repeat=Repeat(3.0, (KillMember(), EnsureMemberRunning())),
+        ),
+    ),
     "isolate": (
         ISOLATE,
-        FaultSteps(
-            inject=(Exec(("nft", "-f", "-"), RULESET),),
-            verify_injected=(
-                TableDrops(
-                    ("nft", "-j", "list", "table", "inet", "etcd_chaos_run_1_case_2"),
-                    "etcd_chaos_run_1_case_2",
-                    3,
-                    (22, 9027),
-                ),
+        blocking(
+            (
+                "tcp dport 2380 drop",
+                "ip saddr 10.0.0.2 tcp sport 2380 drop",
+                "ip6 saddr fd00::3 tcp sport 12380 drop",
             ),
-            undo=(Exec(("nft", "-f", "-"), RESET),),
-            verify_healed=(TableAbsent(("nft", "-j", "list", "tables"), "etcd_chaos_run_1_case_2"),),
+            (
+                "tcp sport 2380 drop",
+                "ip daddr 10.0.0.2 tcp dport 2380 drop",
+                "ip6 daddr fd00::3 tcp dport 12380 drop",
+            ),
         ),
+    ),
+    "partition": (PARTITION, blocking(RECEIVED, SENT)),
+    "partition-in": (PARTITION.model_copy(update={"direction": "in"}), blocking(RECEIVED, ())),
+    "partition-out": (PARTITION.model_copy(update={"direction": "out"}), blocking((), SENT)),
+    "client-port": (
+        ClientPortFault(port=2379, action="drop"),
+        blocking(("tcp dport 2379 drop",), ("tcp sport 2379 drop",)),
+    ),
+    "client-port-reject": (
+        ClientPortFault(port=2379, action="reject"),
+        blocking(("tcp dport 2379 reject with tcp reset",), ("tcp sport 2379 tcp flags & rst == 0 drop",)),
+    ),
+    "peer-port": (
+        PeerPortFault(port=2380, action="drop"),
+        blocking(("tcp dport 2380 drop",), ("tcp sport 2380 drop",)),
     ),
 }
 
@@ -151,12 +207,26 @@ def test_steps_are_readable(kind: str) -> None:
         assert type(step).__name__ not in str(step)
 
 
+def test_what_is_done_again_is_told_in_the_plan() -> None:
+    assert GOLDEN["crash-loop"][1].plan().inject == (
+        "send SIGKILL to etcd",
+        "start etcd as it was, unless it runs",
+        "every 3 s: send SIGKILL to etcd, start etcd as it was, unless it runs",
+    )
+
+
+@pytest.mark.parametrize("seconds", [0, 0.4, -1, 301, float("inf"), float("nan"), "1", True])
+def test_a_crash_loop_has_bounds(seconds: Any) -> None:
+    with pytest.raises(ValidationError):
+        CrashLoopFault(every_seconds=seconds)
+
+
 def test_a_command_is_shown_as_a_person_would_type_it() -> None:
     assert str(Exec(("nft", "-f", "-"), "a\nb\n")) == "nft -f - <<EOF\na\nb\nEOF"
     assert str(Exec(("echo", "a b; rm"))) == "echo 'a b; rm'"
 
 
-@pytest.mark.parametrize("kind", ["stop", "kill", "pause", "restart"])
+@pytest.mark.parametrize("kind", ["stop", "kill", "pause", "restart", "crash-loop"])
 @pytest.mark.parametrize("state", [state for state in MemberState if state is not MemberState.RUNNING])
 def test_process_faults_need_a_running_member(kind: str, state: MemberState) -> None:
     with pytest.raises(IllegalStateError) as caught:
@@ -173,9 +243,62 @@ def test_process_faults_need_a_running_member(kind: str, state: MemberState) -> 
         ({"peer_port": 2379}, HOST, "on port 2380, not 2379"),
     ],
 )
-def test_isolation_that_must_not_be(changes: dict[str, Any], host: HostContext, message: str) -> None:
+@pytest.mark.parametrize("spec", [ISOLATE, PARTITION])
+def test_cuts_that_must_not_be(
+    changes: dict[str, Any], host: HostContext, message: str, spec: FaultSpec
+) -> None:
     with pytest.raises(RefusedError, match=message):
-        plan_fault("x", ISOLATE.model_copy(update=changes), host)
+        plan_fault("x", spec.model_copy(update=changes), host)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (ClientPortFault(port=22, action="drop"), "clients on port 2379, not 22"),
+        (ClientPortFault(port=2380, action="drop"), "clients on port 2379, not 2380"),
+        (PeerPortFault(port=2379, action="reject"), "peers on port 2380, not 2379"),
+    ],
+)
+def test_ports_that_are_not_the_members(spec: FaultSpec, message: str) -> None:
+    with pytest.raises(RefusedError, match=message):
+        plan_fault("x", spec, HOST)
+
+
+@pytest.mark.parametrize("port", [22, 9027])
+@pytest.mark.parametrize("kind", [ClientPortFault, PeerPortFault])
+def test_a_protected_port_is_never_blocked(kind: type[ClientPortFault | PeerPortFault], port: int) -> None:
+    nobody = replace(HOST, client_port=None, peer_port=None)
+    with pytest.raises(RefusedError, match=f"port {port} is protected"):
+        plan_fault("x", kind(port=port, action="drop"), nobody)
+
+
+@pytest.mark.parametrize("text", ["fe80::1%} } flush ruleset", "10.0.0.2 drop; flush ruleset", "::1\n", "h2"])
+@pytest.mark.parametrize("spec", [ISOLATE, PARTITION])
+def test_no_address_carries_a_rule(spec: IsolateFault | PartitionFault, text: str) -> None:
+    body = spec.model_dump(mode="json")
+    body["peers"][0]["address"] = text
+    with pytest.raises(ValidationError):
+        type(spec).model_validate_json(json.dumps(body))
+
+
+@pytest.mark.parametrize("value", ["x; flush ruleset", 0, -1, 65536, 2.5, "22", None, ["in"], True])
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        ("partition", "direction"),
+        ("partition", "peer_port"),
+        ("client-port", "port"),
+        ("client-port", "action"),
+        ("peer-port", "port"),
+        ("peer-port", "action"),
+    ],
+)
+def test_every_part_of_a_rule_is_typed(kind: str, field: str, value: object) -> None:
+    spec = GOLDEN[kind][0]
+    body = spec.model_dump(mode="json")
+    assert type(spec).model_validate_json(json.dumps(body)) == spec, "the control"
+    with pytest.raises(ValidationError):
+        type(spec).model_validate_json(json.dumps(body | {field: value}))
 
 
 def test_tables_of_two_faults_never_meet() -> None:

@@ -69,6 +69,13 @@ def test_a_tester_and_an_agent_recognise_each_other(tmp_path: Path) -> None:
     assert shake_hands(files, files, tmp_path, address="node1") == TESTER
 
 
+@pytest.mark.parametrize("name", ["db-1.example.org", "Node_1"])
+def test_hosts_may_have_the_names_that_inventories_have(tmp_path: Path, name: str) -> None:
+    ensure_pki(tmp_path / "pki", {name: "10.0.0.1"})
+    files = snapshot(tmp_path / "pki")
+    assert shake_hands(files, files, tmp_path, server=f"hosts/{name}") == TESTER
+
+
 def test_an_agent_at_another_address_is_refused(tmp_path: Path) -> None:
     files = snapshot(ensure_pki(tmp_path / "pki", HOSTS).directory)
     with pytest.raises(ssl.SSLCertVerificationError, match=r"10\.0\.0\.9"):
@@ -213,7 +220,7 @@ def test_a_successor_that_was_never_announced_signs_nothing(tmp_path: Path) -> N
     assert ensure_pki(tmp_path / "pki", HOSTS).changed == ()
 
 
-@pytest.mark.parametrize("hosts", [{"../node": "10.0.0.1"}, {"Node": "10.0.0.1"}, {"node": "node.example"}])
+@pytest.mark.parametrize("hosts", [{"../node": "10.0.0.1"}, {"node.": "10.0.0.1"}, {"node": "node.example"}])
 def test_names_and_addresses_that_cannot_be_certified(tmp_path: Path, hosts: dict[str, str]) -> None:
     with pytest.raises(PkiError):
         ensure_pki(tmp_path, hosts)

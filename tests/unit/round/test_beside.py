@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 from agent_client import AgentUnreachableError
-from agent_service.models import ExitRecord, HostClock, MemberState, MemberStatus
+from agent_service.models import ArchiveRequest, ExitRecord, HostClock, MemberState, MemberStatus
+from tester import stage as stage_module
 from tester.background import Background
+from tester.claims import claim
 from tester.clock import RunClock
-from tester.errors import AgentError, InfrastructureError
-from tester.events import EventBus, MemberExited, Notice
+from tester.errors import AgentError, AnsibleError, InfrastructureError, LoadError
+from tester.events import EventBus, FaultHealed, MemberExited, Notice
 from tester.exits import ClockOffset, ExitWatch, describe_exit, measure_offset
 from tester.fleet import ask_all
+from tester.history.records import PhaseRecord
+from tester.history.writer import HistoryWriter
+from tester.interrupt import Interrupt
+from tester.orchestration.plays import Playbooks
+from tester.plan import Plan
+from tester.roundlog import RoundLog
+from tester.run import wanted_etcd
+from tester.scenario.loader import parse_scenario
+from tester.scenario.model import FaultKind
+from tester.stage import round_token
+from tests.unit.scenario.hosts import host
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
-def exit_record(pid: int, *, expected: bool = True, signal: int | None = 9) -> ExitRecord:
+def exit_record(pid: int, *, expected: bool = True, by: int | None = 9) -> ExitRecord:
     return ExitRecord(
         pid=pid,
         code=None,
-        signal=signal,
+        signal=by,
         expected=expected,
         cause="fault f1" if expected else "unexpected",
         monotonic_ns=1_000 + pid,
@@ -35,6 +56,7 @@ class Agent:
     def __init__(self) -> None:
         self.exits: list[ExitRecord] = []
         self.dead = False
+        self.exits_total = 0
 
     async def member(self) -> MemberStatus:
         if self.dead:
@@ -47,7 +69,7 @@ class Agent:
             data_dir=None,
             data_bytes=None,
             exits=tuple(self.exits),
-            exits_total=len(self.exits),
+            exits_total=self.exits_total or len(self.exits),
         )
 
     async def clock(self) -> HostClock:
@@ -114,7 +136,7 @@ def test_an_exit_in_words() -> None:
     assert describe_exit(exit_record(1, expected=False)).endswith(
         "nobody asked for it; last log line: panic: oh"
     )
-    assert "nobody could see" in describe_exit(exit_record(1, signal=None))
+    assert "nobody could see" in describe_exit(exit_record(1, by=None))
 
 
 async def test_the_offset_maps_the_hosts_clock_to_the_runs() -> None:
@@ -143,3 +165,131 @@ async def test_a_background_task_that_ends_is_an_error() -> None:
         background.check_alive()
     await background.stop()
     background.check_alive()
+
+
+async def test_a_history_that_cannot_be_written_hides_no_heal(tmp_path: Path) -> None:
+    writer = HistoryWriter(tmp_path / "history.jsonl")
+    writer._fail(OSError(28, "No space left on device"))
+    bus, heard = EventBus(), []
+    bus.subscribe(RoundLog(writer))
+    bus.subscribe(heard.append)
+    healed = FaultHealed(1, "f1", FaultKind.KILL, "h1", "etcd runs")
+    bus.publish(healed)
+    assert heard == [healed]
+    with pytest.raises(LoadError, match="No space"):
+        writer.check()  # as ``Stage.check_alive`` does all the time
+
+
+async def test_records_that_come_too_late_go_nowhere(tmp_path: Path) -> None:
+    writer = HistoryWriter(tmp_path / "history.jsonl")
+    descriptor = writer._fd
+    await writer.close()
+    other = os.open(tmp_path / "other", os.O_WRONLY | os.O_CREAT)
+    assert other == descriptor, "the number is used again"
+    writer.write(PhaseRecord(1, 1, "steady", ""))
+    await asyncio.sleep(0.01)
+    os.close(other)
+    assert (tmp_path / "other").read_bytes() == b""
+
+
+async def test_exits_beyond_what_an_agent_keeps(tmp_path: Path) -> None:
+    agent, bus = Agent(), EventBus()
+    watch = ExitWatch({"h": agent}, bus, {"h": ClockOffset(0, 0)})
+    await watch.poll_now()
+    agent.exits = [exit_record(number) for number in range(3)]
+    agent.exits_total = 5
+    await watch.poll_now()
+    assert len(watch.exits) == 3
+
+
+async def test_a_stage_is_taken_down_as_a_whole_whoever_cancels() -> None:
+    stopping, stopped = asyncio.Event(), []
+
+    async def stop() -> None:
+        stopping.set()
+        await asyncio.sleep(0.02)
+        stopped.append("clients")
+
+    async def stage() -> None:
+        async with stage_module._closed_to_the_end() as stack:
+            stack.push_async_callback(stop)
+
+    task = asyncio.create_task(stage())
+    await stopping.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert stopped == ["clients"]
+
+
+async def test_a_disk_that_takes_no_output_is_an_error_of_ansible(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    playbooks = Playbooks(tmp_path, tmp_path / "file" / "ansible", lambda _: None)
+    with pytest.raises(AnsibleError, match=r"cleanup: .*Not a directory"):
+        await playbooks.run("cleanup")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_signal_asks_for_the_end_once(number: signal.Signals) -> None:
+    interrupt = Interrupt(EventBus())
+
+    async def work() -> None:
+        with interrupt.watching():
+            os.kill(os.getpid(), number)
+            await asyncio.sleep(60)
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(work())
+    assert interrupt.asked
+
+
+async def test_a_signal_that_was_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        interrupt = Interrupt(EventBus())
+        with interrupt.watching():
+            os.kill(os.getpid(), signal.SIGHUP)
+            await asyncio.sleep(0.01)
+        assert not interrupt.asked
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_archives_of_two_runs_have_two_names() -> None:
+    names = {round_token(run, 1) for run in ("20260102T030405Z-quick-42", "20260102T030406Z-quick-42")}
+    assert len(names) == 2
+    assert all(ArchiveRequest(label=name).label == name for name in names)
+
+
+def test_hosts_of_different_versions_are_not_asked_for_one() -> None:
+    scenario = parse_scenario(
+        "name: one\nstressers: [{kind: kv}]\ncases: [{name: a, fault: kill}]\n", "one.yml"
+    )
+    same, other = host(1), host(2, versions=("3.4.23",))
+    assert wanted_etcd(Plan(scenario, (same,), 1, 1, None)) == "3.5.16"
+    assert wanted_etcd(Plan(scenario, (same, other), 1, 1, None)) == ""
+
+
+def test_a_host_belongs_to_one_run_at_a_time(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from tester.claims import claim;"
+        "from tests.unit.scenario.hosts import host;"
+        "context = claim([host(2)], Path(sys.argv[1]), 'runs/first'); context.__enter__();"
+        "print('has it', flush=True); sys.stdin.read()"
+    )
+    argv = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"has it\n"
+        with (
+            pytest.raises(InfrastructureError, match=r"host h2 .* in use by runs/first \(pid \d+\)"),
+            claim([host(1), host(2)], tmp_path, "runs/second"),
+        ):
+            pass
+        with claim([host(1), host(3)], tmp_path, "runs/second"):
+            pass
+        other.kill()
+        other.wait()
+    with claim([host(1), host(2)], tmp_path, "runs/second"):
+        pass

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent_client import AgentUnreachableError
 from tester.clock import RunClock
 from tester.errors import AgentError, AnsibleError, ExitCode, HealError
 from tester.events import CaseFinished, Event, EventBus
@@ -22,6 +23,8 @@ from tests.unit.scenario.hosts import host
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from agent_service.models import HostClock
 
 SCENARIO = """
 name: two
@@ -66,12 +69,25 @@ class Asked:
         return self.yes
 
 
-def runner(tmp_path: Path, plays: Plays, asked: Asked, heard: list[Event]) -> RoundRunner:
+class DeadAgent:
+    """Its host was powered off."""
+
+    async def clock(self) -> HostClock:
+        raise AgentUnreachableError("no answer")
+
+
+def runner(
+    tmp_path: Path,
+    plays: Plays,
+    asked: Asked,
+    heard: list[Event],
+    agents: dict[str, DeadAgent] | None = None,
+) -> RoundRunner:
     plan = Plan(parse_scenario(SCENARIO, "two.yml"), tuple(map(host, (1, 2, 3))), 7, 1, None)
     bus, clock = EventBus(), RunClock()
     bus.subscribe(heard.append)
     directory = RoundDirectory(tmp_path / "001")
-    setting = RoundSetting(1, "run", plan, {}, clock, bus, directory)
+    setting = RoundSetting(1, "run", plan, agents or {}, clock, bus, directory)
     scene = Scene("run", 1, plan.hosts, {}, bus, clock, tmp_path)
     return RoundRunner(setting, scene, plays.all(), asked)
 
@@ -90,6 +106,23 @@ async def test_the_first_error_is_told_and_the_worst_code_kept(tmp_path: Path) -
     result = await runner(tmp_path, plays, Asked(), []).run()
     assert result.error == "first"
     assert result.exit_code is ExitCode.UNHEALED
+
+
+async def test_the_hosts_are_cleaned_up_even_if_collecting_has_a_defect(tmp_path: Path) -> None:
+    plays = Plays(errors={"provision": AnsibleError("no ssh"), "collect": OSError(28, "No space left")})
+    with pytest.raises(OSError, match="No space"):
+        await runner(tmp_path, plays, Asked(), []).run()
+    assert plays.done == ["provision", "collect", "cleanup"]
+
+
+async def test_an_agent_that_dies_after_provision_is_an_error_of_the_round(tmp_path: Path) -> None:
+    plays, setting_agents = Plays(), {"h1": DeadAgent()}
+    started = runner(tmp_path, plays, Asked(), [], setting_agents)
+    (tmp_path / "001").mkdir()
+    result = await started.run()
+    assert "h1: no answer" in (result.error or "")
+    assert result.exit_code is ExitCode.INFRASTRUCTURE
+    assert plays.done == ["provision", "collect", "cleanup"]
 
 
 @pytest.mark.parametrize("during", ["provision", "cleanup"])

@@ -6,7 +6,13 @@ import pytest
 
 from tester.errors import ExitCode, ScenarioError
 from tester.scenario.loader import MAX_BYTES, builtin_scenarios, load_scenario, parse_scenario
-from tester.scenario.model import DEFAULT_CHECKERS, FaultKind, TargetKind
+from tester.scenario.model import (
+    DEFAULT_CHECKERS,
+    FaultKind,
+    PartitionPreset,
+    PortAction,
+    TargetKind,
+)
 
 HERE = Path(__file__).parent
 MINIMAL = """\
@@ -59,7 +65,7 @@ def test_units_become_seconds_bytes_and_rates() -> None:
         (
             "fault: kill",
             "fault: kill, zzz: 5",
-            "f:4:28: cases[0].zzz: there is no such key; known: allow_quorum",
+            "f:4:28: cases[0].zzz: there is no such key; known: action, allow_quorum",
         ),
         ("{name: a, fault: kill}", "kill", "f:4:5: cases[0]: 'kill' is not a mapping"),
         ("kind: kv", "kind: kv, clients: '5'", "clients: '5' is not a whole number; without quotes or unit"),
@@ -80,6 +86,31 @@ def test_units_become_seconds_bytes_and_rates() -> None:
             "kill of all takes quorum away; say allow_quorum_loss: true",
         ),
         ("fault: kill", "fault: kill, grace: 5s", "grace: means nothing for kill"),
+        ("fault: kill", "fault: kill, every: 5s", "every: means nothing for kill; only for crash-loop"),
+        ("fault: kill", "fault: crash-loop, every: 100ms", "'100ms' is out of bounds; at least 0.5"),
+        ("fault: kill", "fault: partition", "cases[0].partition: is missing; one of leader-alone, minority"),
+        (
+            "fault: kill",
+            "fault: partition, partition: bridge, target: one",
+            "target: means nothing for partition",
+        ),
+        ("fault: kill", "fault: kill, partition: bridge", "partition: means nothing for kill"),
+        (
+            "fault: kill",
+            "fault: isolate, action: drop",
+            "action: means nothing for isolate; only for client-",
+        ),
+        ("fault: kill", "fault: partition, partition: brigde", "did you mean 'bridge'"),
+        (
+            "fault: kill",
+            "fault: partition, partition: leader-alone}\ncluster: {members: 2",
+            "cases[0].partition: partition leader-alone takes quorum away from 2 members",
+        ),
+        (
+            "fault: kill",
+            "fault: partition, partition: majorities-ring}\ncluster: {members: 3",
+            "cases[0].partition: partition majorities-ring",
+        ),
         ("fault: kill", "fault: stop, grace: 10m", "cases[0].grace: '10m' is out of bounds; at most 300s"),
         ("kind: kv", "kind: kv, rate: 9000000/s", "'9000000/s' is out of bounds; at most 1e+06/s"),
         ("fault: kill", "fault: none, target: one", "target: means nothing where the fault is none"),
@@ -115,6 +146,13 @@ def test_one_mistake_is_one_line(old: str, new: str, expected: str) -> None:
 def test_the_same_case_is_fine_where_quorum_stays() -> None:
     text = MINIMAL.replace("fault: kill", "fault: kill, target: minority}\ncluster: {members: 3", 1)
     assert parse_scenario(text, "f").cluster.members == 3
+
+
+def test_a_rolling_restart_of_all_keeps_quorum() -> None:
+    text = MINIMAL.replace("fault: kill", "fault: rolling-restart, target: all", 1)
+    assert parse_scenario(text, "f").cases[0].fault is FaultKind.ROLLING_RESTART
+    (line,) = mistakes(text + "cluster: {members: 2}\n")
+    assert "rolling-restart of all (1 of 2) takes quorum away" in line
 
 
 def test_no_stressers_are_fine_where_nobody_judges_writes() -> None:
@@ -182,10 +220,14 @@ def test_built_in_scenarios_are_right_and_named_as_their_file(name: str) -> None
 
 
 def test_built_in_scenarios_hit_every_target_with_every_fault() -> None:
+    special = {FaultKind.NONE, FaultKind.ROLLING_RESTART, FaultKind.PARTITION}
     cases = [case for name in builtin_scenarios() for case in load_scenario(name).scenario.cases]
-    seen = {(case.fault, case.target) for case in cases if case.fault is not FaultKind.NONE}
-    wanted = {(fault, target) for fault in FaultKind if fault is not FaultKind.NONE for target in TargetKind}
-    assert seen == wanted
+    without_target = {FaultKind.NONE, FaultKind.PARTITION}
+    seen = {(case.fault, case.target) for case in cases if case.fault not in without_target}
+    wanted = {(fault, target) for fault in set(FaultKind) - special for target in TargetKind}
+    assert seen == wanted | {(FaultKind.ROLLING_RESTART, TargetKind.ALL)}
+    assert {case.partition for case in cases} == {None, *PartitionPreset} - {PartitionPreset.MAJORITIES_RING}
+    assert {case.action for case in cases} == set(PortAction)
 
 
 def test_the_demo_is_short() -> None:
