@@ -1,6 +1,6 @@
 """What it takes until a fault is there and verified, and until it is gone and verified, as a tester waits for it.
 
-    python -m benchmarks.faults [--turns N] [--version 3.5.1]
+    python -m benchmarks.faults [--turns N] [--version 3.5.30]
 
 Three agents and a whole cluster in network namespaces of their own (needs root). The control is a request
 that does nothing; kinds take turns, so that a busy machine hits all of them alike.
@@ -80,7 +80,7 @@ def main() -> None:
     """Read the command line and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=20)
-    parser.add_argument("--version", default="3.5.1")
+    parser.add_argument("--version", default="3.5.30")
     arguments = parser.parse_args()
     asyncio.run(measure(arguments.turns, arguments.version))
 

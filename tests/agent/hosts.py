@@ -21,6 +21,7 @@ from tester.etcd.monitor import ClusterMonitor
 from tester.events import EventBus
 from tester.faults import CaseFault, Scene
 from tester.inventory import Host
+from tester.orchestration.paths import cache_dir
 from tester.targets import Roles
 from tests import netns
 from tests.agent.process import Process
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CACHE = Path(os.environ.get("ETCD_CHAOS_CACHE", Path.home() / ".cache" / "etcd-chaos"))
 CLONE_NEWNET = 0x40000000
 PATIENCE_SECONDS = 30.0
 _FLAGS = {"heartbeat-interval": "50", "election-timeout": "500", "grpc-keepalive-min-time": "500ms"}
@@ -142,7 +142,7 @@ def _host(directory: Path, number: int, namespace: netns.Namespace, version: str
     directory.mkdir()
     within = namespace.command()
     agent = Process(directory, "agent_service", "serve", "--settings", address=address, within=within)
-    agent.write_settings(host=name, etcd_root=str(CACHE / "etcd"))
+    agent.write_settings(host=name, etcd_root=str(cache_dir() / "etcd"))
     sshd = subprocess.Popen([*within, sys.executable, "-c", _SSHD])
     try:
         agent.start()

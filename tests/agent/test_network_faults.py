@@ -16,7 +16,7 @@ from agent_service.models import FaultRequest, KillFault
 from tester.errors import FaultIneffectiveError
 from tester.partitions import resolve_cuts
 from tester.scenario.model import CaseSection, FaultKind, PartitionPreset, PortAction
-from tests.agent.hosts import CACHE, PATIENCE_SECONDS, Fleet, TestHost, fleet_of, inside
+from tests.agent.hosts import PATIENCE_SECONDS, Fleet, TestHost, fleet_of, inside
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -24,14 +24,12 @@ if TYPE_CHECKING:
 
     from tester.faults import CaseFault
 
-VERSION = "3.5.1"
 SILENCE_SECONDS = 0.7
 """A first packet that is lost is sent again after a second; what answers here answers within milliseconds."""
 
 pytestmark = [
     pytest.mark.etcd,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root for namespaces of its own"),
-    pytest.mark.skipif(not (CACHE / "etcd" / VERSION / "bin/etcd").exists(), reason=f"no etcd {VERSION}"),
 ]
 
 COUNTERS = """\
@@ -46,8 +44,8 @@ table inet probe {{
 
 
 @pytest.fixture
-async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
-    async with fleet_of(tmp_path, VERSION) as made:
+async def fleet(tmp_path: Path, newest_etcd: str) -> AsyncIterator[Fleet]:
+    async with fleet_of(tmp_path, newest_etcd) as made:
         yield made
 
 
