@@ -68,20 +68,19 @@ async def test_pages_hashes_and_compaction(bench: Bench, monkeypatch: pytest.Mon
     assert raised.value.definite
 
 
-async def test_a_put_refused_for_space_may_be_applied(tmp_path: Path) -> None:
+async def test_a_put_refused_for_space_may_be_applied(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Why ``database space exceeded`` on a write is ``info``: the applier writes first and complains then.
 
     Only puts that are proposed before the quota is known to be exceeded, and applied after, show it: the database
     learns its size ten times a second. A burst that falls between two of these moments is tried again.
     """
-    for attempt in range(6):
-        if await shows_applied_refusals(tmp_path / str(attempt)):
+    for _ in range(6):
+        if await shows_applied_refusals(tmp_path_factory.mktemp("burst")):
             return
     pytest.fail("no burst had a put that was refused and applied")
 
 
 async def shows_applied_refusals(folder: Path) -> bool:
-    folder.mkdir()
     cluster = Cluster(os.environ[INSIDE], folder, ("--quota-backend-bytes", str(8 * 1024**2)))
     async with bench_of(cluster) as bench:
         clients = list(bench.clients.values())
