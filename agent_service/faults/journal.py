@@ -96,6 +96,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return f"done again {self.repeats} times{problem}"
 
 
+class _Outline(msgspec.Struct):
+    """What entries of every version have."""
+
+    state: FaultState
+
+
 def encode_spec(spec: FaultSpec) -> msgspec.Raw:
     """The spec as an entry keeps it."""
     return msgspec.Raw(_SPEC.dump_json(spec))
@@ -187,8 +193,17 @@ def _read_all(directory: Path) -> tuple[dict[str, Entry], tuple[Path, ...]]:
             entry = msgspec.json.decode(path.read_bytes(), type=Entry)
             entry.fault_spec()
         except (msgspec.MsgspecError, ValidationError):
-            damaged.append(path)
+            if not _is_over(path):
+                damaged.append(path)
         else:
             entries.append(entry)
     entries.sort(key=lambda entry: entry.sequence)
     return {entry.id: entry for entry in entries}, tuple(damaged)
+
+
+def _is_over(path: Path) -> bool:
+    """Whether nothing can be left to undo of a fault that another version of the agent wrote down."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Outline).state not in ACTIVE
+    except msgspec.MsgspecError:
+        return False

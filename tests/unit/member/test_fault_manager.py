@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -435,6 +436,22 @@ async def test_a_damaged_journal_stops_injections_and_is_named(base: Path, membe
     assert faults.damaged == (directory / "x.json",)
     with pytest.raises(UnavailableError, match=r"x\.json"):
         await faults.inject(request(), "tester")
+
+
+@pytest.mark.parametrize(
+    ("state", "damaged"),
+    [("healed", 0), ("failed", 0), ("injected", 1), ("heal_failed", 1), ("unheard-of", 1)],
+)
+async def test_what_another_version_wrote_matters_only_if_it_may_be_in_effect(
+    base: Path, member: FakeMember, state: str, damaged: int
+) -> None:
+    directory = base / "state" / "faults"
+    directory.mkdir()
+    (directory / "old.json").write_text(json.dumps({"id": "old", "state": state, "how": "in another way"}))
+    faults = create(base, member)
+    await faults.adopt()
+    assert len(faults.damaged) == damaged
+    assert faults.list() == ()
 
 
 async def test_memory_is_bounded(base: Path, member: FakeMember, monkeypatch: pytest.MonkeyPatch) -> None:
