@@ -117,6 +117,8 @@ class CaseRunner:
         """Measure how long it takes to be whole again, for the checkers; whether it is."""
         recovery = await measure_recovery(self._stage.monitor, self._limits.recovery)
         self._course.recovery = recovery
+        if None in {recovery.leader, recovery.serving, recovery.writes}:
+            await self._stage.check_hosts()  # one that was lost is no verdict on etcd
         self._stage.witness.recovered(CaseRecovery(self._case.name, recovery))
         return None not in {recovery.leader, recovery.serving, recovery.writes}
 

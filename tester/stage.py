@@ -14,7 +14,7 @@ import msgspec
 from tester.background import Background
 from tester.checkers import CHECKERS, run_checkers
 from tester.cluster import bootstrap, endpoints, member_specs
-from tester.errors import LoadError
+from tester.errors import AgentError, LoadError
 from tester.etcd.grpc_channel import GrpcChannel
 from tester.etcd.h2 import H2Channel
 from tester.etcd.monitor import ClusterMonitor
@@ -118,6 +118,19 @@ class Stage:
         self.monitor.check_alive()
         for watcher in self.watchers:
             watcher.check_alive()
+
+    async def check_hosts(self) -> None:
+        """See that every agent answers: a cluster that lacks a host says nothing about etcd.
+
+        Raises:
+            AgentError: names each host whose agent does not.
+        """
+        await self.exits.poll_now()
+        if self.exits.silent:
+            raise AgentError(
+                f"the cluster is not whole, and no agent answers on {', '.join(sorted(self.exits.silent))}",
+                remedy="see that the host is up, and its agent: systemctl status etcd-chaos-agent",
+            )
 
     async def while_alive(self, work: Coroutine[Any, Any, T]) -> T:
         """Await ``work``, and see all the while that everything lives.
