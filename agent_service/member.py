@@ -42,7 +42,8 @@ LOCK_WAIT_SECONDS: Final = 10.0
 """A heal from outside that is just finishing is worth waiting for."""
 
 _QUIT_SECONDS: Final = 10.0
-_TERMINATE_GRACE_SECONDS: Final = 5.0
+# Its data goes anyway: a graceful end, in which the last members wait seconds for the others, saves nothing.
+_TERMINATE_GRACE_SECONDS: Final = 0.5
 
 
 class MemberControl:
