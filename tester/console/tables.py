@@ -68,8 +68,18 @@ def _title(result: RoundResult, rounds: int) -> str:
 
 
 def _who(case: CaseResult) -> Text:
-    on = f" on {', '.join(case.targets)}" if case.targets else ""
-    return Text.assemble((case.name, "bold"), f"\n{case.fault}{on}")
+    return Text.assemble((case.name, "bold"), f"\n{_what(case)}")
+
+
+def _what(case: CaseResult) -> str:
+    """Its faults and whom they hit; a fault that came more than once, how often."""
+    if len(case.faults) <= 1 and all(fault.times == 1 for fault in case.faults):
+        on = f" on {', '.join(case.targets)}" if case.targets else ""
+        return f"{case.fault}{on}"
+    return " + ".join(
+        f"{fault.fault} on {', '.join(fault.targets)}" + (f" x{fault.times}" if fault.times > 1 else "")
+        for fault in case.faults
+    )
 
 
 def _timing(case: CaseResult) -> Text:
