@@ -125,6 +125,10 @@ def _problems(scenario: Scenario, inventory: Inventory, hosts: tuple[Host, ...])
             yield f"host {host.name} has no etcd {version} (has {have}): add it to etcd_builds and deploy"
         if version is None and host.default_version is None:
             yield f"host {host.name} has no etcd: add it to etcd_builds and run playbooks/deploy.yml"
+    names = {host.name for host in hosts}
+    for number, stresser in enumerate(scenario.stressers, start=1):
+        if stresser.member is not None and stresser.member not in names:
+            yield f"stresser {number}: {stresser.member} is none of the members: {', '.join(sorted(names))}"
     yield from _case_problems(scenario, tuple(host.name for host in hosts), inventory.max_faulted)
 
 

@@ -95,6 +95,10 @@ def _kind(part: Mapping[str, JsonValue], sections: Mapping[str, JsonValue]) -> s
         return f"list of {_kind(cast('dict[str, JsonValue]', part['items']), sections)}"
     if part["type"] == "string" and "examples" in part:
         return _UNITS[str(cast("list[JsonValue]", part["examples"])[0])]
+    if part["type"] == "object" and "propertyNames" in part:
+        names = cast("dict[str, JsonValue]", part["propertyNames"])
+        if "$ref" in names:
+            return f"mapping of {_kind(names, sections)} to numbers"
     words = {
         "string": "text",
         "number": "number",
