@@ -18,7 +18,7 @@ def test_list_shows_the_built_in_ones(capsys: pytest.CaptureFixture[str]) -> Non
     names = [line.split()[0] for line in lines]
     assert names == sorted(names)
     assert {"composed", "network", "presets", "process", "quick", "quorum", "random"} <= set(names)
-    assert "5 cases" in lines[names.index("process")]
+    assert "5 cases" in lines[names.index("quick")]
 
 
 def test_show_gives_the_text_or_the_whole(capsys: pytest.CaptureFixture[str]) -> None:
