@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from dataclasses import dataclass
 from itertools import count, cycle
@@ -11,13 +12,16 @@ from typing import TYPE_CHECKING
 
 from tester.errors import LoadError
 from tester.etcd.grpc_channel import GrpcChannel
+from tester.etcd.keepalive import KeepAliveStream
 from tester.history.records import ClientRecord, Put
 from tester.load import values
-from tester.load.client import Client, Shared
-from tester.load.operations import Mix, OperationSource
+from tester.load.client import Client, Shared, Source
+from tester.load.leases import LeaseMix, LeaseSource
+from tester.load.operations import OperationSource
 from tester.load.pacer import Pacer
 from tester.load.presets import mix_of
 from tester.load.statistics import Statistics
+from tester.scenario.stressers import KvStresser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
     from tester.events import LoadSample
     from tester.history.writer import HistoryWriter
     from tester.results import PhaseStats
-    from tester.scenario.model import KvStresser
+    from tester.scenario.stressers import Stresser
 
 _STOP_SECONDS = 1.0
 _POLL_SECONDS = 0.005
@@ -36,6 +40,11 @@ _STUCK_SECONDS = 10.0
 _MARK_SIZE = 32
 _MARK_TIMEOUT_SECONDS = 1.0
 _MARK_PAUSE_SECONDS = 0.05
+
+
+def lease_ids(seed: int) -> Iterator[int]:
+    """Ids of leases to ask for: of this load alone, as far as 62 bits can tell."""
+    return count(Random(f"{seed}/leases").getrandbits(42) << 20 | 1)  # noqa: S311 - to replay, no secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +65,7 @@ class Load:
 
     def __init__(
         self,
-        stressers: Sequence[KvStresser],
+        stressers: Sequence[Stresser],
         endpoints: Sequence[Endpoint],
         recorder: HistoryWriter,
         clock: RunClock,
@@ -81,17 +90,22 @@ class Load:
         Raises:
             ScenarioError: a stresser names no preset.
         """
-        self._mixes: list[tuple[KvStresser, Mix]] = [(stresser, mix_of(stresser)) for stresser in stressers]
+        for stresser in stressers:
+            if isinstance(stresser, KvStresser):
+                mix_of(stresser)  # a preset that is not there is told of before anything starts
+        self._stressers = tuple(stressers)
         self._endpoints = tuple(endpoints)
         self._recorder = recorder
         self._clock = clock
         self._seed = seed
         self._prefix = prefix
         self._value_ids = count(1) if value_ids is None else value_ids
+        self._lease_ids = lease_ids(seed)
         self._connect = connect
         self._statistics = Statistics()
         self._shared = Shared(recorder, clock, self._statistics, count(1), asyncio.Event())
         self._channels: dict[str, Channel] = {}
+        self._renewals: list[KeepAliveStream] = []
         self._clients: list[Client] = []
         self._pacers: list[Pacer] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -101,14 +115,14 @@ class Load:
         """Connect in the background and begin."""
         for endpoint in self._endpoints:
             self._channels[endpoint.member] = self._connect(endpoint)
-        members = cycle(self._channels)
-        for index, (stresser, mix) in enumerate(self._mixes):
+        endpoints = cycle(self._endpoints)
+        for index, stresser in enumerate(self._stressers):
             pacer = Pacer(stresser.rate)
             self._pacers.append(pacer)
             for place in range(stresser.clients):
                 rng = Random(f"{self._seed}/{index}/{place}")  # noqa: S311 - a seed to replay, no secret
-                source = OperationSource(mix, f"{self._prefix}{index}/", rng, self._value_ids)
-                self._spawn(self._client(next(members), stresser.timeout), source, pacer)
+                source = self._source(stresser, f"{self._prefix}{index}/", place, rng)
+                self._spawn(self._client(next(endpoints), stresser.timeout), source, pacer)
         self._shared.gate.set()
 
     async def pause(self) -> None:
@@ -138,6 +152,8 @@ class Load:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for stream in self._renewals:
+            await stream.close()
         for channel in self._channels.values():
             await channel.close()
 
@@ -194,12 +210,27 @@ class Load:
             raise self._dead
         self._check_stuck()
 
-    def _client(self, member: str, timeout: float) -> Client:
-        client = Client(len(self._clients), member, self._channels[member], timeout, self._shared)
+    def _source(self, stresser: Stresser, prefix: str, place: int, rng: Random) -> Source:
+        if isinstance(stresser, KvStresser):
+            return OperationSource(mix_of(stresser), prefix, rng, self._value_ids)
+        mix = LeaseMix(
+            leases=stresser.leases,
+            keys=stresser.keys,
+            ttl=math.ceil(stresser.ttl),
+            short_ttl=math.ceil(stresser.short_ttl),
+            keepalive=stresser.keepalive,
+        )
+        return LeaseSource(mix, f"{prefix}{place}/", rng, self._value_ids, self._lease_ids, time.monotonic)
+
+    def _client(self, endpoint: Endpoint, timeout: float) -> Client:
+        member = endpoint.member
+        renewals = KeepAliveStream(endpoint)
+        self._renewals.append(renewals)
+        client = Client(len(self._clients), member, self._channels[member], timeout, self._shared, renewals)
         self._clients.append(client)
         return client
 
-    def _spawn(self, client: Client, source: OperationSource, pacer: Pacer) -> None:
+    def _spawn(self, client: Client, source: Source, pacer: Pacer) -> None:
         task = asyncio.create_task(client.run(source, pacer), name=f"client {client.number}")
         task.add_done_callback(lambda done: self._ended(client, done))
         self._tasks.append(task)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from random import Random
 
-    from tester.etcd.codec import KvOperation
+    from tester.etcd.codec import KvOperation, LoadOperation
 
 
 class OperationKind(StrEnum):
@@ -93,7 +93,7 @@ class OperationSource:
         """The next operation."""
         return self._makers[bisect(self._bounds, self._rng.random() * self._bounds[-1])]()
 
-    def learn(self, op: KvOperation, revision: int, result: Result | None) -> None:
+    def learn(self, op: LoadOperation, revision: int, result: Result | None) -> None:
         """Take in an acknowledged answer: compare-and-swap needs the revisions it has seen."""
         if not self._learns:
             return

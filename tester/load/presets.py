@@ -12,7 +12,7 @@ from tester.load.operations import KeyDistribution, Mix, OperationKind
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tester.scenario.model import KvStresser
+    from tester.scenario.stressers import KvStresser
 
 # The weights and sizes of the etcd functional test suite. It had 250,000 keys and ranges of 500, some 1 % of
 # which existed at a time; here the key space is 25 times smaller and so are the ranges: the same share of the

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
 from agent_service.models import EnvName, FlagName, Value, Version
 from tester.scenario.mistakes import Mistake, Position, Where, shown, suggestion
-from tester.scenario.model import Scenario, Section, Slug
+from tester.scenario.model import Scenario
+from tester.scenario.section import Section, Slug
 from tester.scenario.tree import Branch, Leaf, Mapping, Tree, child, find
 
 if TYPE_CHECKING:
@@ -55,7 +56,11 @@ _LENGTHS: Final = {
 def field_mistakes(tree: Tree, error: ValidationError) -> Iterator[Mistake]:
     """One mistake per error of the model; none for what the tree has refused already."""
     for details in error.errors(include_url=False):
+        if details["type"] == "default_factory_not_called":
+            continue  # a default that depends on what has mistakes of its own
         where = _way(tree, details["loc"])
+        if details["type"].startswith("union_tag_"):
+            where = (*where, str(details.get("ctx", {})["discriminator"]).strip("'"))
         place = find(tree, where)
         if isinstance(place, Leaf) and place.broken:
             continue
@@ -90,12 +95,18 @@ def _words(details: ErrorDetails, where: Where, place: Tree) -> tuple[str, str]:
     kind, given, ctx = details["type"], details["input"], details.get("ctx", {})
     if kind == "extra_forbidden":
         return "there is no such key", suggestion(str(where[-1]), _known_keys(where[:-1]))
-    if kind == "missing":
+    if kind in {"missing", "union_tag_not_found"}:
         return "is missing", _choices_hint(where)
     if isinstance(place, Leaf) and place.value is None:
         return "has no value", "give it one or remove the key"
-    if kind in {"enum", "literal_error"}:
-        known = str(ctx["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
+    if kind in {"enum", "literal_error", "union_tag_invalid"}:
+        given = ctx.get("tag", given)
+        known = (
+            str(ctx.get("expected") or ctx["expected_tags"])
+            .replace(" or ", ", ")
+            .replace("'", "")
+            .split(", ")
+        )
         return f"{shown(given)} is not one of its values", suggestion(str(given), known)
     if kind in _KINDS:
         return f"{_shown_tree(place)} is not {_KINDS[kind]}", _kind_hint(kind, place)
@@ -168,9 +179,12 @@ def _known_keys(where: Where) -> Sequence[str]:
 
 
 def _choices_hint(where: Where) -> str:
+    choices: list[str] = []
     for model in _models(where[:-1]):
         field = model.model_fields.get(str(where[-1]))
         annotation: Any = field.annotation if field else None
         if isinstance(annotation, type) and issubclass(annotation, StrEnum):
-            return f"one of {', '.join(annotation)}"
-    return ""
+            choices += annotation
+        elif get_origin(annotation) is Literal:
+            choices += get_args(annotation)
+    return f"one of {', '.join(choices)}" if choices else ""

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field
 
 from agent_service.models import EnvName, FlagName, Value, Version
-from tester.scenario.units import PerSecond, Seconds, SizeBytes
+from tester.scenario.section import Section, Slug
+from tester.scenario.stressers import Stresser
+from tester.scenario.units import Seconds
 
-Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
-"""Names of scenarios and cases: they become parts of file names and fault ids."""
-
-
-class Section(BaseModel):
-    """Base of every part: immutable, unknown keys refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class ClusterSection(Section):
@@ -28,23 +24,6 @@ class ClusterSection(Section):
     flags: dict[FlagName, Value] = Field(default_factory=dict, description="etcd flags, without dashes.")
     env: dict[EnvName, Value] = Field(default_factory=dict, description="Environment of etcd.")
     start_timeout: Seconds = Field(default=60.0, description="Until every member is healthy.")
-
-
-class KvStresser(Section):
-    """Clients that put, get, list and delete keys."""
-
-    kind: Literal["kv"] = Field(description="Which stresser.")
-    preset: Slug = Field(default="functional", description="Mix of operations, keys and sizes.")
-    clients: int = Field(default=16, ge=1, le=1000, description="Each has one operation under way.")
-    rate: PerSecond | None = Field(default=None, description="All clients together; default: unlimited.")
-    keys: int | None = Field(
-        default=None, ge=1, le=10_000_000, description="Key space; default: the preset's."
-    )
-    value_size: SizeBytes | None = Field(default=None, description="Of small puts; default: the preset's.")
-    timeout: Seconds = Field(default=5.0, description="Deadline of one operation.")
-
-
-Stresser = KvStresser
 
 
 class FaultKind(StrEnum):
@@ -134,10 +113,27 @@ class CheckerName(StrEnum):
     LINEARIZABLE = "linearizable"
     SERIALIZABLE = "serializable"
     WATCH = "watch"
+    LEASES = "leases"
 
 
-DEFAULT_CHECKERS = tuple(name for name in CheckerName if name is not CheckerName.SERIALIZABLE)
-"""What a scenario is judged by that names no checkers. Serializable reads must be asked for to be judged."""
+DEFAULT_CHECKERS = (
+    CheckerName.KV_HASH,
+    CheckerName.DURABILITY,
+    CheckerName.RECOVERY,
+    CheckerName.EXITS,
+    CheckerName.LINEARIZABLE,
+    CheckerName.WATCH,
+)
+"""What a scenario is judged by that names no checkers: what any load gives evidence for."""
+
+_STRESSER_CHECKERS: Final = {"lease": CheckerName.LEASES}
+"""Who judges what a kind of stresser does beside reading and writing."""
+
+
+def _judges(data: Mapping[str, Any]) -> tuple[CheckerName, ...]:
+    kinds = {stresser.kind for stresser in data.get("stressers", ())}
+    own = (checker for kind, checker in _STRESSER_CHECKERS.items() if kind in kinds)
+    return (*DEFAULT_CHECKERS, *own)
 
 
 class Transport(StrEnum):
@@ -167,7 +163,10 @@ class Scenario(Section):
     transport: Transport = Field(default=Transport.H2, description="What the load's calls go over.")
     stressers: tuple[Stresser, ...] = Field(default=(), max_length=16, description="The load.")
     cases: tuple[CaseSection, ...] = Field(min_length=1, max_length=500, description="One after the other.")
-    checkers: tuple[CheckerName, ...] = Field(default=DEFAULT_CHECKERS, description="Who judges.")
+    checkers: tuple[CheckerName, ...] = Field(
+        default_factory=_judges,
+        description=f"Who judges; default: {', '.join(DEFAULT_CHECKERS)}, and those of the stressers.",
+    )
     rounds: int = Field(default=1, ge=1, le=1_000_000, description="How often, each on a new cluster.")
     seed: int | None = Field(default=None, ge=0, lt=2**63, description="Default: drawn and printed.")
     shuffle: bool = Field(default=False, description="Cases in an order drawn with the seed.")

@@ -50,6 +50,8 @@ def _default(part: Mapping[str, JsonValue]) -> str:
 
 
 def _kind(part: Mapping[str, JsonValue], sections: Mapping[str, JsonValue]) -> str:
+    if "discriminator" in part:
+        return "[stresser](#stressers)"
     if "$ref" in part:
         name = str(part["$ref"]).rpartition("/")[2]
         values = cast("dict[str, JsonValue]", sections[name]).get("enum")

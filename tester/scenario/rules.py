@@ -15,9 +15,9 @@ from tester.scenario.model import (
     FaultKind,
     Limits,
     PartitionPreset,
-    Section,
     TargetKind,
 )
+from tester.scenario.section import Section
 from tester.scenario.tree import Branch, Mapping, Tree, child, find, plain
 from tester.targets import objection
 

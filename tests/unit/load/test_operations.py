@@ -9,7 +9,7 @@ from tester.etcd import codec
 from tester.history.records import KeyValue, Put, PutResult, Range, RangeResult, Txn, TxnResult
 from tester.load.operations import KeyDistribution, Mix, OperationKind, OperationSource
 from tester.load.presets import PRESETS, mix_of
-from tester.scenario.model import KvStresser
+from tester.scenario.stressers import KvStresser
 
 
 def source(mix: Mix, seed: str = "1") -> OperationSource:
