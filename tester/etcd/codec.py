@@ -10,6 +10,7 @@ from etcd3.etcdrpc import rpc_pb2 as pb
 
 from tester.etcd.channel import Method
 from tester.history.records import (
+    Compact,
     Compare,
     Delete,
     DeleteResult,
@@ -34,7 +35,10 @@ from tester.load import values
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-KvOperation: TypeAlias = Put | Range | Delete | Txn
+KvStep: TypeAlias = Put | Range | Delete | Txn
+"""What a transaction may hold."""
+
+KvOperation: TypeAlias = KvStep | Compact
 LoadOperation: TypeAlias = KvOperation | LeaseOperation
 
 _COMPARE_RESULTS = {"=": 0, ">": 1, "<": 2, "!=": 3}
@@ -57,7 +61,7 @@ class Answer:
 
 
 def is_write(op: LoadOperation) -> bool:
-    """Whether ``op`` can change anything, keys or leases."""
+    """Whether ``op`` can change anything: keys, leases, or that the past can be read."""
     if isinstance(op, Txn):
         return any(is_write(inner) for inner in (*op.then, *op.orelse))
     return not isinstance(op, Range | LeaseTimeToLive)
@@ -71,8 +75,14 @@ def request(op: KvOperation | LeaseGrant | LeaseRevoke | LeaseTimeToLive) -> tup
         return Method.RANGE, _range(op).SerializeToString()
     if isinstance(op, Delete):
         return Method.DELETE_RANGE, _delete(op).SerializeToString()
+    if isinstance(op, Compact):
+        return Method.COMPACT, pb.CompactionRequest(revision=op.r, physical=op.physical).SerializeToString()
     if isinstance(op, Txn):
         return Method.TXN, _txn(op).SerializeToString()
+    return _lease_request(op)
+
+
+def _lease_request(op: LeaseGrant | LeaseRevoke | LeaseTimeToLive) -> tuple[Method, bytes]:
     if isinstance(op, LeaseGrant):
         return Method.LEASE_GRANT, pb.LeaseGrantRequest(ID=op.l, TTL=op.ttl).SerializeToString()
     if isinstance(op, LeaseRevoke):
@@ -100,6 +110,9 @@ def answer(op: LoadOperation, response: bytes) -> Answer:
     if isinstance(op, Delete):
         gone = pb.DeleteRangeResponse.FromString(response)
         return Answer(gone.header.revision, gone.header.raft_term, DeleteResult(deleted=gone.deleted))
+    if isinstance(op, Compact):
+        compacted = pb.CompactionResponse.FromString(response)
+        return Answer(compacted.header.revision, compacted.header.raft_term, None)
     if isinstance(op, Txn):
         done = pb.TxnResponse.FromString(response)
         return Answer(done.header.revision, done.header.raft_term, _txn_result(done))
@@ -187,7 +200,7 @@ def _txn(op: Txn) -> pb.TxnRequest:
     )
 
 
-def _request_op(op: KvOperation) -> pb.RequestOp:
+def _request_op(op: KvStep) -> pb.RequestOp:
     if isinstance(op, Put):
         return pb.RequestOp(request_put=_put(op))
     if isinstance(op, Range):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from google.protobuf.message import DecodeError
 
@@ -29,15 +29,22 @@ _BACKOFF_FIRST_SECONDS = 0.05
 _BACKOFF_LAST_SECONDS = 0.25
 
 
-class Source(Protocol):
+_Op = TypeVar("_Op", bound="LoadOperation")
+
+
+class Source(Protocol[_Op]):
     """Where a client's operations come from."""
 
-    def draw(self) -> LoadOperation:
+    def draw(self) -> _Op:
         """The next operation."""
         ...
 
-    def learn(self, op: LoadOperation, revision: int, result: Result | None) -> None:
+    def learn(self, op: _Op, revision: int, result: Result | None) -> None:
         """Take in an acknowledged answer."""
+        ...
+
+    def lost(self, op: _Op) -> None:
+        """The operation failed, or nobody knows."""
         ...
 
 
@@ -54,7 +61,7 @@ class Shared:
 
 
 class Client:
-    """A closed loop of operations on one member: one at a time, never repeated."""
+    """Operations on one member: one at a time, never repeated."""
 
     def __init__(
         self,
@@ -84,26 +91,32 @@ class Client:
         self._shared = shared
         self._renewals = renewals
 
-    async def run(self, source: Source, pacer: Pacer) -> None:
+    async def run(self, source: Source[_Op], pacer: Pacer) -> None:
         """Operations until cancelled. Returns never; raises only what is a defect or a full disk."""
         gate = self._shared.gate
         backoff = _BACKOFF_FIRST_SECONDS
         while True:
             await gate.wait()
-            await pacer.slot()
+            late = await pacer.slot()
             if not gate.is_set():
                 continue
             op = source.draw()
-            answer = await self.perform(op)
+            answer = await self.perform(op, late)
             if answer is None:
+                source.lost(op)
+                if pacer.open:
+                    continue  # the clock asks for the next one, whatever became of this
                 await asyncio.sleep(backoff)
                 backoff = min(2 * backoff, _BACKOFF_LAST_SECONDS)
             else:
                 source.learn(op, answer.revision, answer.result)
                 backoff = _BACKOFF_FIRST_SECONDS
 
-    async def perform(self, op: LoadOperation) -> codec.Answer | None:
-        """One operation, recorded from invocation to outcome; its answer if the outcome is ``ok``."""
+    async def perform(self, op: LoadOperation, late_ns: int = 0) -> codec.Answer | None:
+        """One operation, recorded from invocation to outcome; its answer if the outcome is ``ok``.
+
+        ``late_ns``: since when it is due; its latency counts from then.
+        """
         shared = self._shared
         identifier = next(shared.operation_ids)
         invoked = shared.clock.now()
@@ -113,13 +126,15 @@ class Client:
             response = await self._send(op)
             answer = codec.answer(op, response)
         except RpcError as error:
-            self._not_ok(identifier, invoked, op, error)
+            self._not_ok(identifier, invoked - late_ns, op, error)
             return None
         except DecodeError as error:
-            self._not_ok(identifier, invoked, op, RpcError(StatusCode.INTERNAL, f"no answer to it: {error}"))
+            no_answer = RpcError(StatusCode.INTERNAL, f"no answer to it: {error}")
+            self._not_ok(identifier, invoked - late_ns, op, no_answer)
             return None
         except asyncio.CancelledError:
-            self._not_ok(identifier, invoked, op, RpcError(StatusCode.CANCELLED, "the load was stopped"))
+            stopped = RpcError(StatusCode.CANCELLED, "the load was stopped")
+            self._not_ok(identifier, invoked - late_ns, op, stopped)
             raise
         finally:
             self.busy_since_ns = None
@@ -127,7 +142,7 @@ class Client:
         shared.recorder.write(
             Ok(id=identifier, at=ended, rev=answer.revision, term=answer.term, out=answer.result)
         )
-        shared.statistics.add(ended, ended - invoked, Outcome.OK)
+        shared.statistics.add(ended, ended - invoked + late_ns, Outcome.OK, lag_ns=late_ns)
         return answer
 
     def _send(self, op: LoadOperation) -> Awaitable[bytes]:
@@ -137,7 +152,7 @@ class Client:
             raise ValueError("a client without a stream of renewals was asked to keep a lease alive")
         return self._renewals.call(codec.keepalive_request(op), self.timeout)
 
-    def _not_ok(self, identifier: int, invoked: int, op: LoadOperation, error: RpcError) -> None:
+    def _not_ok(self, identifier: int, due: int, op: LoadOperation, error: RpcError) -> None:
         shared = self._shared
         ended = shared.clock.now()
         # A read that failed changed nothing, however it failed.
@@ -145,4 +160,4 @@ class Client:
         record = Fail if surely_not else Info
         shared.recorder.write(record(id=identifier, at=ended, error=error.code.value, text=error.text))
         outcome = Outcome.FAIL if surely_not else Outcome.INFO
-        shared.statistics.add(ended, ended - invoked, outcome, error.kind)
+        shared.statistics.add(ended, ended - due, outcome, error.kind)

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from dataclasses import dataclass
 from itertools import count, cycle
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tester.errors import LoadError
 from tester.etcd.grpc_channel import GrpcChannel
 from tester.etcd.keepalive import KeepAliveStream
 from tester.history.records import ClientRecord, Put
 from tester.load import values
-from tester.load.client import Client, Shared, Source
-from tester.load.leases import LeaseMix, LeaseSource
-from tester.load.operations import OperationSource
+from tester.load.client import Client, Shared
+from tester.load.keys import KeySpace
+from tester.load.leases import LeaseSource
+from tester.load.listing import Listing
+from tester.load.listwatch import ListWatch
+from tester.load.operations import Mix, OperationSource
 from tester.load.pacer import Pacer
-from tester.load.presets import mix_of
+from tester.load.presets import mix_of, mix_of_leases
 from tester.load.statistics import Statistics
 from tester.scenario.stressers import KvStresser
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Coroutine, Iterator, Sequence
 
     from tester.clock import RunClock
     from tester.etcd.channel import Channel, Connect
@@ -32,11 +34,13 @@ if TYPE_CHECKING:
     from tester.events import LoadSample
     from tester.history.writer import HistoryWriter
     from tester.results import PhaseStats
-    from tester.scenario.stressers import Stresser
+    from tester.scenario.stressers import LeaseStresser, Stresser
 
 _STOP_SECONDS = 1.0
 _POLL_SECONDS = 0.005
 _STUCK_SECONDS = 10.0
+_LIST_WATCHERS_FROM = 1000
+"""Numbers of watchers below are other people's."""
 _MARK_SIZE = 32
 _MARK_TIMEOUT_SECONDS = 1.0
 _MARK_PAUSE_SECONDS = 0.05
@@ -49,7 +53,7 @@ def lease_ids(seed: int) -> Iterator[int]:
 
 @dataclass(frozen=True, slots=True)
 class LoadTotals:
-    """Since the start. ``lag_seconds``: by how much rate-limited schedules have slipped."""
+    """Since the start. ``lag_seconds``: of all schedules, see ``Pacer.lag_seconds``."""
 
     ok: int
     fail: int
@@ -58,7 +62,7 @@ class LoadTotals:
 
 
 class Load:
-    """Closed-loop clients, each pinned to one member, round-robin over the members.
+    """Clients, each with one member: the one that its stresser names, else round-robin over the members.
 
     A client that dies of a defect is recorded, and ``check_alive`` raises it; the others go on.
     """
@@ -86,15 +90,9 @@ class Load:
             prefix: of every key; nobody else writes there.
             value_ids: ids of written values. Pass one iterator to all loads of a run that share a cluster.
             connect: makes the one channel per member.
-
-        Raises:
-            ScenarioError: a stresser names no preset.
         """
-        for stresser in stressers:
-            if isinstance(stresser, KvStresser):
-                mix_of(stresser)  # a preset that is not there is told of before anything starts
         self._stressers = tuple(stressers)
-        self._endpoints = tuple(endpoints)
+        self._endpoints = {endpoint.member: endpoint for endpoint in endpoints}
         self._recorder = recorder
         self._clock = clock
         self._seed = seed
@@ -113,16 +111,14 @@ class Load:
 
     async def start(self) -> None:
         """Connect in the background and begin."""
-        for endpoint in self._endpoints:
+        for endpoint in self._endpoints.values():
             self._channels[endpoint.member] = self._connect(endpoint)
-        endpoints = cycle(self._endpoints)
+        members = cycle(self._channels)
         for index, stresser in enumerate(self._stressers):
-            pacer = Pacer(stresser.rate)
-            self._pacers.append(pacer)
-            for place in range(stresser.clients):
-                rng = Random(f"{self._seed}/{index}/{place}")  # noqa: S311 - a seed to replay, no secret
-                source = self._source(stresser, f"{self._prefix}{index}/", place, rng)
-                self._spawn(self._client(next(endpoints), stresser.timeout), source, pacer)
+            if isinstance(stresser, KvStresser):
+                self._start_kv(stresser, index, members)
+            else:
+                self._start_leases(stresser, index, members)
         self._shared.gate.set()
 
     async def pause(self) -> None:
@@ -135,6 +131,7 @@ class Load:
         while self._busy():
             self._check_stuck()
             await asyncio.sleep(_POLL_SECONDS)
+        self._statistics.rest(self._clock.now())
 
     async def resume(self) -> None:
         """Go on, at the rate and without catching up."""
@@ -210,28 +207,56 @@ class Load:
             raise self._dead
         self._check_stuck()
 
-    def _source(self, stresser: Stresser, prefix: str, place: int, rng: Random) -> Source:
-        if isinstance(stresser, KvStresser):
-            return OperationSource(mix_of(stresser), prefix, rng, self._value_ids)
-        mix = LeaseMix(
-            leases=stresser.leases,
-            keys=stresser.keys,
-            ttl=math.ceil(stresser.ttl),
-            short_ttl=math.ceil(stresser.short_ttl),
-            keepalive=stresser.keepalive,
-        )
-        return LeaseSource(mix, f"{prefix}{place}/", rng, self._value_ids, self._lease_ids, time.monotonic)
-
-    def _client(self, endpoint: Endpoint, timeout: float) -> Client:
-        member = endpoint.member
-        renewals = KeepAliveStream(endpoint)
+    def _client(self, member: str, timeout: float) -> Client:
+        renewals = KeepAliveStream(self._endpoints[member])
         self._renewals.append(renewals)
         client = Client(len(self._clients), member, self._channels[member], timeout, self._shared, renewals)
         self._clients.append(client)
         return client
 
-    def _spawn(self, client: Client, source: Source, pacer: Pacer) -> None:
-        task = asyncio.create_task(client.run(source, pacer), name=f"client {client.number}")
+    def _start_kv(self, stresser: KvStresser, index: int, members: Iterator[str]) -> None:
+        mix, pacer = mix_of(stresser), Pacer(stresser.rate, stresser.arrivals)
+        self._pacers.append(pacer)
+        for place in range(stresser.clients):
+            source = OperationSource(mix, self._keys_of(index), self._rng(index, place), self._value_ids)
+            client = self._client(stresser.member or next(members), stresser.timeout)
+            self._spawn(client, client.run(source, pacer))
+        for _ in range(mix.list_watchers):
+            self._spawn_list_watch(stresser, mix, index, stresser.member or next(members))
+
+    def _start_leases(self, stresser: LeaseStresser, index: int, members: Iterator[str]) -> None:
+        mix, pacer = mix_of_leases(stresser), Pacer(stresser.rate)
+        self._pacers.append(pacer)
+        for place in range(stresser.clients):
+            prefix, rng = f"{self._keys_of(index)}{place}/", self._rng(index, place)
+            source = LeaseSource(mix, prefix, rng, self._value_ids, self._lease_ids, time.monotonic)
+            client = self._client(next(members), stresser.timeout)
+            self._spawn(client, client.run(source, pacer))
+
+    def _rng(self, index: int, place: int) -> Random:
+        return Random(f"{self._seed}/{index}/{place}")  # noqa: S311 - a seed to replay, no secret
+
+    def _spawn_list_watch(self, stresser: KvStresser, mix: Mix, index: int, member: str) -> None:
+        client = self._client(member, stresser.timeout)
+        # Keys are not drawn from this space: a list has all of them.
+        space = KeySpace(self._keys_of(index), mix.keys, mix.distribution, Random(0))  # noqa: S311
+        lister = ListWatch(
+            client,
+            _LIST_WATCHERS_FROM + client.number,
+            self._endpoints[member],
+            self._recorder,
+            self._clock,
+            self._shared.gate,
+            space,
+            Listing(space, mix.page_keys),
+        )
+        self._spawn(client, lister.run())
+
+    def _keys_of(self, index: int) -> str:
+        return f"{self._prefix}{index}/"
+
+    def _spawn(self, client: Client, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=f"client {client.number}")
         task.add_done_callback(lambda done: self._ended(client, done))
         self._tasks.append(task)
 

@@ -118,6 +118,9 @@ class LeaseSource:
         elif isinstance(op, Put) and (lease := self._leases.get(op.l)) is not None:
             lease.keys += 1
 
+    def lost(self, op: LoadOperation) -> None:
+        """Nothing is to be remembered: what failed is asked for again, with another lease or value."""
+
     def _granted(self, op: LeaseGrant) -> None:
         now = self._now()
         short = op.ttl == self._mix.short_ttl

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
 from agent_service.models import EnvName, FlagName, Value, Version
+from tester.scenario.faults import FAULTS, FaultSection
 from tester.scenario.mistakes import Mistake, Position, Where, shown, suggestion
-from tester.scenario.model import Scenario
+from tester.scenario.model import CaseSection, Scenario
 from tester.scenario.section import Section, Slug
+from tester.scenario.stressers import STRESSERS
 from tester.scenario.tree import Branch, Leaf, Mapping, Tree, child, find
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pydantic_core import ErrorDetails
 
@@ -93,20 +95,12 @@ def _position(tree: Tree, details: ErrorDetails, where: Where) -> Position:
 
 def _words(details: ErrorDetails, where: Where, place: Tree) -> tuple[str, str]:
     kind, given, ctx = details["type"], details["input"], details.get("ctx", {})
-    if kind == "extra_forbidden":
-        return "there is no such key", suggestion(str(where[-1]), _known_keys(where[:-1]))
-    if kind in {"missing", "union_tag_not_found"}:
-        return "is missing", _choices_hint(where)
+    if kind in _SPECIAL:
+        return _SPECIAL[kind](details, where)
     if isinstance(place, Leaf) and place.value is None:
         return "has no value", "give it one or remove the key"
-    if kind in {"enum", "literal_error", "union_tag_invalid"}:
-        given = ctx.get("tag", given)
-        known = (
-            str(ctx.get("expected") or ctx["expected_tags"])
-            .replace(" or ", ", ")
-            .replace("'", "")
-            .split(", ")
-        )
+    if kind in {"enum", "literal_error"}:
+        known = str(ctx["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
         return f"{shown(given)} is not one of its values", suggestion(str(given), known)
     if kind in _KINDS:
         return f"{_shown_tree(place)} is not {_KINDS[kind]}", _kind_hint(kind, place)
@@ -123,6 +117,49 @@ def _words(details: ErrorDetails, where: Where, place: Tree) -> tuple[str, str]:
         what, _, hint = str(ctx["error"]).rpartition(": ")
         return what, hint
     return f"{shown(given)}: {details['msg']}", ""
+
+
+def _missing_words(details: ErrorDetails, where: Where) -> tuple[str, str]:
+    """Of a key that has to be there."""
+    if details["type"] == "missing":
+        return "is missing", _choices_hint(where)
+    kinds: Iterable[str] = STRESSERS if details["loc"][:1] == ("stressers",) else FAULTS
+    return "is missing", f"one of {', '.join(kinds)}"
+
+
+def _tag_words(details: ErrorDetails, where: Where) -> tuple[str, str]:  # noqa: ARG001 - one signature
+    """Of the key that decides a section's kind."""
+    ctx = details.get("ctx", {})
+    known = str(ctx["expected_tags"]).replace("'", "").split(", ")
+    return f"{shown(ctx['tag'])} is not one of its values", suggestion(str(ctx["tag"]), known)
+
+
+def _stranger_words(details: ErrorDetails, where: Where) -> tuple[str, str]:
+    """Of a key that nobody knows there."""
+    key = str(where[-1])
+    fault = next((str(step) for step in reversed(details["loc"][:-1]) if step in FAULTS), None)
+    if fault is None:
+        return "there is no such key", suggestion(key, _known_keys(where[:-1]))
+    if owners := _owners(key):
+        return f"means nothing for {fault}", f"only for {', '.join(owners)}"
+    # The keys of a case stand beside those of its only fault.
+    beside = {*CaseSection.model_fields} - {"faults"}
+    return "there is no such key", suggestion(key, sorted(beside.union(FAULTS[fault].model_fields)))
+
+
+def _owners(key: str) -> tuple[str, ...]:
+    """The faults that have a key which not all have."""
+    if key in FaultSection.model_fields:
+        return ()
+    return tuple(kind for kind, section in FAULTS.items() if key in section.model_fields)
+
+
+_SPECIAL: Final = {
+    "extra_forbidden": _stranger_words,
+    "missing": _missing_words,
+    "union_tag_not_found": _missing_words,
+    "union_tag_invalid": _tag_words,
+}
 
 
 def _shown_tree(tree: Tree) -> str:
@@ -179,12 +216,9 @@ def _known_keys(where: Where) -> Sequence[str]:
 
 
 def _choices_hint(where: Where) -> str:
-    choices: list[str] = []
     for model in _models(where[:-1]):
         field = model.model_fields.get(str(where[-1]))
         annotation: Any = field.annotation if field else None
         if isinstance(annotation, type) and issubclass(annotation, StrEnum):
-            choices += annotation
-        elif get_origin(annotation) is Literal:
-            choices += get_args(annotation)
-    return f"one of {', '.join(choices)}" if choices else ""
+            return f"one of {', '.join(annotation)}"
+    return ""

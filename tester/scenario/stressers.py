@@ -2,29 +2,63 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from tester.scenario.section import Section, Slug
+from agent_service.models import HostName
+from tester.load.kinds import Arrivals, KeyDistribution, OperationKind, Preset
+from tester.scenario.section import Section
 from tester.scenario.units import PerSecond, Seconds, SizeBytes
 
 LeaseSeconds = Annotated[Seconds, Field(ge=1, le=86_400)]
 """etcd counts whole seconds, and grants no less than one and a half election timeouts."""
 
 
+Weight = Annotated[float, Field(gt=0, le=1_000_000)]
+"""Of an operation in a mix: what counts is its share of all weights."""
+
+
 class KvStresser(Section):
     """Clients that put, get, list and delete keys."""
 
     kind: Literal["kv"] = Field(description="Which stresser.")
-    preset: Slug = Field(default="functional", description="Mix of operations, keys and sizes.")
+    preset: Preset = Field(default=Preset.FUNCTIONAL, description="Mix of operations, keys and sizes.")
     clients: int = Field(default=16, ge=1, le=1000, description="Each has one operation under way.")
     rate: PerSecond | None = Field(default=None, description="All clients together; default: unlimited.")
+    arrivals: Arrivals = Field(default=Arrivals.CLOSED, description="open: `rate` alone starts operations.")
+    member: HostName | None = Field(default=None, description="Whom all clients ask; default: spread.")
     keys: int | None = Field(
         default=None, ge=1, le=10_000_000, description="Key space; default: the preset's."
     )
     value_size: SizeBytes | None = Field(default=None, description="Of small puts; default: the preset's.")
+    large_value_size: SizeBytes | None = Field(
+        default=None, description="Of put-large; default: the preset's."
+    )
+    weights: dict[OperationKind, Weight] | None = Field(
+        default=None, min_length=1, description="Operations and their shares; default: the preset's."
+    )
+    distribution: KeyDistribution | None = Field(
+        default=None, description="How keys are drawn; default: the preset's."
+    )
+    range_keys: int | None = Field(
+        default=None, ge=1, le=100_000, description="Width of ranges; default: the preset's."
+    )
+    compare_keys: int | None = Field(
+        default=None, ge=1, le=100_000, description="Width of ranges that txn-range compares."
+    )
+    page_keys: int | None = Field(default=None, ge=1, le=10_000, description="Limit of a page of list.")
+    keep_revisions: int | None = Field(default=None, ge=1, description="What compact leaves, at least.")
+    list_watchers: int | None = Field(
+        default=None, ge=0, le=100, description="How many list, then watch, beside the clients."
+    )
     timeout: Seconds = Field(default=5.0, description="Deadline of one operation.")
+
+    @model_validator(mode="after")
+    def _open_needs_a_rate(self) -> Self:
+        if self.arrivals is Arrivals.OPEN and self.rate is None:
+            raise ValueError("arrivals are open and there is no rate: add rate, such as 500/s")
+        return self
 
 
 class LeaseStresser(Section):
