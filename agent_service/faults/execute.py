@@ -19,6 +19,7 @@ from agent_service.faults.steps import (
     ProcessGone,
     ProcessNotStopped,
     ProcessStopped,
+    QuitMember,
     ResumeMember,
     StopMember,
     TableAbsent,
@@ -47,10 +48,12 @@ async def act(action: Action, member: MemberControl, cause: str) -> None:
             await member.stop(action.grace_seconds, cause)
         case KillMember():
             await member.kill(cause)
+        case QuitMember():
+            await member.quit(cause)
         case PauseMember():
             await member.pause()
         case ResumeMember():
-            if member.process is not None:
+            if member.process is not None or not member.is_sound:
                 await member.resume()
         case EnsureMemberRunning():
             await member.recover()
@@ -93,7 +96,11 @@ async def lost(checks: tuple[Check, ...], member: MemberControl) -> str | None:
 
 
 async def _objection(check: Check, member: MemberControl) -> str | None:
-    """What speaks against it; ``None``: it is so."""
+    """What speaks against it; ``None``: it is so.
+
+    Raises:
+        AgentServiceError: nobody can know.
+    """
     match check:
         case ProcessGone():
             alive = is_alive(_process(check))
@@ -120,6 +127,7 @@ def _process(check: ProcessGone | ProcessStopped | ProcessNotStopped) -> Process
 
 
 def _not_running(check: MemberRuns, member: MemberControl) -> str | None:
+    member.require_sound()
     if not check.not_pid and member.state in REMOVED:
         return None  # somebody removed it on purpose: nothing is left to bring back
     process = member.process
