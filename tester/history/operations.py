@@ -70,6 +70,13 @@ def range_flags(op: Range, out: RangeResult) -> int:
     return (out.more and _MORE) | (op.keys_only and _KEYS_ONLY) | (op.count_only and _COUNT_ONLY)
 
 
+def is_plain(op: Operation, out: Result | None) -> bool:
+    """Whether the columns hold all of an operation and its answer."""
+    if isinstance(op, Put):
+        return out is None
+    return isinstance(op, Range | Delete)
+
+
 def is_local(op: Operation) -> bool:
     """Whether a member answers from its own state, perhaps a stale one.
 

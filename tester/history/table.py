@@ -103,6 +103,10 @@ class Interner:
         """The number of ``text``, a new one if it was never seen."""
         return self.numbers.setdefault(text, len(self.numbers))
 
+    def fill(self, texts: list[str]) -> None:
+        """Take all texts at once; there must be none yet, and no text twice."""
+        self.numbers.update(zip(texts, range(len(texts)), strict=True))
+
     def find(self, text: str) -> int | None:
         """The number of ``text`` if it was ever seen."""
         return self.numbers.get(text)
