@@ -25,6 +25,8 @@ from tester.history.records import (
     Invoke,
     KeyValue,
     LeaderRecord,
+    LeaseGrant,
+    LeaseKeepAlive,
     MemberRecord,
     Ok,
     PhaseRecord,
@@ -52,6 +54,9 @@ class HistoryMismatchError(EtcdChaosError):
     """Records contradict each other: an answer without a question, or of another kind than the question."""
 
 
+_NO_LEASE = "requested lease not found"
+
+
 @dataclass(slots=True)
 class WatchSession:
     """One watch stream from its start to its end; a watcher that reconnects begins another."""
@@ -76,6 +81,10 @@ class History:
         """Previous keys of watched changes; ``KvCol.LEAF`` holds the row of the event."""
         self.failed_writes: dict[int, Invoke] = {}
         """Writes that were answered with an error that says they were not applied."""
+        self.lease_refusals: list[tuple[Invoke, Fail]] = []
+        """Operations that were refused because there is no such lease."""
+        self.unknown_renewals: list[tuple[Invoke, Info]] = []
+        """Grants and keepalives of which nobody knows whether they took effect."""
         self.phases: list[PhaseRecord] = []
         self.faults: list[FaultRecord] = []
         self.leaders: list[LeaderRecord] = []
@@ -96,6 +105,10 @@ class History:
         """Writes of which nobody knows whether they were applied, those still in flight included."""
         yield from self._unknown.values()
         yield from (invoke for invoke in self._open.values() if is_write(invoke.op))
+
+    def unfinished(self) -> Iterator[Invoke]:
+        """Operations that were invoked and have no end: in flight, or of a tester that was killed."""
+        yield from self._open.values()
 
     def find_unknown(self, operation_id: int) -> Invoke | None:
         """The write with this id, if its outcome is unknown."""
@@ -158,10 +171,8 @@ class History:
                 leaf += 1
             elif type(record) is Watched:
                 self._watched(record)
-            elif type(record) is Info:
-                self._unanswered(record, self._unknown)
-            elif type(record) is Fail:
-                self._unanswered(record, self.failed_writes)
+            elif isinstance(record, Info | Fail):
+                self._not_ok(record)
             else:
                 self._frame(record)
         rows.size, leaves.size, answers.size = row, leaf, answer
@@ -173,12 +184,19 @@ class History:
                 return describe_invoke(invoke, outcome)
         return describe_joined(self.operations, self.members.texts, operation_id)
 
-    def _unanswered(self, record: Info | Fail, writes: dict[int, Invoke]) -> None:
+    def _not_ok(self, record: Info | Fail) -> None:
         invoke = self._open.pop(record.id, None)
         if invoke is None:
             raise _without_question(record.id)
-        if is_write(invoke.op):
-            writes[record.id] = invoke
+        if isinstance(record, Fail):
+            if is_write(invoke.op):
+                self.failed_writes[record.id] = invoke
+            if record.text.endswith(_NO_LEASE):
+                self.lease_refusals.append((invoke, record))
+        elif is_write(invoke.op):
+            self._unknown[record.id] = invoke
+        elif isinstance(invoke.op, LeaseGrant | LeaseKeepAlive):
+            self.unknown_renewals.append((invoke, record))
 
     def _watched(self, record: Watched) -> None:
         session = self._session(record.w)

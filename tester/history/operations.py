@@ -28,6 +28,7 @@ from tester.history.records import (
     LeaseKeepAlive,
     LeaseResult,
     LeaseRevoke,
+    LeaseTimeToLive,
     Ok,
     Operation,
     Put,
@@ -51,6 +52,7 @@ _KINDS: dict[type[Operation], int] = {
     Compact: int(Kind.COMPACT),
     LeaseGrant: int(Kind.GRANT),
     LeaseRevoke: int(Kind.REVOKE),
+    LeaseTimeToLive: int(Kind.TTL),
     LeaseKeepAlive: int(Kind.KEEPALIVE),
 }
 
@@ -85,8 +87,8 @@ def is_local(op: Operation) -> bool:
     """
     if isinstance(op, Txn):
         return _only_local(op.then) and _only_local(op.orelse)
-    # A keepalive is answered by the leader's lessor outside the log: its header revision may lag behind.
-    return (isinstance(op, Range) and op.s) or isinstance(op, LeaseKeepAlive)
+    # The leader's lessor answers these outside the log: the revision in the header may lag behind.
+    return (isinstance(op, Range) and op.s) or isinstance(op, LeaseKeepAlive | LeaseTimeToLive)
 
 
 def _only_local(steps: tuple[Step, ...]) -> bool:
@@ -151,19 +153,21 @@ class Operations:
         return self._add_admin(row, op, out)
 
     def _add_admin(self, row: int, op: Operation, out: Result | None) -> int:
-        lease, count, at = 0, 0, 0
+        lease, count, at, limit = 0, 0, 0, 0
         match op:
             case Compact() if out is None:
                 at = op.r
             case LeaseGrant() | LeaseKeepAlive() if isinstance(out, LeaseResult):
                 lease, count = op.l, out.ttl
+            case LeaseTimeToLive() if isinstance(out, LeaseResult):
+                lease, count, limit = op.l, out.ttl, out.granted
             case LeaseRevoke() if out is None or isinstance(out, LeaseResult):
                 lease = op.l
             case _:
                 answer = type(out).__name__ if out is not None else "nothing"
                 raise ValueError(f"{type(op).__name__} answered with {answer}")
         kind = _KINDS[type(op)]
-        self.leaves.append(row, kind, NONE, NONE, NONE, lease, 0, count, at, 0, 0, self.answers.size)
+        self.leaves.append(row, kind, NONE, NONE, NONE, lease, 0, count, at, limit, 0, self.answers.size)
         return NONE if kind == Kind.REVOKE else 0
 
     def _add_range(self, row: int, op: Range, out: RangeResult, slot: int) -> None:

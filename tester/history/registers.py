@@ -22,6 +22,7 @@ from tester.history.records import (
     LeaseGrant,
     LeaseKeepAlive,
     LeaseRevoke,
+    LeaseTimeToLive,
     Ok,
     Operation,
     Put,
@@ -156,7 +157,7 @@ class _Translator:
                 return "deletion of a range"
             case Range():
                 return "range other than the newest value of one key"
-            case Compact() | LeaseGrant() | LeaseRevoke() | LeaseKeepAlive():
+            case Compact() | LeaseGrant() | LeaseRevoke() | LeaseKeepAlive() | LeaseTimeToLive():
                 return "compaction and leases"
 
     def _translate_txn(self, txn: Txn) -> RegisterOperation | None:
