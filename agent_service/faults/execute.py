@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
 
 from agent_service import commands
 from agent_service.errors import AgentServiceError, FaultFailedError
+from agent_service.faults import iptables, shaping
 from agent_service.faults.base import REMOVED
 from agent_service.faults.nftables import is_listed, missing_rules
+from agent_service.faults.quality_checks import quality_objection
 from agent_service.faults.steps import (
+    LASTING,
+    ChainAbsent,
+    ChainQueues,
+    EndQueue,
     EnsureMemberRunning,
     Exec,
     KillMember,
@@ -19,12 +26,20 @@ from agent_service.faults.steps import (
     ProcessGone,
     ProcessNotStopped,
     ProcessStopped,
+    QdiscRestored,
+    QdiscShapes,
+    QueueAttached,
+    QueueGone,
+    RemoveChain,
+    RemoveQdisc,
     ResumeMember,
+    StartQueue,
     StopMember,
     TableAbsent,
     TableBlocks,
 )
 from agent_service.processes import ProcessId, boot_id, is_alive, is_stopped
+from agent_service.quality import lifeline
 
 if TYPE_CHECKING:
     from agent_service.faults.steps import Action, Check
@@ -54,6 +69,14 @@ async def act(action: Action, member: MemberControl, cause: str) -> None:
                 await member.resume()
         case EnsureMemberRunning():
             await member.recover()
+        case StartQueue():
+            await lifeline.start(Path(action.path), action.order)
+        case EndQueue():
+            await lifeline.end(Path(action.path))
+        case RemoveChain():
+            await iptables.remove(action)
+        case RemoveQdisc():
+            await shaping.remove(action)
         case _:
             assert_never(action)
 
@@ -76,13 +99,9 @@ async def confirm(checks: tuple[Check, ...], member: MemberControl) -> str:
 
 
 async def lost(checks: tuple[Check, ...], member: MemberControl) -> str | None:
-    """What is gone of an effect that must last while the fault does; ``None``: nothing.
-
-    That a process is gone cannot be undone, and a member that ended after its restart is etcd's doing: neither
-    is asked for again.
-    """
+    """What is gone of an effect that must last while the fault does; ``None``: nothing."""
     for check in checks:
-        if isinstance(check, (ProcessStopped, TableBlocks)):
+        if isinstance(check, LASTING):
             try:
                 objection = await _objection(check, member)
             except AgentServiceError as error:
@@ -111,6 +130,8 @@ async def _objection(check: Check, member: MemberControl) -> str | None:
         case TableAbsent():
             listed = is_listed((await commands.check(check.argv)).stdout, check.table)
             return f"nftables table inet {check.table} is still there" if listed else None
+        case QueueAttached() | QueueGone() | ChainQueues() | ChainAbsent() | QdiscShapes() | QdiscRestored():
+            return await quality_objection(check)
     assert_never(check)
 
 
