@@ -12,7 +12,6 @@ from agent_service.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 TIMEOUT_SECONDS: Final = 15.0
 _ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
@@ -38,7 +37,6 @@ async def run(
     argv: tuple[str, ...],
     *,
     stdin: str = "",
-    cwd: Path | None = None,
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> Completed:
     """Run to the end and return how it ended; a failure is for the caller to judge.
@@ -54,7 +52,6 @@ async def run(
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 env=_ENVIRONMENT,
-                cwd=cwd,
             )
     except OSError as error:
         raise UnavailableError(f"cannot run {argv[0]}: {error.strerror}") from error

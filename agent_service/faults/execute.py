@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
 
 from agent_service import commands
 from agent_service.errors import AgentServiceError, FaultFailedError
-from agent_service.faults import iptables, shaping
 from agent_service.faults.base import REMOVED
 from agent_service.faults.nftables import is_listed, missing_rules
-from agent_service.faults.quality_checks import quality_objection
-from agent_service.faults.steps import (
-    LASTING,
+from agent_service.faults.quality_execute import quality_act, quality_objection
+from agent_service.faults.quality_steps import (
     ChainAbsent,
     ChainQueues,
     EndQueue,
+    QdiscRestored,
+    QdiscShapes,
+    QueueAttached,
+    QueueGone,
+    RemoveChain,
+    RemoveQdisc,
+    StartQueue,
+)
+from agent_service.faults.steps import (
+    LASTING,
     EnsureMemberRunning,
     Exec,
     KillMember,
@@ -26,20 +33,13 @@ from agent_service.faults.steps import (
     ProcessGone,
     ProcessNotStopped,
     ProcessStopped,
-    QdiscRestored,
-    QdiscShapes,
-    QueueAttached,
-    QueueGone,
-    RemoveChain,
-    RemoveQdisc,
+    QuitMember,
     ResumeMember,
-    StartQueue,
     StopMember,
     TableAbsent,
     TableBlocks,
 )
 from agent_service.processes import ProcessId, boot_id, is_alive, is_stopped
-from agent_service.quality import lifeline
 
 if TYPE_CHECKING:
     from agent_service.faults.steps import Action, Check
@@ -62,21 +62,17 @@ async def act(action: Action, member: MemberControl, cause: str) -> None:
             await member.stop(action.grace_seconds, cause)
         case KillMember():
             await member.kill(cause)
+        case QuitMember():
+            await member.quit(cause)
         case PauseMember():
             await member.pause()
         case ResumeMember():
-            if member.process is not None:
+            if member.process is not None or not member.is_sound:
                 await member.resume()
         case EnsureMemberRunning():
             await member.recover()
-        case StartQueue():
-            await lifeline.start(Path(action.path), action.order)
-        case EndQueue():
-            await lifeline.end(Path(action.path))
-        case RemoveChain():
-            await iptables.remove(action)
-        case RemoveQdisc():
-            await shaping.remove(action)
+        case StartQueue() | EndQueue() | RemoveChain() | RemoveQdisc():
+            await quality_act(action)
         case _:
             assert_never(action)
 
@@ -112,7 +108,11 @@ async def lost(checks: tuple[Check, ...], member: MemberControl) -> str | None:
 
 
 async def _objection(check: Check, member: MemberControl) -> str | None:
-    """What speaks against it; ``None``: it is so."""
+    """What speaks against it; ``None``: it is so.
+
+    Raises:
+        AgentServiceError: nobody can know.
+    """
     match check:
         case ProcessGone():
             alive = is_alive(_process(check))
@@ -141,6 +141,7 @@ def _process(check: ProcessGone | ProcessStopped | ProcessNotStopped) -> Process
 
 
 def _not_running(check: MemberRuns, member: MemberControl) -> str | None:
+    member.require_sound()
     if not check.not_pid and member.state in REMOVED:
         return None  # somebody removed it on purpose: nothing is left to bring back
     process = member.process

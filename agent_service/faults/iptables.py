@@ -19,8 +19,8 @@ from agent_service.faults.nftables import NFT
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from agent_service.faults.quality_steps import ChainQueues, RemoveChain
     from agent_service.faults.selectors import Family, Selector
-    from agent_service.faults.steps import ChainQueues, RemoveChain
 
 CHAIN: Final = "etcd-chaos-network"
 TABLE: Final = "mangle"

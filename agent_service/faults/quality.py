@@ -10,19 +10,10 @@ from typing import TYPE_CHECKING, Final
 from agent_service.errors import UnavailableError
 from agent_service.faults.iptables import chain_rules
 from agent_service.faults.network import check_own, check_protected
-from agent_service.faults.selectors import selectors
-from agent_service.faults.shaping import (
-    TC,
-    check_replaceable,
-    needs_netem,
-    shaping_batch,
-)
-from agent_service.faults.steps import (
+from agent_service.faults.quality_steps import (
     ChainAbsent,
     ChainQueues,
     EndQueue,
-    Exec,
-    FaultSteps,
     LeafCount,
     QdiscRestored,
     QdiscShapes,
@@ -33,6 +24,14 @@ from agent_service.faults.steps import (
     RemoveQdisc,
     StartQueue,
 )
+from agent_service.faults.selectors import selectors
+from agent_service.faults.shaping import (
+    TC,
+    check_replaceable,
+    needs_netem,
+    shaping_batch,
+)
+from agent_service.faults.steps import Exec, FaultSteps
 from agent_service.quality.link import Qualities
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from agent_service import commands
 from agent_service.errors import RefusedError, UnavailableError
 
 if TYPE_CHECKING:
+    from agent_service.faults.quality_steps import QdiscShapes, RemoveQdisc
     from agent_service.faults.selectors import Selector
-    from agent_service.faults.steps import QdiscShapes, RemoveQdisc
     from agent_service.models import NetworkFault
     from agent_service.quality.link import Qualities
 

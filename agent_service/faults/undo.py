@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent_service.errors import AgentServiceError
 from agent_service.faults.execute import act, confirm
-from agent_service.faults.quality_checks import count
+from agent_service.faults.quality_execute import count
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

@@ -21,7 +21,10 @@ from agent_service import commands
 from agent_service.errors import UnavailableError
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
-_MODULE: Final = "agent_service.quality.process"
+_START: Final = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from agent_service.quality.process import main; sys.exit(main(sys.argv[2]))"
+)
 _LOCK: Final = struct.Struct("@hhlli4x")  # struct flock: type, whence, start, length, pid
 
 _GRACE_SECONDS: Final = 1.0
@@ -39,10 +42,14 @@ async def start(path: Path, order: str) -> None:
     if await asyncio.to_thread(holder, path) is not None:
         return
     await asyncio.to_thread(_write, path, order)
-    argv = (sys.executable, "-E", "-S", "-m", _MODULE, str(path))
-    started = await commands.run(argv, cwd=_ROOT)
+    started = await commands.run(command(path))
     if started.code != 0:
         raise UnavailableError(f"the packet queue does not start: {started.complaint}")
+
+
+def command(path: Path) -> tuple[str, ...]:
+    """The process's command line. The path of the package comes first: an agent may be installed anywhere."""
+    return (sys.executable, "-E", "-S", "-c", _START, str(_ROOT), str(path))
 
 
 async def end(path: Path) -> None:

@@ -1,7 +1,7 @@
-"""The process behind a packet queue: ``python -E -S -m agent_service.quality.process FILE``.
+"""The process behind a packet queue; ``lifeline`` starts and ends it.
 
-FILE holds the order as JSON and is the process's life line: it runs while it holds a lock on the file and the
-file has a name. It returns when it has the queue (exit status 0, the work goes on in the background) or
+Its file holds the order as JSON and is its life line: it runs while it holds a lock on the file and the file has a
+name. Starting it returns when it has the queue (exit status 0, the work goes on in the background) or
 cannot have it (exit status 1, one line on stderr). SIGTERM lets everything that waits pass, and ends it. When
 it is killed, the kernel lets new packets pass, and what waited is sent again by TCP.
 """
@@ -240,7 +240,3 @@ def _in_background(path: str, tell: int) -> None:
 def _tell(whom: int, what: str) -> None:
     os.write(whom, what.encode())
     os.close(whom)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))

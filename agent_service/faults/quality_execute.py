@@ -1,4 +1,4 @@
-"""Looks at packet queues, chains and queueing disciplines: whether they are there, and what they have done."""
+"""Does to packet queues, chains and queueing disciplines what steps say, looks at them, and counts."""
 
 from __future__ import annotations
 
@@ -8,25 +8,42 @@ from typing import TYPE_CHECKING, assert_never
 
 from agent_service import commands
 from agent_service.faults import iptables, shaping
-from agent_service.faults.steps import (
+from agent_service.faults.quality_steps import (
     ChainAbsent,
     ChainQueues,
+    EndQueue,
     LeafCount,
     QdiscRestored,
     QdiscShapes,
     QueueAttached,
     QueueCount,
     QueueGone,
+    RemoveChain,
+    RemoveQdisc,
+    StartQueue,
 )
 from agent_service.quality import lifeline, nfqueue
 
 if TYPE_CHECKING:
-    from agent_service.faults.steps import Count
+    from agent_service.faults.quality_steps import Count, QualityAction, QualityCheck
 
 
-async def quality_objection(
-    check: QueueAttached | QueueGone | ChainQueues | ChainAbsent | QdiscShapes | QdiscRestored,
-) -> str | None:
+async def quality_act(action: QualityAction) -> None:
+    """Do one action; raises ``AgentServiceError`` when it cannot be done."""
+    match action:
+        case StartQueue():
+            await lifeline.start(Path(action.path), action.order)
+        case EndQueue():
+            await lifeline.end(Path(action.path))
+        case RemoveChain():
+            await iptables.remove(action)
+        case RemoveQdisc():
+            await shaping.remove(action)
+        case _:
+            assert_never(action)
+
+
+async def quality_objection(check: QualityCheck) -> str | None:
     """What speaks against it; ``None``: it is so."""
     match check:
         case QueueAttached():
