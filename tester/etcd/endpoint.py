@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tester.etcd.credentials import ClientTls, Login
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The client endpoint of one member. ``address`` is an IP address: no fault depends on a resolver."""
+    """The client endpoint of one member, and who asks it.
+
+    ``address`` is an IP address: no fault depends on a resolver.
+    """
 
     member: str
     address: str
     port: int
+    tls: ClientTls | None = field(default=None, repr=False)
+    login: Login | None = field(default=None, repr=False)
 
     @property
     def authority(self) -> str:

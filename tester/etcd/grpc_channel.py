@@ -42,9 +42,29 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 
 
 def open_channel(endpoint: Endpoint) -> grpc.aio.Channel:
-    """A plain-text channel that needs no resolver, with ``OPTIONS``."""
-    scheme = f"ipv{ip_address(endpoint.address).version}"
-    return grpc.aio.insecure_channel(f"{scheme}:{endpoint.authority}", options=OPTIONS)
+    """A channel that needs no resolver, with ``OPTIONS``.
+
+    Raises:
+        ValueError: TLS without a CA, which gRPC cannot do.
+    """
+    target = f"ipv{ip_address(endpoint.address).version}:{endpoint.authority}"
+    tls = endpoint.tls
+    if tls is None:
+        return open_plain(target)
+    if tls.ca is None:
+        raise ValueError("gRPC does not speak TLS to somebody whom no CA vouches for")
+    credentials = grpc.ssl_channel_credentials(tls.ca, tls.key, tls.certificate)
+    return grpc.aio.secure_channel(target, credentials, options=OPTIONS)
+
+
+def open_plain(target: str) -> grpc.aio.Channel:
+    """A plain-text channel to what gRPC calls a target."""
+    return grpc.aio.insecure_channel(target, options=OPTIONS)
+
+
+def token_metadata(token: str | None) -> tuple[tuple[str, str], ...]:
+    """How a call shows etcd's auth token."""
+    return () if token is None else (("token", token),)
 
 
 def rpc_error(error: grpc.aio.AioRpcError) -> RpcError:
@@ -60,11 +80,16 @@ class GrpcChannel:
         self._calls: dict[Method, _UnaryCall] = {
             method: self._channel.unary_unary(method.value, None, None) for method in Method
         }
+        self._metadata: tuple[tuple[str, str], ...] = ()
+
+    def use_token(self, token: str | None) -> None:
+        """See ``TokenChannel.use_token``."""
+        self._metadata = token_metadata(token)
 
     async def call(self, method: Method, request: bytes, timeout_seconds: float) -> bytes:
         """See ``Channel.call``."""
         try:
-            return await self._calls[method](request, timeout=timeout_seconds)
+            return await self._calls[method](request, timeout=timeout_seconds, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
             raise rpc_error(error) from None
         except asyncio.CancelledError:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
 import grpc.aio
 from etcd3.etcdrpc import rpc_pb2 as pb
 
 from tester.etcd.errors import RpcError, StatusCode
-from tester.etcd.grpc_channel import open_channel, rpc_error
+from tester.etcd.grpc_channel import open_channel, open_plain, rpc_error, token_metadata
+from tester.etcd.h2 import H2Channel
+from tester.etcd.relay import TlsRelay
+from tester.etcd.tokens import fetch_token
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -27,15 +31,19 @@ class WatchStream:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
+        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        self._channel = open_channel(self._endpoint)
+        token = await self._token()
+        self._channel = await self._open()
         open_stream = self._channel.stream_stream(
             _METHOD,
             request_serializer=pb.WatchRequest.SerializeToString,
             response_deserializer=pb.WatchResponse.FromString,
         )
-        self._stream: grpc.aio.StreamStreamCall[pb.WatchRequest, pb.WatchResponse] = open_stream(None)
+        self._stream: grpc.aio.StreamStreamCall[pb.WatchRequest, pb.WatchResponse] = open_stream(
+            None, metadata=token_metadata(token)
+        )
         return self
 
     async def __aexit__(
@@ -43,6 +51,7 @@ class WatchStream:
     ) -> None:
         self._stream.cancel()
         await self._channel.close(None)
+        await self._stack.aclose()
 
     async def create(self, key: str, range_end: bytes, revision: int) -> None:
         """Ask for every change in ``[key, range_end)`` from ``revision`` on.
@@ -74,6 +83,23 @@ class WatchStream:
         if isinstance(message, pb.WatchResponse):
             return message
         raise RpcError(StatusCode.UNAVAILABLE, "the member ended the watch stream")
+
+    async def _token(self) -> str | None:
+        """One of its own for every stream: they are rare, and a token that etcd forgot is found out by nobody."""
+        if self._endpoint.login is None:
+            return None
+        channel = H2Channel(self._endpoint)
+        try:
+            return await fetch_token(channel, self._endpoint.login)
+        finally:
+            await channel.close()
+
+    async def _open(self) -> grpc.aio.Channel:
+        tls = self._endpoint.tls
+        if tls is None or tls.ca is not None:
+            return open_channel(self._endpoint)
+        relay = await self._stack.enter_async_context(TlsRelay(self._endpoint, tls.context()))
+        return open_plain(relay.target)
 
     async def _write(self, request: pb.WatchRequest) -> None:
         try:
