@@ -69,12 +69,22 @@ def round_table(result: RoundResult, rounds: int, width: int, rule: box.Box = bo
 def _title(result: RoundResult, rounds: int) -> str:
     provision, cleanup = units.seconds(result.provision_seconds), units.seconds(result.cleanup_seconds)
     took = units.seconds(result.elapsed_seconds)
-    return f"Round {result.number} of {rounds}, {took} (provision {provision}, cleanup {cleanup})"
+    return f"{units.round_of(result.number, rounds).capitalize()}, {took} (provision {provision}, cleanup {cleanup})"
 
 
 def _who(case: CaseResult) -> Text:
-    on = f" on {', '.join(case.targets)}" if case.targets else ""
-    return Text.assemble((case.name, "bold"), f"\n{case.fault}{on}")
+    return Text.assemble((case.name, "bold"), f"\n{_what(case)}")
+
+
+def _what(case: CaseResult) -> str:
+    """Its faults and whom they hit; a fault that came more than once, how often."""
+    if len(case.faults) <= 1 and all(fault.times == 1 for fault in case.faults):
+        on = f" on {', '.join(case.targets)}" if case.targets else ""
+        return f"{case.fault}{on}"
+    return " + ".join(
+        f"{fault.fault} on {', '.join(fault.targets)}" + (f" x{fault.times}" if fault.times > 1 else "")
+        for fault in case.faults
+    )
 
 
 def _timing(case: CaseResult) -> Text:

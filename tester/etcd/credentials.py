@@ -17,6 +17,8 @@ class ClientTls:
     ca: bytes | None = None
     certificate: bytes | None = None
     key: bytes | None = field(default=None, repr=False)
+    server_name: str = ""
+    """Whom the member's certificate must name; empty: its address."""
 
     def context(self) -> ssl.SSLContext:
         """For a connection to a member by its address.

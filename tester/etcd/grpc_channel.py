@@ -54,7 +54,8 @@ def open_channel(endpoint: Endpoint) -> grpc.aio.Channel:
     if tls.ca is None:
         raise ValueError("gRPC does not speak TLS to somebody whom no CA vouches for")
     credentials = grpc.ssl_channel_credentials(tls.ca, tls.key, tls.certificate)
-    return grpc.aio.secure_channel(target, credentials, options=OPTIONS)
+    name = ("grpc.ssl_target_name_override", tls.server_name or endpoint.address)
+    return grpc.aio.secure_channel(target, credentials, options=(*OPTIONS, name))
 
 
 def open_plain(target: str) -> grpc.aio.Channel:

@@ -10,10 +10,8 @@ import grpc.aio
 from etcd3.etcdrpc import rpc_pb2 as pb
 
 from tester.etcd.errors import RpcError, StatusCode
-from tester.etcd.grpc_channel import open_channel, open_plain, rpc_error, token_metadata
-from tester.etcd.h2 import H2Channel
-from tester.etcd.relay import TlsRelay
-from tester.etcd.tokens import fetch_token
+from tester.etcd.grpc_channel import rpc_error
+from tester.etcd.streams import own_connection, own_token
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -34,15 +32,15 @@ class WatchStream:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        token = await self._token()
-        self._channel = await self._open()
-        open_stream = self._channel.stream_stream(
+        metadata = await own_token(self._endpoint)
+        channel = await self._stack.enter_async_context(own_connection(self._endpoint))
+        open_stream = channel.stream_stream(
             _METHOD,
             request_serializer=pb.WatchRequest.SerializeToString,
             response_deserializer=pb.WatchResponse.FromString,
         )
         self._stream: grpc.aio.StreamStreamCall[pb.WatchRequest, pb.WatchResponse] = open_stream(
-            None, metadata=token_metadata(token)
+            None, metadata=metadata
         )
         return self
 
@@ -50,7 +48,6 @@ class WatchStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stream.cancel()
-        await self._channel.close(None)
         await self._stack.aclose()
 
     async def create(self, key: str, range_end: bytes, revision: int) -> None:
@@ -83,23 +80,6 @@ class WatchStream:
         if isinstance(message, pb.WatchResponse):
             return message
         raise RpcError(StatusCode.UNAVAILABLE, "the member ended the watch stream")
-
-    async def _token(self) -> str | None:
-        """One of its own for every stream: they are rare, and a token that etcd forgot is found out by nobody."""
-        if self._endpoint.login is None:
-            return None
-        channel = H2Channel(self._endpoint)
-        try:
-            return await fetch_token(channel, self._endpoint.login)
-        finally:
-            await channel.close()
-
-    async def _open(self) -> grpc.aio.Channel:
-        tls = self._endpoint.tls
-        if tls is None or tls.ca is not None:
-            return open_channel(self._endpoint)
-        relay = await self._stack.enter_async_context(TlsRelay(self._endpoint, tls.context()))
-        return open_plain(relay.target)
 
     async def _write(self, request: pb.WatchRequest) -> None:
         try:

@@ -17,14 +17,17 @@ import msgspec
 FORMAT_VERSION = 1
 
 
-class Record(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="t"):
-    """Base of all lines; ``t`` names the kind."""
+class Record(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="t"):
+    """Base of all lines; ``t`` names the kind.
+
+    Records hold no cycles: without ``gc`` the collector need not look at the millions of them.
+    """
 
 
 # --- operations -----------------------------------------------------------------------------------------------
 
 
-class Op(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="f"):
+class Op(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="f"):
     """Base of what a client asked for; ``f`` names the function."""
 
 
@@ -58,7 +61,7 @@ class Delete(Op, frozen=True, tag="delete"):
     e: str = ""
 
 
-class Compare(msgspec.Struct, frozen=True, omit_defaults=True):
+class Compare(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One condition: ``target`` of ``k`` (or of every key in ``[k, e)``) ``op`` ``x``."""
 
     k: str
@@ -104,10 +107,17 @@ class LeaseKeepAlive(Op, frozen=True, tag="lease-keepalive"):
     l: int  # noqa: E741
 
 
-Operation: TypeAlias = Put | Range | Delete | Txn | Compact | LeaseGrant | LeaseRevoke | LeaseKeepAlive
+class LeaseTimeToLive(Op, frozen=True, tag="lease-ttl"):
+    """Ask how long lease ``l`` has to live."""
+
+    l: int  # noqa: E741
 
 
-class KeyValue(msgspec.Struct, frozen=True, omit_defaults=True):
+LeaseOperation: TypeAlias = LeaseGrant | LeaseRevoke | LeaseKeepAlive | LeaseTimeToLive
+Operation: TypeAlias = Put | Range | Delete | Txn | Compact | LeaseOperation
+
+
+class KeyValue(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A key as etcd returned it: ``c`` create revision, ``m`` mod revision, ``ver`` version, ``l`` lease."""
 
     k: str
@@ -118,7 +128,7 @@ class KeyValue(msgspec.Struct, frozen=True, omit_defaults=True):
     l: int = 0  # noqa: E741
 
 
-class RangeResult(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="f", tag="range"):
+class RangeResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="f", tag="range"):
     """Answer to ``Range``."""
 
     kv: tuple[KeyValue, ...] = ()
@@ -126,27 +136,30 @@ class RangeResult(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="f"
     more: bool = False
 
 
-class PutResult(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="f", tag="put"):
+class PutResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="f", tag="put"):
     """Answer to ``Put``."""
 
 
-class DeleteResult(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="f", tag="delete"):
+class DeleteResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="f", tag="delete"):
     """Answer to ``Delete``: how many keys were deleted."""
 
     deleted: int = 0
 
 
-class TxnResult(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="f", tag="txn"):
+class TxnResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="f", tag="txn"):
     """Answer to ``Txn``: which branch ran, and the answers of its operations in order."""
 
     succeeded: bool = False
     responses: tuple[RangeResult | PutResult | DeleteResult | TxnResult, ...] = ()
 
 
-class LeaseResult(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="f", tag="lease"):
-    """Answer to a lease operation: TTL granted or left in seconds; 0 or less: there is no such lease."""
+class LeaseResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="f", tag="lease"):
+    """Answer to a lease operation."""
 
     ttl: int = 0
+    """Seconds granted or left. There is no such lease: 0 for a keepalive, -1 for ``lease-ttl``."""
+    granted: int = 0
+    """Answer to ``lease-ttl``: the TTL that the lease was granted."""
 
 
 Result: TypeAlias = RangeResult | PutResult | DeleteResult | TxnResult | LeaseResult
@@ -208,7 +221,7 @@ class WatchStart(Record, frozen=True, tag="watch-start"):
     """``put`` or ``delete``: kinds left out."""
 
 
-class Event(msgspec.Struct, frozen=True, omit_defaults=True):
+class Event(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One change. A delete has ``d`` true, no value, and ``m`` is the revision of the delete."""
 
     k: str

@@ -17,7 +17,7 @@ def test_list_shows_the_built_in_ones(capsys: pytest.CaptureFixture[str]) -> Non
     lines = capsys.readouterr().out.splitlines()
     names = [line.split()[0] for line in lines]
     assert names == sorted(names)
-    assert {"composed", "network", "presets", "process", "quick", "quorum", "random"} <= set(names)
+    assert {"composed", "network", "process", "quick", "quorum", "random"} <= set(names)
     assert "5 cases" in lines[names.index("quick")]
 
 
