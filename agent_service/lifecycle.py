@@ -11,7 +11,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, Final
 
-from agent_service import datadir
+from agent_service import datadir, membertls
 from agent_service.diskwriter import DiskWriter
 from agent_service.errors import AgentServiceError, IllegalStateError, RefusedError, UnavailableError
 from agent_service.launch import HostPort, check_spec, data_dir_of, etcd_argv
@@ -143,7 +143,7 @@ class Lifecycle:
         dirs = tuple(dict.fromkeys((*self.record.data_dirs, str(data))))
         self.update(spec=spec, launching=True, data_dirs=dirs, log_offset=log_size(self.log_path))
         await self._save()
-        argv = etcd_argv(binary, spec, data)
+        argv = etcd_argv(binary, spec, data, membertls.flags(settings, spec))
         launch = Launch(argv=argv, env=dict(spec.env), log=self.log_path, user=settings.member_user)
         try:
             process = await self._supervisor.launch(launch)

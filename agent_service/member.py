@@ -21,7 +21,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from agent_service import archive, datadir
+from agent_service import archive, datadir, membertls
 from agent_service.errors import IllegalStateError
 from agent_service.launch import data_dir_of
 from agent_service.lifecycle import Lifecycle
@@ -33,7 +33,7 @@ from agent_service.statelock import StateLock
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from agent_service.models import ArchiveRequest, ArchiveResult, MemberSpec
+    from agent_service.models import ArchiveRequest, ArchiveResult, MemberSpec, MemberTls
     from agent_service.processes import ProcessId, ProcessWatch
     from agent_service.settings import AgentSettings
     from agent_service.supervisor.base import Supervisor
@@ -155,12 +155,23 @@ class MemberControl:
                 await self._life.launch_again()
         return self.status()
 
+    async def put_tls(self, material: MemberTls) -> MemberStatus:
+        """Take the member's certificate and key in; etcd reads them at its next handshake, or its start."""
+        async with self._lock:
+            await asyncio.to_thread(membertls.install, self._settings, material)
+        return self.status()
+
     async def terminate(self) -> MemberStatus:
-        """Stop it and remove its data; raises ``RefusedError`` when a data directory is not the agent's."""
+        """Stop it and remove its data, certificate and key.
+
+        Raises:
+            RefusedError: one of the directories is not the agent's.
+        """
         async with self._operation(Operation.TERMINATE):
             await self._life.end(_stop("terminate"), _TERMINATE_GRACE_SECONDS)
             for directory in self._life.record.data_dirs:
                 await asyncio.to_thread(datadir.remove_owned, Path(directory), self._settings.data_roots)
+            await asyncio.to_thread(membertls.remove, self._settings)
             await self._supervisor.release()
             if self._life.record.spec is not None:
                 self._life.update(state=MemberState.TERMINATED, data_dirs=())

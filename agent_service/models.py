@@ -12,7 +12,16 @@ from enum import StrEnum
 from ipaddress import IPv6Address, ip_address
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    field_serializer,
+    model_validator,
+)
 
 MAX_LEASE_SECONDS = 3600.0
 
@@ -190,6 +199,29 @@ class MemberSpec(Wire):
     data_dir: AbsolutePath | None = None
     flags: dict[FlagName, Value] = Field(default_factory=dict, max_length=64)
     env: dict[EnvName, Value] = Field(default_factory=dict, max_length=32)
+    tls: Literal["off", "auto", "own"] = "off"
+    """For clients and peers. ``auto``: etcd signs a certificate itself, which proves nothing; ``own``: as
+    ``MemberTls`` was put."""
+    client_cert_auth: bool = Field(default=False, strict=True)
+    """Whether clients need a certificate of the CA, too; with ``own`` alone. Peers always do then."""
+
+
+Pem = Annotated[
+    str, StringConstraints(pattern=r"^-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n -]*$", max_length=16384)
+]
+
+
+class MemberTls(Wire):
+    """Certificate and key of the member, and the CA that vouches for all of them. Kept until it is terminated."""
+
+    ca: Pem
+    certificate: Pem
+    key: SecretStr = Field(max_length=4096)
+    """PKCS#8 PEM. No answer, log or record holds it."""
+
+    @field_serializer("key", when_used="json")
+    def _to_the_wire(self, key: SecretStr) -> str:
+        return key.get_secret_value()
 
 
 class ExitRecord(Wire):

@@ -16,6 +16,8 @@ from tester.scenario.model import (
     ClusterSection,
     Limits,
     NemesisSection,
+    Tls,
+    Transport,
 )
 from tester.scenario.section import Section
 from tester.scenario.target import TargetWord
@@ -39,6 +41,7 @@ def rule_mistakes(tree: Tree) -> Iterator[Mistake]:
     yield from _menu_mistakes(tree)
     yield from _checker_mistakes(tree)
     yield from _limit_mistakes(tree, cases)
+    yield from _transport_mistakes(tree)
 
 
 def _place(tree: Tree, *where: str | int) -> tuple[Position, Where]:
@@ -197,3 +200,13 @@ def _limit_mistakes(tree: Tree, cases: dict[int, CaseSection]) -> Iterator[Mista
             f"a round may take {limits.round:g}s, and its cases need more than {needed:g}s",
             "allow more, or hold less",
         )
+
+
+def _transport_mistakes(tree: Tree) -> Iterator[Mistake]:
+    cluster = _section_of(child(tree, "cluster"), ClusterSection)
+    transport = child(tree, "transport")
+    if cluster is None or transport is None or plain(transport) != Transport.GRPC:
+        return
+    if cluster.tls is Tls.AUTO:
+        hint = "say transport: h2, or tls: own"
+        yield Mistake(transport.position, ("transport",), "grpc believes no certificate of tls: auto", hint)
