@@ -23,11 +23,14 @@ class Resource(StrEnum):
     PROCESS = "process"
     PEER_TRAFFIC = "peer-traffic"
     CLIENT_TRAFFIC = "client-traffic"
+    DISK_SPEED = "disk-speed"
+    DISK_ERRORS = "disk-errors"
+    DISK_ROOM = "disk-room"
 
     @property
     def is_traffic(self) -> bool:
         """Whether it is something on the network."""
-        return self is not Resource.PROCESS
+        return self in {Resource.PEER_TRAFFIC, Resource.CLIENT_TRAFFIC}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class HostContext:
     peer_port: int | None
     protected_ports: tuple[int, ...]
     """Ports no fault may touch, the agent's own among them, sorted."""
+    disk_layer: bool = False
+    """Whether a layer of the agent's is under the member's data."""
 
     def running_process(self) -> ProcessId:
         """The process of a running member; raises ``IllegalStateError`` in every other state."""
@@ -50,3 +55,12 @@ class HostContext:
                 remedy="start it, or heal the fault that holds it",
             )
         return self.process
+
+    def need_disk_layer(self) -> None:
+        """Raise ``IllegalStateError`` unless there is a layer under the data of a member."""
+        if not self.disk_layer:
+            raise IllegalStateError(
+                f"there is no disk layer under the member's data: it is {self.member_state}",
+                state=self.member_state,
+                remedy="start the cluster with disk: fuse",
+            )

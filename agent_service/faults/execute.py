@@ -8,21 +8,33 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from agent_service import commands
 from agent_service.errors import AgentServiceError, FaultFailedError
+from agent_service.faults import disk_steps
 from agent_service.faults.base import REMOVED
 from agent_service.faults.nftables import is_listed, missing_rules
 from agent_service.faults.steps import (
+    DiskPowered,
+    DiskRuleFelt,
+    DiskRuleGone,
+    DropDiskRule,
     EnsureMemberRunning,
+    ExcuseEnd,
+    ExcuseNothing,
     Exec,
     KillMember,
+    LoseMemberPower,
+    MarkerLost,
     MemberRuns,
     PauseMember,
     ProcessGone,
     ProcessNotStopped,
     ProcessStopped,
+    RestoreMemberPower,
     ResumeMember,
+    SetDiskRule,
     StopMember,
     TableAbsent,
     TableBlocks,
+    WriteMarkers,
 )
 from agent_service.processes import ProcessId, boot_id, is_alive, is_stopped
 
@@ -54,6 +66,20 @@ async def act(action: Action, member: MemberControl, cause: str) -> None:
                 await member.resume()
         case EnsureMemberRunning():
             await member.recover()
+        case SetDiskRule():
+            await disk_steps.set_rule(action.fault, action.rule, member)
+        case DropDiskRule():
+            await disk_steps.drop_rule(action.fault, member)
+        case ExcuseEnd():
+            await member.excuse(action.cause)
+        case ExcuseNothing():
+            await member.excuse(None)
+        case WriteMarkers():
+            await disk_steps.write_markers(member)
+        case LoseMemberPower():
+            await disk_steps.lose_power(cause, member)
+        case RestoreMemberPower():
+            await disk_steps.restore_power(member)
         case _:
             assert_never(action)
 
@@ -82,14 +108,25 @@ async def lost(checks: tuple[Check, ...], member: MemberControl) -> str | None:
     is asked for again.
     """
     for check in checks:
-        if isinstance(check, (ProcessStopped, TableBlocks)):
-            try:
-                objection = await _objection(check, member)
-            except AgentServiceError as error:
-                objection = error.detail
-            if objection is not None:
-                return objection
+        try:
+            objection = await _lasting_objection(check, member)
+        except AgentServiceError as error:
+            objection = error.detail
+        if objection is not None:
+            return objection
     return None
+
+
+async def _lasting_objection(check: Check, member: MemberControl) -> str | None:
+    match check:
+        case ProcessStopped() | TableBlocks():
+            return await _objection(check, member)
+        case DiskRuleFelt():
+            return await disk_steps.still_set(
+                check.fault, check.rule, member
+            )  # what was felt once need not be again
+        case _:
+            return None
 
 
 async def _objection(check: Check, member: MemberControl) -> str | None:
@@ -111,6 +148,14 @@ async def _objection(check: Check, member: MemberControl) -> str | None:
         case TableAbsent():
             listed = is_listed((await commands.check(check.argv)).stdout, check.table)
             return f"nftables table inet {check.table} is still there" if listed else None
+        case DiskRuleFelt():
+            return await disk_steps.rule_objection(check.fault, check.rule, member)
+        case DiskRuleGone():
+            return await disk_steps.gone_objection(check.fault, member)
+        case MarkerLost():
+            return await disk_steps.marker_objection(member)
+        case DiskPowered():
+            return await disk_steps.powered_objection(member)
     assert_never(check)
 
 

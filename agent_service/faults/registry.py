@@ -13,9 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
 
 from agent_service import commands
+from agent_service.disk.lack import layer_lack
 from agent_service.emergency import describe, read_stop
 from agent_service.errors import UnavailableError
 from agent_service.faults.base import HostContext, Resource
+from agent_service.faults.disk import (
+    plan_disk_full,
+    plan_io_error,
+    plan_power_loss,
+    plan_slow,
+    plan_throttle,
+)
 from agent_service.faults.network import plan_isolate, plan_partition, plan_port
 from agent_service.faults.nftables import NFT
 from agent_service.faults.process import plan_crash_loop, plan_kill, plan_pause, plan_restart, plan_stop
@@ -23,12 +31,18 @@ from agent_service.models import (
     Capability,
     ClientPortFault,
     CrashLoopFault,
+    DiskFullFault,
+    DiskThrottleFault,
+    IoErrorFault,
     IsolateFault,
     KillFault,
     PartitionFault,
     PauseFault,
     PeerPortFault,
+    PowerLossFault,
     RestartFault,
+    SlowFsyncFault,
+    SlowIoFault,
     StopFault,
 )
 
@@ -41,8 +55,11 @@ _PROCESS_KINDS: Final = ("stop", "kill", "pause", "restart", "crash-loop")
 _CUTTING_KINDS: Final = ("isolate", "partition")
 _PORT_KINDS: Final = ("client-port", "peer-port")
 
+_DISK_KINDS: Final = ("slow-fsync", "slow-io", "io-error", "power-loss", "disk-full", "disk-throttle")
+
 _CUTTING_PROBE: Final = ("tcp dport 1 drop", "ip saddr 192.0.2.1 tcp dport 1 drop")
 _PORT_PROBE: Final = ("tcp dport 1 reject with tcp reset", "tcp sport 1 tcp flags & rst == 0 drop")
+_LAYER: Final = "by a FUSE layer under the data of a cluster with disk: fuse"
 _TABLE: Final = "by an nftables table of its own"
 _PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -71,6 +88,16 @@ def plan_fault(fault_id: str, spec: FaultSpec, host: HostContext) -> FaultSteps:
             return plan_partition(fault_id, spec, host)
         case ClientPortFault() | PeerPortFault():
             return plan_port(fault_id, spec, host)
+        case SlowFsyncFault() | SlowIoFault():
+            return plan_slow(fault_id, spec, host)
+        case DiskThrottleFault():
+            return plan_throttle(fault_id, spec, host)
+        case IoErrorFault():
+            return plan_io_error(fault_id, spec, host)
+        case DiskFullFault():
+            return plan_disk_full(fault_id, spec, host)
+        case PowerLossFault():
+            return plan_power_loss(fault_id, spec, host)
     assert_never(spec)
 
 
@@ -81,6 +108,12 @@ def resource_of(spec: FaultSpec) -> Resource:
             return Resource.PEER_TRAFFIC
         case ClientPortFault():
             return Resource.CLIENT_TRAFFIC
+        case SlowFsyncFault() | SlowIoFault() | DiskThrottleFault():
+            return Resource.DISK_SPEED
+        case IoErrorFault():
+            return Resource.DISK_ERRORS
+        case DiskFullFault():
+            return Resource.DISK_ROOM
         case _:
             return Resource.PROCESS
 
@@ -89,7 +122,7 @@ async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
     """What this host can do now, one entry a kind."""
     stop = read_stop(settings.state_dir)
     if stop.engaged:
-        kinds = (*_PROCESS_KINDS, *_CUTTING_KINDS, *_PORT_KINDS)
+        kinds = (*_PROCESS_KINDS, *_CUTTING_KINDS, *_PORT_KINDS, *_DISK_KINDS)
         return tuple(_capability(kind, describe(stop), "") for kind in kinds)
     process_lack = _process_lack(settings)
     cutting_lack = _network_lack() or await _kernel_lack(_CUTTING_PROBE)
@@ -98,6 +131,7 @@ async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
         *(_capability(kind, process_lack, "by signals to etcd") for kind in _PROCESS_KINDS),
         *(_capability(kind, cutting_lack, _TABLE) for kind in _CUTTING_KINDS),
         *(_capability(kind, port_lack, _TABLE) for kind in _PORT_KINDS),
+        *(_capability(kind, process_lack or layer_lack(settings), _LAYER) for kind in _DISK_KINDS),
     )
 
 
@@ -107,6 +141,8 @@ async def require_capability(spec: FaultSpec, settings: AgentSettings) -> None:
     The kernel is not asked first whether it takes the rules: it takes all of them or none, and says why.
     """
     lack = _network_lack() if resource_of(spec).is_traffic else _process_lack(settings)
+    if lack is None and spec.kind in _DISK_KINDS:
+        lack = layer_lack(settings)
     if lack is not None:
         raise UnavailableError(f"this host cannot do {spec.kind}: {lack}")
 
