@@ -52,7 +52,9 @@ _TERMINATE_GRACE_SECONDS: Final = 0.5
 class MemberControl:
     """Everything that is done to the member goes through here, one thing at a time.
 
-    ``adopt`` comes first and takes the state directory for this process; ``close`` gives it back.
+    ``adopt`` comes first and takes the state directory for this process; ``close`` gives it back. Where what is
+    written there of the member is damaged, every operation is refused (``UnavailableError``): the agent serves on,
+    and faults that are none of the member's are healed.
     """
 
     def __init__(self, settings: AgentSettings, supervisor: Supervisor) -> None:
@@ -67,8 +69,7 @@ class MemberControl:
         """At agent start: take the state directory, find the member again, start noticing its end.
 
         Raises:
-            UnavailableError: another process owns the state directory for longer than ``wait_seconds``, or
-                what is written there is damaged.
+            UnavailableError: another process owns the state directory for longer than ``wait_seconds``.
         """
         settings = self._settings
         for directory in (settings.state_dir, settings.log_dir, *settings.data_roots):
@@ -134,7 +135,11 @@ class MemberControl:
         return self.status()
 
     async def resume(self) -> MemberStatus:
-        """SIGCONT."""
+        """SIGCONT, also to a member of which nothing else is known."""
+        if self._life.damage is not None:
+            async with self._lock:
+                await self._life.wake_found()
+            raise self._life.damage
         async with self._operation(Operation.RESUME):
             await self._life.resume()
         return self.status()
@@ -232,8 +237,19 @@ class MemberControl:
         """The member's process, while there is one."""
         return self._life.process
 
+    def require_sound(self) -> None:
+        """Raise ``UnavailableError`` where what is written of the member is damaged."""
+        if self._life.damage is not None:
+            raise self._life.damage
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the agent knows its member."""
+        return self._life.damage is None
+
     def status(self) -> MemberStatus:
-        """The member as it is now."""
+        """The member as it is now; raises ``UnavailableError`` where nobody can know."""
+        self.require_sound()
         record, process = self._life.record, self._life.process
         data = None if record.spec is None else data_dir_of(self._settings, record.spec)
         return MemberStatus(
@@ -268,6 +284,7 @@ class MemberControl:
     @asynccontextmanager
     async def _operation(self, operation: Operation) -> AsyncIterator[MemberState]:
         """One operation at a time, on the state as it really is, and only if it is legal there."""
+        self.require_sound()
         async with self._lock:
             await self._life.catch_up()
             require(operation, self._life.record.state)

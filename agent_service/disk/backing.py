@@ -81,8 +81,9 @@ class Backing:
         self._changes = 0
         self._room: Room | None = None
         self.powerless = False
-        for name in os.listdir(self._graves):  # of a layer that was killed: they were removed
-            self._bury(name)
+        for name, _ in entries_of(self._graves):  # of a layer that was killed: they were removed
+            if name not in _SELF_AND_PARENT:
+                self._bury(name)
 
     # --- files ---------------------------------------------------------------------------------------------
 
@@ -240,7 +241,11 @@ class Backing:
 
     def set_times(self, path: str, times: tuple[int, int] | None) -> None:
         """Access and modification, in nanoseconds. Not among what a loss of power takes."""
-        os.utime(_relative(path), ns=times, dir_fd=self._root, follow_symlinks=False)
+        name = _relative(path)
+        if times is None:
+            os.utime(name, dir_fd=self._root, follow_symlinks=False)
+        else:
+            os.utime(name, ns=times, dir_fd=self._root, follow_symlinks=False)
 
     # --- room ----------------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ async def say(socket: Path, request: Request) -> State:
                 line = await reader.readline()
             finally:
                 writer.close()
-        answer = msgspec.json.decode(line, type=Answer)
+        answer: Answer = msgspec.json.decode(line, type=Answer)
     except (OSError, TimeoutError, ValueError) as error:
         raise UnavailableError(f"the disk layer does not answer: {error!r}", remedy=_REMEDY) from error
     if isinstance(answer, Refusal):

@@ -103,7 +103,7 @@ class ProcessHolder:
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
             deadline = time.monotonic() + _END_SECONDS
-            while is_alive(process) and time.monotonic() < deadline:
+            while is_alive(process) and time.monotonic() < deadline:  # noqa: ASYNC110 - the kernel does not tell
                 await asyncio.sleep(_POLL_SECONDS)
         if is_mounted(mount):
             await commands.check(umount_argv(mount))

@@ -24,7 +24,7 @@ _ATTRIBUTES = (
 )  # fmt: skip
 
 
-class Passthrough(Operations):  # type: ignore[misc]  # mfusepy says it is typed and is not
+class Passthrough(Operations):  # type: ignore[misc]  # mfusepy ships no types
     """Calls come from several threads at once. ``OSError`` is how one fails."""
 
     use_ns = True

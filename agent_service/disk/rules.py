@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 from agent_service.disk.messages import Delay, Fail, Full, Throttle
 
 if TYPE_CHECKING:
+    import random
+
     from agent_service.disk.messages import AnyRule, Operation, Scope
 
 _LOG_DIRECTORIES: Final = frozenset({"wal", "wal.tmp"})

@@ -2,43 +2,66 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from agent_service.disk.messages import Delay, Fail, Full, Throttle
-from agent_service.faults.steps import (
+from agent_service.faults.disksteps import (
     DiskPowered,
     DiskRuleFelt,
     DiskRuleGone,
     DropDiskRule,
-    EnsureMemberRunning,
     ExcuseEnd,
     ExcuseNothing,
-    FaultSteps,
     LoseMemberPower,
     MarkerLost,
-    MemberRuns,
-    ProcessGone,
     RestoreMemberPower,
     SetDiskRule,
     WriteMarkers,
 )
+from agent_service.faults.steps import EnsureMemberRunning, FaultSteps, MemberRuns, ProcessGone
+from agent_service.models import (
+    DiskFullFault,
+    DiskThrottleFault,
+    IoErrorFault,
+    PowerLossFault,
+    SlowFsyncFault,
+    SlowIoFault,
+)
 
 if TYPE_CHECKING:
-    from agent_service.disk.messages import AnyRule
+    from agent_service.disk.messages import AnyRule, Operation
     from agent_service.faults.base import HostContext
-    from agent_service.models import (
-        DiskFullFault,
-        DiskThrottleFault,
-        IoErrorFault,
-        PowerLossFault,
-        SlowFsyncFault,
-        SlowIoFault,
-    )
+
+DiskFault: TypeAlias = (
+    SlowFsyncFault | SlowIoFault | IoErrorFault | PowerLossFault | DiskFullFault | DiskThrottleFault
+)
+
+
+def plan_disk(fault_id: str, spec: DiskFault, host: HostContext) -> FaultSteps:
+    """The steps of a fault on the disk.
+
+    Raises:
+        IllegalStateError: there is no layer under the member's data, or no member that runs.
+    """
+    match spec:
+        case SlowFsyncFault() | SlowIoFault():
+            return plan_slow(fault_id, spec, host)
+        case DiskThrottleFault():
+            return plan_throttle(fault_id, spec, host)
+        case IoErrorFault():
+            return plan_io_error(fault_id, spec, host)
+        case DiskFullFault():
+            return plan_disk_full(fault_id, spec, host)
+        case PowerLossFault():
+            return plan_power_loss(fault_id, spec, host)
+    assert_never(spec)
 
 
 def plan_slow(fault_id: str, spec: SlowFsyncFault | SlowIoFault, host: HostContext) -> FaultSteps:
     """Operations take longer."""
-    operations = ("fsync",) if spec.kind == "slow-fsync" else ("read", "write", "fsync")
+    operations: tuple[Operation, ...] = ("fsync",)
+    if spec.kind == "slow-io":
+        operations = ("read", "write", "fsync")
     delay = Delay(spec.scope, operations, spec.delay_seconds, spec.jitter_seconds, spec.distribution)
     return _slower(fault_id, delay, host)
 

@@ -4,37 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final
 
 from agent_service import commands
 from agent_service.errors import AgentServiceError, FaultFailedError
-from agent_service.faults import disk_steps
+from agent_service.faults import diskwork
 from agent_service.faults.base import REMOVED
+from agent_service.faults.disksteps import DiskRuleFelt
 from agent_service.faults.nftables import is_listed, missing_rules
 from agent_service.faults.steps import (
-    DiskPowered,
-    DiskRuleFelt,
-    DiskRuleGone,
-    DropDiskRule,
     EnsureMemberRunning,
-    ExcuseEnd,
-    ExcuseNothing,
     Exec,
     KillMember,
-    LoseMemberPower,
-    MarkerLost,
     MemberRuns,
     PauseMember,
     ProcessGone,
     ProcessNotStopped,
     ProcessStopped,
-    RestoreMemberPower,
+    QuitMember,
     ResumeMember,
-    SetDiskRule,
     StopMember,
     TableAbsent,
     TableBlocks,
-    WriteMarkers,
 )
 from agent_service.processes import ProcessId, boot_id, is_alive, is_stopped
 
@@ -59,29 +50,17 @@ async def act(action: Action, member: MemberControl, cause: str) -> None:
             await member.stop(action.grace_seconds, cause)
         case KillMember():
             await member.kill(cause)
+        case QuitMember():
+            await member.quit(cause)
         case PauseMember():
             await member.pause()
         case ResumeMember():
-            if member.process is not None:
+            if member.process is not None or not member.is_sound:
                 await member.resume()
         case EnsureMemberRunning():
             await member.recover()
-        case SetDiskRule():
-            await disk_steps.set_rule(action.fault, action.rule, member)
-        case DropDiskRule():
-            await disk_steps.drop_rule(action.fault, member)
-        case ExcuseEnd():
-            await member.excuse(action.cause)
-        case ExcuseNothing():
-            await member.excuse(None)
-        case WriteMarkers():
-            await disk_steps.write_markers(member)
-        case LoseMemberPower():
-            await disk_steps.lose_power(cause, member)
-        case RestoreMemberPower():
-            await disk_steps.restore_power(member)
         case _:
-            assert_never(action)
+            await diskwork.act(action, member, cause)
 
 
 async def confirm(checks: tuple[Check, ...], member: MemberControl) -> str:
@@ -122,15 +101,17 @@ async def _lasting_objection(check: Check, member: MemberControl) -> str | None:
         case ProcessStopped() | TableBlocks():
             return await _objection(check, member)
         case DiskRuleFelt():
-            return await disk_steps.still_set(
-                check.fault, check.rule, member
-            )  # what was felt once need not be again
+            return await diskwork.still_set(check, member)  # it was felt once
         case _:
             return None
 
 
 async def _objection(check: Check, member: MemberControl) -> str | None:
-    """What speaks against it; ``None``: it is so."""
+    """What speaks against it; ``None``: it is so.
+
+    Raises:
+        AgentServiceError: nobody can know.
+    """
     match check:
         case ProcessGone():
             alive = is_alive(_process(check))
@@ -148,15 +129,8 @@ async def _objection(check: Check, member: MemberControl) -> str | None:
         case TableAbsent():
             listed = is_listed((await commands.check(check.argv)).stdout, check.table)
             return f"nftables table inet {check.table} is still there" if listed else None
-        case DiskRuleFelt():
-            return await disk_steps.rule_objection(check.fault, check.rule, member)
-        case DiskRuleGone():
-            return await disk_steps.gone_objection(check.fault, member)
-        case MarkerLost():
-            return await disk_steps.marker_objection(member)
-        case DiskPowered():
-            return await disk_steps.powered_objection(member)
-    assert_never(check)
+        case _:
+            return await diskwork.objection(check, member)
 
 
 def _process(check: ProcessGone | ProcessStopped | ProcessNotStopped) -> ProcessId:
@@ -165,6 +139,7 @@ def _process(check: ProcessGone | ProcessStopped | ProcessNotStopped) -> Process
 
 
 def _not_running(check: MemberRuns, member: MemberControl) -> str | None:
+    member.require_sound()
     if not check.not_pid and member.state in REMOVED:
         return None  # somebody removed it on purpose: nothing is left to bring back
     process = member.process

@@ -10,20 +10,14 @@ import pwd
 import shutil
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final
 
 from agent_service import commands
 from agent_service.disk.lack import layer_lack
 from agent_service.emergency import describe, read_stop
-from agent_service.errors import UnavailableError
+from agent_service.errors import RefusedError, UnavailableError
 from agent_service.faults.base import HostContext, Resource
-from agent_service.faults.disk import (
-    plan_disk_full,
-    plan_io_error,
-    plan_power_loss,
-    plan_slow,
-    plan_throttle,
-)
+from agent_service.faults.disk import plan_disk
 from agent_service.faults.network import plan_isolate, plan_partition, plan_port
 from agent_service.faults.nftables import NFT
 from agent_service.faults.process import plan_crash_loop, plan_kill, plan_pause, plan_restart, plan_stop
@@ -39,7 +33,6 @@ from agent_service.models import (
     PartitionFault,
     PauseFault,
     PeerPortFault,
-    PowerLossFault,
     RestartFault,
     SlowFsyncFault,
     SlowIoFault,
@@ -60,6 +53,7 @@ _DISK_KINDS: Final = ("slow-fsync", "slow-io", "io-error", "power-loss", "disk-f
 _CUTTING_PROBE: Final = ("tcp dport 1 drop", "ip saddr 192.0.2.1 tcp dport 1 drop")
 _PORT_PROBE: Final = ("tcp dport 1 reject with tcp reset", "tcp sport 1 tcp flags & rst == 0 drop")
 _LAYER: Final = "by a FUSE layer under the data of a cluster with disk: fuse"
+_NOT_ALLOWED: Final = "etcd_chaos_allow is false for it in the inventory"
 _TABLE: Final = "by an nftables table of its own"
 _PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -88,17 +82,8 @@ def plan_fault(fault_id: str, spec: FaultSpec, host: HostContext) -> FaultSteps:
             return plan_partition(fault_id, spec, host)
         case ClientPortFault() | PeerPortFault():
             return plan_port(fault_id, spec, host)
-        case SlowFsyncFault() | SlowIoFault():
-            return plan_slow(fault_id, spec, host)
-        case DiskThrottleFault():
-            return plan_throttle(fault_id, spec, host)
-        case IoErrorFault():
-            return plan_io_error(fault_id, spec, host)
-        case DiskFullFault():
-            return plan_disk_full(fault_id, spec, host)
-        case PowerLossFault():
-            return plan_power_loss(fault_id, spec, host)
-    assert_never(spec)
+        case _:
+            return plan_disk(fault_id, spec, host)
 
 
 def resource_of(spec: FaultSpec) -> Resource:
@@ -121,9 +106,12 @@ def resource_of(spec: FaultSpec) -> Resource:
 async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
     """What this host can do now, one entry a kind."""
     stop = read_stop(settings.state_dir)
-    if stop.engaged:
+    barred = describe(stop) if stop.engaged else None
+    if not settings.allow_faults:
+        barred = _NOT_ALLOWED
+    if barred is not None:
         kinds = (*_PROCESS_KINDS, *_CUTTING_KINDS, *_PORT_KINDS, *_DISK_KINDS)
-        return tuple(_capability(kind, describe(stop), "") for kind in kinds)
+        return tuple(_capability(kind, barred, "") for kind in kinds)
     process_lack = _process_lack(settings)
     cutting_lack = _network_lack() or await _kernel_lack(_CUTTING_PROBE)
     port_lack = cutting_lack or await _kernel_lack(_PORT_PROBE)
@@ -138,8 +126,15 @@ async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
 async def require_capability(spec: FaultSpec, settings: AgentSettings) -> None:
     """Raise ``UnavailableError`` with the reason when this host cannot do such a fault.
 
+    ``RefusedError`` where the inventory forbids all of them.
+
     The kernel is not asked first whether it takes the rules: it takes all of them or none, and says why.
     """
+    if not settings.allow_faults:
+        raise RefusedError(
+            f"nothing is injected on this host: {_NOT_ALLOWED}",
+            remedy="set etcd_chaos_allow: true where breaking things is fine, and deploy",
+        )
     lack = _network_lack() if resource_of(spec).is_traffic else _process_lack(settings)
     if lack is None and spec.kind in _DISK_KINDS:
         lack = layer_lack(settings)

@@ -11,13 +11,9 @@ from typing import TypeAlias
 
 import msgspec
 
-from agent_service.disk.messages import AnyRule
+from agent_service.faults.disksteps import DiskAction, DiskCheck
+from agent_service.faults.step import Step
 from agent_service.models import FaultPlan
-
-
-class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step"):
-    """Base of all actions and checks."""
-
 
 # --- actions: doing one twice is the same as doing it once ------------------------------------------------
 
@@ -49,6 +45,13 @@ class KillMember(Step, frozen=True, tag="kill-member"):
         return "send SIGKILL to etcd"
 
 
+class QuitMember(Step, frozen=True, tag="quit-member"):
+    """SIGQUIT, and SIGKILL if it does not end of it."""
+
+    def __str__(self) -> str:
+        return "send SIGQUIT to etcd, which writes its stacks to the log"
+
+
 class PauseMember(Step, frozen=True, tag="pause-member"):
     """SIGSTOP."""
 
@@ -70,76 +73,15 @@ class EnsureMemberRunning(Step, frozen=True, tag="ensure-member-running"):
         return "start etcd as it was, unless it runs"
 
 
-class SetDiskRule(Step, frozen=True, tag="set-disk-rule"):
-    """Tell the layer under the member's data to do this from now on."""
-
-    fault: str
-    rule: AnyRule
-
-    def __str__(self) -> str:
-        return f"disk layer: {self.rule}"
-
-
-class DropDiskRule(Step, frozen=True, tag="drop-disk-rule"):
-    """Tell the layer to do it no more; nothing if there is no layer any more."""
-
-    fault: str
-
-    def __str__(self) -> str:
-        return "disk layer: as before"
-
-
-class ExcuseEnd(Step, frozen=True, tag="excuse-end"):
-    """Let what the disk does explain it when etcd ends itself."""
-
-    cause: str
-
-    def __str__(self) -> str:
-        return "expect that etcd may end itself"
-
-
-class ExcuseNothing(Step, frozen=True, tag="excuse-nothing"):
-    """From now on nothing explains that etcd ends itself."""
-
-    def __str__(self) -> str:
-        return "expect that etcd runs on"
-
-
-class WriteMarkers(Step, frozen=True, tag="write-markers"):
-    """Write two files through the layer, and sync one of them."""
-
-    def __str__(self) -> str:
-        return "write a file beside etcd's that is synced, and one that is not"
-
-
-class LoseMemberPower(Step, frozen=True, tag="lose-power"):
-    """SIGKILL, and at once what was not synced is put back as it was."""
-
-    def __str__(self) -> str:
-        return "send SIGKILL to etcd; disk layer: put back what was not synced"
-
-
-class RestoreMemberPower(Step, frozen=True, tag="restore-power"):
-    """Tell the layer that the power is back; nothing if there is no layer any more."""
-
-    def __str__(self) -> str:
-        return "disk layer: the power is back"
-
-
 Action: TypeAlias = (
     Exec
     | StopMember
     | KillMember
+    | QuitMember
     | PauseMember
     | ResumeMember
     | EnsureMemberRunning
-    | SetDiskRule
-    | DropDiskRule
-    | ExcuseEnd
-    | ExcuseNothing
-    | WriteMarkers
-    | LoseMemberPower
-    | RestoreMemberPower
+    | DiskAction
 )
 
 
@@ -210,50 +152,8 @@ class TableAbsent(Step, frozen=True, tag="nft-table-absent"):
         return f"there is no nftables table inet {self.table}"
 
 
-class DiskRuleFelt(Step, frozen=True, tag="disk-rule-felt"):
-    """The layer obeys the rule, and an operation on a file beside etcd's meets it."""
-
-    fault: str
-    rule: AnyRule
-
-    def __str__(self) -> str:
-        return f"seen on a file beside etcd's: {self.rule}"
-
-
-class DiskRuleGone(Step, frozen=True, tag="disk-rule-gone"):
-    """The layer does not know the rule, and without any other passes on what is written; or it is gone itself."""
-
-    fault: str
-
-    def __str__(self) -> str:
-        return "the disk layer does nothing in the name of this fault"
-
-
-class MarkerLost(Step, frozen=True, tag="marker-lost"):
-    """Of the two files that were written only the one that was synced is there."""
-
-    def __str__(self) -> str:
-        return "a file that was not synced is gone, one that was is there"
-
-
-class DiskPowered(Step, frozen=True, tag="disk-powered"):
-    """What is written is taken; or the layer is gone."""
-
-    def __str__(self) -> str:
-        return "the disk layer takes what is written"
-
-
 Check: TypeAlias = (
-    ProcessGone
-    | ProcessStopped
-    | ProcessNotStopped
-    | MemberRuns
-    | TableBlocks
-    | TableAbsent
-    | DiskRuleFelt
-    | DiskRuleGone
-    | MarkerLost
-    | DiskPowered
+    ProcessGone | ProcessStopped | ProcessNotStopped | MemberRuns | TableBlocks | TableAbsent | DiskCheck
 )
 
 

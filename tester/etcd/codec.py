@@ -10,6 +10,7 @@ from etcd3.etcdrpc import rpc_pb2 as pb
 
 from tester.etcd.channel import Method
 from tester.history.records import (
+    Compact,
     Compare,
     Delete,
     DeleteResult,
@@ -28,7 +29,10 @@ from tester.load import values
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-KvOperation: TypeAlias = Put | Range | Delete | Txn
+KvStep: TypeAlias = Put | Range | Delete | Txn
+"""What a transaction may hold."""
+
+KvOperation: TypeAlias = KvStep | Compact
 
 _COMPARE_RESULTS = {"=": 0, ">": 1, "<": 2, "!=": 3}
 _COMPARE_TARGETS = {"version": 0, "create": 1, "mod": 2, "value": 3, "lease": 4}
@@ -50,7 +54,7 @@ class Answer:
 
 
 def is_write(op: KvOperation) -> bool:
-    """Whether ``op`` can change anything."""
+    """Whether ``op`` can change anything, also that the past can be read."""
     if isinstance(op, Txn):
         return any(is_write(inner) for inner in (*op.then, *op.orelse))
     return not isinstance(op, Range)
@@ -64,6 +68,8 @@ def request(op: KvOperation) -> tuple[Method, bytes]:
         return Method.RANGE, _range(op).SerializeToString()
     if isinstance(op, Delete):
         return Method.DELETE_RANGE, _delete(op).SerializeToString()
+    if isinstance(op, Compact):
+        return Method.COMPACT, pb.CompactionRequest(revision=op.r, physical=op.physical).SerializeToString()
     return Method.TXN, _txn(op).SerializeToString()
 
 
@@ -82,6 +88,9 @@ def answer(op: KvOperation, response: bytes) -> Answer:
     if isinstance(op, Delete):
         gone = pb.DeleteRangeResponse.FromString(response)
         return Answer(gone.header.revision, gone.header.raft_term, DeleteResult(deleted=gone.deleted))
+    if isinstance(op, Compact):
+        compacted = pb.CompactionResponse.FromString(response)
+        return Answer(compacted.header.revision, compacted.header.raft_term, None)
     done = pb.TxnResponse.FromString(response)
     return Answer(done.header.revision, done.header.raft_term, _txn_result(done))
 
@@ -152,7 +161,7 @@ def _txn(op: Txn) -> pb.TxnRequest:
     )
 
 
-def _request_op(op: KvOperation) -> pb.RequestOp:
+def _request_op(op: KvStep) -> pb.RequestOp:
     if isinstance(op, Put):
         return pb.RequestOp(request_put=_put(op))
     if isinstance(op, Range):

@@ -41,7 +41,7 @@ class Shared:
 
 
 class Client:
-    """A closed loop of operations on one member: one at a time, never repeated."""
+    """Operations on one member: one at a time, never repeated."""
 
     def __init__(self, number: int, member: str, channel: Channel, timeout: float, shared: Shared) -> None:
         self.number = number
@@ -58,20 +58,26 @@ class Client:
         backoff = _BACKOFF_FIRST_SECONDS
         while True:
             await gate.wait()
-            await pacer.slot()
+            late = await pacer.slot()
             if not gate.is_set():
                 continue
             op = source.draw()
-            answer = await self.perform(op)
+            answer = await self.perform(op, late)
             if answer is None:
+                source.lost(op)
+                if pacer.open:
+                    continue  # the clock asks for the next one, whatever became of this
                 await asyncio.sleep(backoff)
                 backoff = min(2 * backoff, _BACKOFF_LAST_SECONDS)
             else:
                 source.learn(op, answer.revision, answer.result)
                 backoff = _BACKOFF_FIRST_SECONDS
 
-    async def perform(self, op: KvOperation) -> codec.Answer | None:
-        """One operation, recorded from invocation to outcome; its answer if the outcome is ``ok``."""
+    async def perform(self, op: KvOperation, late_ns: int = 0) -> codec.Answer | None:
+        """One operation, recorded from invocation to outcome; its answer if the outcome is ``ok``.
+
+        ``late_ns``: since when it is due; its latency counts from then.
+        """
         method, request = codec.request(op)
         shared = self._shared
         identifier = next(shared.operation_ids)
@@ -82,13 +88,15 @@ class Client:
             response = await self._channel.call(method, request, self.timeout)
             answer = codec.answer(op, response)
         except RpcError as error:
-            self._not_ok(identifier, invoked, op, error)
+            self._not_ok(identifier, invoked - late_ns, op, error)
             return None
         except DecodeError as error:
-            self._not_ok(identifier, invoked, op, RpcError(StatusCode.INTERNAL, f"no answer to it: {error}"))
+            no_answer = RpcError(StatusCode.INTERNAL, f"no answer to it: {error}")
+            self._not_ok(identifier, invoked - late_ns, op, no_answer)
             return None
         except asyncio.CancelledError:
-            self._not_ok(identifier, invoked, op, RpcError(StatusCode.CANCELLED, "the load was stopped"))
+            stopped = RpcError(StatusCode.CANCELLED, "the load was stopped")
+            self._not_ok(identifier, invoked - late_ns, op, stopped)
             raise
         finally:
             self.busy_since_ns = None
@@ -96,10 +104,10 @@ class Client:
         shared.recorder.write(
             Ok(id=identifier, at=ended, rev=answer.revision, term=answer.term, out=answer.result)
         )
-        shared.statistics.add(ended, ended - invoked, Outcome.OK)
+        shared.statistics.add(ended, ended - invoked + late_ns, Outcome.OK, lag_ns=late_ns)
         return answer
 
-    def _not_ok(self, identifier: int, invoked: int, op: KvOperation, error: RpcError) -> None:
+    def _not_ok(self, identifier: int, due: int, op: KvOperation, error: RpcError) -> None:
         shared = self._shared
         ended = shared.clock.now()
         # A read that failed changed nothing, however it failed.
@@ -107,4 +115,4 @@ class Client:
         record = Fail if surely_not else Info
         shared.recorder.write(record(id=identifier, at=ended, error=error.code.value, text=error.text))
         outcome = Outcome.FAIL if surely_not else Outcome.INFO
-        shared.statistics.add(ended, ended - invoked, outcome, error.kind)
+        shared.statistics.add(ended, ended - due, outcome, error.kind)

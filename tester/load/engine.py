@@ -7,20 +7,23 @@ import time
 from dataclasses import dataclass
 from itertools import count, cycle
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tester.errors import LoadError
 from tester.etcd.grpc_channel import GrpcChannel
 from tester.history.records import ClientRecord, Put
 from tester.load import values
 from tester.load.client import Client, Shared
+from tester.load.keys import KeySpace
+from tester.load.listing import Listing
+from tester.load.listwatch import ListWatch
 from tester.load.operations import Mix, OperationSource
 from tester.load.pacer import Pacer
 from tester.load.presets import mix_of
 from tester.load.statistics import Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Coroutine, Iterator, Sequence
 
     from tester.clock import RunClock
     from tester.etcd.channel import Channel, Connect
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 _STOP_SECONDS = 1.0
 _POLL_SECONDS = 0.005
 _STUCK_SECONDS = 10.0
+_LIST_WATCHERS_FROM = 1000
+"""Numbers of watchers below are other people's."""
 _MARK_SIZE = 32
 _MARK_TIMEOUT_SECONDS = 1.0
 _MARK_PAUSE_SECONDS = 0.05
@@ -40,7 +45,7 @@ _MARK_PAUSE_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class LoadTotals:
-    """Since the start. ``lag_seconds``: by how much rate-limited schedules have slipped."""
+    """Since the start. ``lag_seconds``: of all schedules, see ``Pacer.lag_seconds``."""
 
     ok: int
     fail: int
@@ -49,7 +54,7 @@ class LoadTotals:
 
 
 class Load:
-    """Closed-loop clients, each pinned to one member, round-robin over the members.
+    """Clients, each with one member: the one that its stresser names, else round-robin over the members.
 
     A client that dies of a defect is recorded, and ``check_alive`` raises it; the others go on.
     """
@@ -77,12 +82,9 @@ class Load:
             prefix: of every key; nobody else writes there.
             value_ids: ids of written values. Pass one iterator to all loads of a run that share a cluster.
             connect: makes the one channel per member.
-
-        Raises:
-            ScenarioError: a stresser names no preset.
         """
         self._mixes: list[tuple[KvStresser, Mix]] = [(stresser, mix_of(stresser)) for stresser in stressers]
-        self._endpoints = tuple(endpoints)
+        self._endpoints = {endpoint.member: endpoint for endpoint in endpoints}
         self._recorder = recorder
         self._clock = clock
         self._seed = seed
@@ -99,16 +101,20 @@ class Load:
 
     async def start(self) -> None:
         """Connect in the background and begin."""
-        for endpoint in self._endpoints:
+        for endpoint in self._endpoints.values():
             self._channels[endpoint.member] = self._connect(endpoint)
         members = cycle(self._channels)
         for index, (stresser, mix) in enumerate(self._mixes):
-            pacer = Pacer(stresser.rate)
+            pacer = Pacer(stresser.rate, stresser.arrivals)
             self._pacers.append(pacer)
             for place in range(stresser.clients):
                 rng = Random(f"{self._seed}/{index}/{place}")  # noqa: S311 - a seed to replay, no secret
-                source = OperationSource(mix, f"{self._prefix}{index}/", rng, self._value_ids)
-                self._spawn(self._client(next(members), stresser.timeout), source, pacer)
+                source = OperationSource(mix, self._keys_of(index), rng, self._value_ids)
+                member = stresser.member or next(members)
+                client = self._client(member, stresser.timeout)
+                self._spawn(client, client.run(source, pacer))
+            for _ in range(mix.list_watchers):
+                self._spawn_list_watch(stresser, mix, index, stresser.member or next(members))
         self._shared.gate.set()
 
     async def pause(self) -> None:
@@ -121,6 +127,7 @@ class Load:
         while self._busy():
             self._check_stuck()
             await asyncio.sleep(_POLL_SECONDS)
+        self._statistics.rest(self._clock.now())
 
     async def resume(self) -> None:
         """Go on, at the rate and without catching up."""
@@ -199,8 +206,27 @@ class Load:
         self._clients.append(client)
         return client
 
-    def _spawn(self, client: Client, source: OperationSource, pacer: Pacer) -> None:
-        task = asyncio.create_task(client.run(source, pacer), name=f"client {client.number}")
+    def _spawn_list_watch(self, stresser: KvStresser, mix: Mix, index: int, member: str) -> None:
+        client = self._client(member, stresser.timeout)
+        # Keys are not drawn from this space: a list has all of them.
+        space = KeySpace(self._keys_of(index), mix.keys, mix.distribution, Random(0))  # noqa: S311
+        lister = ListWatch(
+            client,
+            _LIST_WATCHERS_FROM + client.number,
+            self._endpoints[member],
+            self._recorder,
+            self._clock,
+            self._shared.gate,
+            space,
+            Listing(space, mix.page_keys),
+        )
+        self._spawn(client, lister.run())
+
+    def _keys_of(self, index: int) -> str:
+        return f"{self._prefix}{index}/"
+
+    def _spawn(self, client: Client, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=f"client {client.number}")
         task.add_done_callback(lambda done: self._ended(client, done))
         self._tasks.append(task)
 

@@ -60,7 +60,7 @@ look = {
     "listening": sorted(line.split()[3] for line in said("ss", "-Hltn").splitlines()),
     "mounts": sorted(line for line in mounts if "/credentials/" not in line),
     "members": members(),
-    "data": sorted(path.name for path in (STATE / "data").iterdir()),
+    "data": sorted(path.name for path in STATE.glob("data/*")),
     "active": {fault["id"]: fault["state"] for fault in faults if fault["state"] not in over},
     "healed": {fault["id"]: fault["healed_by"] for fault in faults if fault["state"] in over},
     "files": {str(path): fingerprint(path) for name in DEPLOYED for path in Path("/").glob(name)},

@@ -18,7 +18,7 @@ import yaml
 
 from tester.console.jsonlines import decode_event
 from tester.errors import ExitCode
-from tester.events import Event, FaultInjected, Notice, Phase, PhaseStarted, RunStarted
+from tester.events import Event, FaultInjected, Notice, Phase, PhaseStarted, RunFinished, RunStarted
 from tester.rundir import RunDirectory
 
 if TYPE_CHECKING:
@@ -122,8 +122,9 @@ class Ended:
     @property
     def said(self) -> str:
         """For a person whose test has failed."""
-        notices = [event.text for event in self.events if isinstance(event, Notice)]
-        return "\n".join([*notices, self.result.reason, self.err])
+        notices = (event.text for event in self.of(Notice))
+        reasons = (event.result.reason for event in self.of(RunFinished))
+        return "\n".join([*notices, *reasons, self.err])
 
     def of(self, kind: type[E]) -> list[E]:
         """The events of one kind."""

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, assert_never
 
 from agent_service.disk import probe
 from agent_service.disk.messages import Ask, DropRule, LosePower, Revive, SetRule
 from agent_service.errors import UnavailableError
+from agent_service.faults.disksteps import (
+    DiskPowered,
+    DiskRuleFelt,
+    DiskRuleGone,
+    DropDiskRule,
+    ExcuseEnd,
+    ExcuseNothing,
+    LoseMemberPower,
+    MarkerLost,
+    RestoreMemberPower,
+    SetDiskRule,
+    WriteMarkers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
     from typing import TypeVar
 
-    from agent_service.disk.messages import AnyRule
+    from agent_service.faults.disksteps import DiskAction, DiskCheck
     from agent_service.member import MemberControl
 
     T = TypeVar("T")
@@ -23,13 +36,61 @@ _PROBE_SECONDS: Final = 60.0
 """More than any delay that may be asked for."""
 
 
-async def set_rule(fault: str, rule: AnyRule, member: MemberControl) -> None:
-    """From now on; the files to look at it by are made before."""
-    await _through(probe.prepare, member)
-    await member.disk.say(SetRule(fault, rule))
+async def act(action: DiskAction, member: MemberControl, cause: str) -> None:
+    """Do one action.
+
+    Raises:
+        AgentServiceError: it could not be done.
+    """
+    match action:
+        case SetDiskRule():
+            await _through(probe.prepare, member)  # while that still is easy
+            await member.disk.say(SetRule(action.fault, action.rule))
+        case DropDiskRule():
+            await _drop_rule(action.fault, member)
+        case ExcuseEnd():
+            await member.excuse(action.cause)
+        case ExcuseNothing():
+            await member.excuse(None)
+        case WriteMarkers():
+            await _through(probe.write_markers, member)
+        case LoseMemberPower():
+            await _lose_power(cause, member)
+        case RestoreMemberPower():
+            if member.disk.alive:
+                await member.disk.say(Revive())
+        case _:
+            assert_never(action)
 
 
-async def drop_rule(fault: str, member: MemberControl) -> None:
+async def objection(check: DiskCheck, member: MemberControl) -> str | None:
+    """What speaks against it; ``None``: it is so.
+
+    Raises:
+        AgentServiceError: nobody can know.
+    """
+    match check:
+        case DiskRuleFelt():
+            return await still_set(check, member) or await _through(
+                lambda mount: probe.objection(mount, check.rule), member
+            )
+        case DiskRuleGone():
+            return await _gone_objection(check.fault, member)
+        case MarkerLost():
+            return await _through(probe.marker_objection, member)
+        case DiskPowered():
+            return await _powered_objection(member)
+    assert_never(check)
+
+
+async def still_set(check: DiskRuleFelt, member: MemberControl) -> str | None:
+    """What speaks against the rule's being held; nothing is tried."""
+    state = await member.disk.say(Ask())
+    held = state.rules.get(check.fault) == check.rule
+    return None if held else f"the disk layer does not know that {check.rule}"
+
+
+async def _drop_rule(fault: str, member: MemberControl) -> None:
     """No more. A layer that is gone has taken its rules with it."""
     if member.disk.alive:
         state = await member.disk.say(DropRule(fault))
@@ -37,12 +98,7 @@ async def drop_rule(fault: str, member: MemberControl) -> None:
             await _through(probe.remove, member)
 
 
-async def write_markers(member: MemberControl) -> None:
-    """One file that is synced and one that is not."""
-    await _through(probe.write_markers, member)
-
-
-async def lose_power(cause: str, member: MemberControl) -> None:
+async def _lose_power(cause: str, member: MemberControl) -> None:
     """Kill the member and put back what it had not synced."""
 
     async def crash() -> None:
@@ -51,27 +107,7 @@ async def lose_power(cause: str, member: MemberControl) -> None:
     await member.lose_power(cause, crash)
 
 
-async def restore_power(member: MemberControl) -> None:
-    """What is written is taken again."""
-    if member.disk.alive:
-        await member.disk.say(Revive())
-
-
-async def rule_objection(fault: str, rule: AnyRule, member: MemberControl) -> str | None:
-    """What speaks against the rule's being in effect."""
-    state = await member.disk.say(Ask())
-    if state.rules.get(fault) != rule:
-        return f"the disk layer does not know that {rule}"
-    return await _through(lambda mount: probe.objection(mount, rule), member)
-
-
-async def still_set(fault: str, rule: AnyRule, member: MemberControl) -> str | None:
-    """What speaks against the rule's being held; nothing is tried."""
-    state = await member.disk.say(Ask())
-    return None if state.rules.get(fault) == rule else f"the disk layer does not know any more that {rule}"
-
-
-async def gone_objection(fault: str, member: MemberControl) -> str | None:
+async def _gone_objection(fault: str, member: MemberControl) -> str | None:
     """What speaks against the layer's doing nothing for the fault any more."""
     if not member.disk.alive:
         return None
@@ -81,12 +117,7 @@ async def gone_objection(fault: str, member: MemberControl) -> str | None:
     return None if state.rules or state.powerless else await _passes_on(member)
 
 
-async def marker_objection(member: MemberControl) -> str | None:
-    """What speaks against the loss of what was not synced."""
-    return await _through(probe.marker_objection, member)
-
-
-async def powered_objection(member: MemberControl) -> str | None:
+async def _powered_objection(member: MemberControl) -> str | None:
     """What speaks against the layer's taking what is written."""
     if not member.disk.alive:
         return None
