@@ -216,7 +216,12 @@ class Backing:
             (source, source_parent), (slot, parent) = self._slot(old), self._slot(new)
             inode, number = _inode(source[1], source_parent), self._next()
             grave = self._save(slot[1], parent, str(number))
-            os.rename(source[1], slot[1], src_dir_fd=source_parent, dst_dir_fd=parent)
+            try:
+                os.rename(source[1], slot[1], src_dir_fd=source_parent, dst_dir_fd=parent)
+            except OSError:
+                if grave is not None:
+                    os.unlink(grave, dir_fd=self._graves)
+                raise
             self._names.add(Change(number, Kind.MOVED, inode, slot, source, grave))
 
     def _save(self, name: str, parent: int, grave: str) -> str | None:
