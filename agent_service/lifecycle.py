@@ -256,6 +256,7 @@ class Lifecycle:
             signal=None if status is None else status.signal,
             expected=expected,
             cause=self._cause(watch.process, expected=expected),
+            disk_layer_died=not expected and self.disk_layer_died,
             monotonic_ns=at,
             realtime_ns=time.time_ns() - (now - at),
             log_tail=tail,

@@ -194,6 +194,8 @@ class ExitRecord(Wire):
     """True when a request or a fault of this agent asked for it."""
     cause: str
     """Who asked (``stop``, ``fault NAME``...), or ``unexpected``."""
+    disk_layer_died: bool = False
+    """True when the layer under its data was gone: then this end is the tool's doing and not etcd's."""
     monotonic_ns: int
     realtime_ns: int
     log_tail: tuple[str, ...] = Field(max_length=100)

@@ -45,6 +45,7 @@ def member_specs(plan: Plan, token: str) -> dict[str, MemberSpec]:
             initial_cluster_token=token,
             flags=_FLAGS | section.flags,
             env=section.env,
+            disk=section.disk.value,
         )
         for host in plan.hosts
     }

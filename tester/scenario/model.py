@@ -17,6 +17,15 @@ NO_FAULT: Final = "none"
 """What a file writes where a case has none."""
 
 
+class DiskKind(StrEnum):
+    """What is under a member's data."""
+
+    BARE = "bare"
+    """The host's disk."""
+    FUSE = "fuse"
+    """A layer over it that the agent mounts, which can be slow, full or broken."""
+
+
 class ClusterSection(Section):
     """Which cluster to start on the hosts."""
 
@@ -24,6 +33,9 @@ class ClusterSection(Section):
     version: Version | None = Field(default=None, description="etcd version; default: the inventory's.")
     flags: dict[FlagName, Value] = Field(default_factory=dict, description="etcd flags, without dashes.")
     env: dict[EnvName, Value] = Field(default_factory=dict, description="Environment of etcd.")
+    disk: DiskKind = Field(
+        default=DiskKind.BARE, description="What the data lie on; faults on the disk need fuse."
+    )
     start_timeout: Seconds = Field(default=60.0, description="Until every member is healthy.")
 
 

@@ -7,6 +7,17 @@ from typing import Annotated, Final, TypeAlias, get_args
 from pydantic import Field
 
 from tester.scenario.faults.base import FaultSection, Flap, Occupied, Place
+from tester.scenario.faults.disk import (
+    DiskFullSection,
+    DiskScope,
+    DiskSection,
+    DiskThrottleSection,
+    Distribution,
+    IoErrorSection,
+    PowerLossSection,
+    SlowFsyncSection,
+    SlowIoSection,
+)
 from tester.scenario.faults.network import (
     ClientPortSection,
     Direction,
@@ -36,6 +47,12 @@ AnyFault: TypeAlias = (
     | PartitionSection
     | ClientPortSection
     | PeerPortSection
+    | SlowFsyncSection
+    | SlowIoSection
+    | IoErrorSection
+    | PowerLossSection
+    | DiskFullSection
+    | DiskThrottleSection
 )
 Fault = Annotated[AnyFault, Field(discriminator="fault")]
 
@@ -46,6 +63,9 @@ __all__ = [
     "FAULTS",
     "AnyFault",
     "Direction",
+    "DiskScope",
+    "DiskSection",
+    "Distribution",
     "Fault",
     "FaultSection",
     "Flap",

@@ -27,6 +27,9 @@ class Occupied(StrEnum):
     PROCESS = "process"
     PEER_TRAFFIC = "peer-traffic"
     CLIENT_TRAFFIC = "client-traffic"
+    DISK_SPEED = "disk-speed"
+    DISK_ERRORS = "disk-errors"
+    DISK_ROOM = "disk-room"
 
 
 @dataclass(frozen=True, slots=True)

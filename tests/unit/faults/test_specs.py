@@ -8,20 +8,27 @@ from agent_service.faults.registry import resource_of
 from agent_service.models import (
     ClientPortFault,
     CrashLoopFault,
+    DiskFullFault,
+    DiskThrottleFault,
     FaultRequest,
     FaultSpec,
+    IoErrorFault,
     IsolateFault,
     KillFault,
     PartitionFault,
     PauseFault,
     Peer,
     PeerPortFault,
+    PowerLossFault,
     RestartFault,
+    SlowFsyncFault,
+    SlowIoFault,
     StopFault,
 )
 from tester.faults import fault_id
 from tester.partitions import Cut
 from tester.scenario.faults import FAULTS, FaultSection, Place
+from tests.lab.examples import KEYS
 from tests.unit.scenario.cases import fault
 from tests.unit.scenario.hosts import inventory
 
@@ -39,6 +46,22 @@ PLACES = [Place(host, inventory(3).hosts, Cut(("h3",), "in")) for host in invent
         (fault("crash-loop", every="3s"), CrashLoopFault(every_seconds=3)),
         (fault("client-port", action="reject"), ClientPortFault(port=2379, action="reject")),
         (fault("peer-port", action="reject"), PeerPortFault(port=2380, action="reject")),
+        (
+            fault("slow-fsync", delay="200ms", jitter="50ms", distribution="normal"),
+            SlowFsyncFault(delay_seconds=0.2, jitter_seconds=0.05, distribution="normal"),
+        ),
+        (fault("slow-io", delay="1s", files="db"), SlowIoFault(scope="db", delay_seconds=1)),
+        (
+            fault("io-error", files="all", operations=["read", "write"]),
+            IoErrorFault(scope="all", operations=("read", "write")),
+        ),
+        (fault("power-loss"), PowerLossFault()),
+        (fault("disk-full"), DiskFullFault()),
+        (fault("disk-full", room="1MiB"), DiskFullFault(room_bytes=1 << 20)),
+        (
+            fault("disk-throttle", bandwidth="1MiB", operations="50/s"),
+            DiskThrottleFault(bytes_per_second=1 << 20, operations_per_second=50),
+        ),
         (
             fault("partition", partition="to-leader"),
             PartitionFault(peer_port=2380, peers=(Peer(address="10.207.0.3", port=2380),), direction="in"),
@@ -74,7 +97,7 @@ def test_nobody_is_isolated_from_nobody() -> None:
 def test_what_a_fault_occupies_is_what_its_agent_says(kind: str) -> None:
     if FAULTS[kind].on_agent is None:
         pytest.skip("agents have no part in it")
-    spec = fault(kind).spec(PLACES[1])
+    spec = fault(kind, **KEYS[kind]).spec(PLACES[1])
     assert FAULTS[kind].occupies.value == resource_of(spec).value
 
 
