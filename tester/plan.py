@@ -18,6 +18,7 @@ from tester.nemesis import draw_cases, menu_of, menu_problems
 from tester.quorum import most_at_once, objection
 from tester.scenario.faults import PartitionSection
 from tester.scenario.mistakes import suggestion
+from tester.scenario.stressers import KvStresser
 from tester.scenario.target import TargetWord
 
 if TYPE_CHECKING:
@@ -127,8 +128,9 @@ def _problems(scenario: Scenario, inventory: Inventory, hosts: tuple[Host, ...])
             yield f"host {host.name} has no etcd: add it to etcd_builds and run playbooks/deploy.yml"
     names = {host.name for host in hosts}
     for number, stresser in enumerate(scenario.stressers, start=1):
-        if stresser.member is not None and stresser.member not in names:
-            yield f"stresser {number}: {stresser.member} is none of the members: {', '.join(sorted(names))}"
+        member = stresser.member if isinstance(stresser, KvStresser) else None
+        if member is not None and member not in names:
+            yield f"stresser {number}: {member} is none of the members: {', '.join(sorted(names))}"
     yield from _case_problems(scenario, tuple(host.name for host in hosts), inventory.max_faulted)
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from tester.load.kinds import KeyDistribution, OperationKind, Preset
+from tester.load.leases import LeaseMix
 from tester.load.operations import Mix
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tester.scenario.model import KvStresser
+    from tester.scenario.stressers import KvStresser, LeaseStresser
 
 # The weights and sizes of the etcd functional test suite. It had 250,000 keys and ranges of 500, some 1 % of
 # which existed at a time; here the key space is 25 times smaller and so are the ranges: the same share of the
@@ -127,3 +129,14 @@ def mix_of(stresser: KvStresser) -> Mix:
     if stresser.weights is not None:
         changes["weights"] = tuple(stresser.weights.items())
     return replace(PRESETS[stresser.preset], **changes)
+
+
+def mix_of_leases(stresser: LeaseStresser) -> LeaseMix:
+    """What a lease stresser asks for; etcd counts whole seconds."""
+    return LeaseMix(
+        leases=stresser.leases,
+        keys=stresser.keys,
+        ttl=math.ceil(stresser.ttl),
+        short_ttl=math.ceil(stresser.short_ttl),
+        keepalive=stresser.keepalive,
+    )

@@ -79,7 +79,8 @@ def _kind(part: Mapping[str, JsonValue], sections: Mapping[str, JsonValue]) -> s
     if part.get("examples") == _TARGET_EXAMPLES:
         return "[target](#targets)"
     if "discriminator" in part:
-        return "[fault](#keys-of-faults)"
+        kinds = cast("dict[str, dict[str, JsonValue]]", part["discriminator"])["mapping"]
+        return "[stresser](#stressers)" if "kv" in kinds else "[fault](#keys-of-faults)"
     if "$ref" in part:
         name = str(part["$ref"]).rpartition("/")[2].removeprefix("Any")
         values = cast("dict[str, JsonValue]", sections[name]).get("enum")

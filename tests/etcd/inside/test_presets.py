@@ -37,7 +37,7 @@ from tester.load.engine import Load
 from tester.load.kinds import OperationKind
 from tester.load.watcher import Watcher
 from tester.results import Verdict
-from tester.scenario.model import KvStresser
+from tester.scenario.stressers import KvStresser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,7 +11,7 @@ from tester.etcd.errors import RpcError, StatusCode
 from tester.history.records import ClientRecord, Fail, HistoryRecord, Info, Invoke, Ok, Range
 from tester.load import engine
 from tester.load.engine import Load
-from tester.scenario.model import KvStresser
+from tester.scenario.stressers import KvStresser
 from tests.unit.load.fakes import ENDPOINTS, Answer, FakeChannel, Member, Sink, connect_to
 
 

@@ -23,7 +23,7 @@ from tester.history.records import (
 from tester.load.kinds import KeyDistribution, OperationKind
 from tester.load.operations import Mix, OperationSource
 from tester.load.presets import PRESETS, mix_of
-from tester.scenario.model import KvStresser
+from tester.scenario.stressers import KvStresser
 
 
 def source(mix: Mix, seed: str = "1") -> OperationSource:
