@@ -68,6 +68,7 @@ def main():
         "pythons": [python for python in map(describe_python, asked["pythons"] or PYTHONS) if python],
         "systemd": os.path.isdir("/run/systemd/system"),
         "nft": shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin"),
+        "fuse": shutil.which("fusermount3", path="/usr/sbin:/sbin:/usr/bin:/bin"),
         "directories": {path: state_of(path, asked["marker"]) for path in asked["directories"]},
         "data_roots_absent": [path for path in asked["data_roots"] if not os.path.lexists(path)],
         "free_bytes": {path: free_bytes(path) for path in asked["directories"] + asked["data_roots"]},
