@@ -72,6 +72,9 @@ class Backing:
         self._root = os.open(directory, _DIRECTORY)
         with suppress(FileExistsError):
             os.mkdir(HIDDEN, 0o700, dir_fd=self._root)
+        owner = os.fstat(self._root)
+        # Made by root before the layer goes on as the owner of the rest.
+        os.chown(HIDDEN, owner.st_uid, owner.st_gid, dir_fd=self._root, follow_symlinks=False)
         self._graves = os.open(HIDDEN, _DIRECTORY, dir_fd=self._root)
         self._names = UnsyncedNames()
         self._lock = threading.RLock()

@@ -179,6 +179,15 @@ def test_what_a_killed_layer_had_removed_is_gone(backing: Backing, tmp_path: Pat
     assert graves(tmp_path) == []
 
 
+def test_what_is_hidden_has_the_owner_of_the_rest(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    os.chown(tmp_path, 4711, 4712)
+    Backing(str(tmp_path))
+    found = (tmp_path / HIDDEN).stat()
+    assert (found.st_uid, found.st_gid) == (4711, 4712)
+
+
 def test_nobody_reaches_what_is_hidden(backing: Backing) -> None:
     for reach in (
         lambda: backing.open(f"/{HIDDEN}", os.O_RDONLY),
