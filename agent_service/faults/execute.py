@@ -12,7 +12,21 @@ from agent_service.faults import diskwork
 from agent_service.faults.base import REMOVED
 from agent_service.faults.disksteps import DiskRuleFelt
 from agent_service.faults.nftables import is_listed, missing_rules
+from agent_service.faults.quality_execute import quality_act, quality_objection
+from agent_service.faults.quality_steps import (
+    ChainAbsent,
+    ChainQueues,
+    EndQueue,
+    QdiscRestored,
+    QdiscShapes,
+    QueueAttached,
+    QueueGone,
+    RemoveChain,
+    RemoveQdisc,
+    StartQueue,
+)
 from agent_service.faults.steps import (
+    LASTING,
     EnsureMemberRunning,
     Exec,
     KillMember,
@@ -59,6 +73,8 @@ async def act(action: Action, member: MemberControl, cause: str) -> None:
                 await member.resume()
         case EnsureMemberRunning():
             await member.recover()
+        case StartQueue() | EndQueue() | RemoveChain() | RemoveQdisc():
+            await quality_act(action)
         case _:
             await diskwork.act(action, member, cause)
 
@@ -81,11 +97,7 @@ async def confirm(checks: tuple[Check, ...], member: MemberControl) -> str:
 
 
 async def lost(checks: tuple[Check, ...], member: MemberControl) -> str | None:
-    """What is gone of an effect that must last while the fault does; ``None``: nothing.
-
-    That a process is gone cannot be undone, and a member that ended after its restart is etcd's doing: neither
-    is asked for again.
-    """
+    """What is gone of an effect that must last while the fault does; ``None``: nothing."""
     for check in checks:
         try:
             objection = await _lasting_objection(check, member)
@@ -97,13 +109,9 @@ async def lost(checks: tuple[Check, ...], member: MemberControl) -> str | None:
 
 
 async def _lasting_objection(check: Check, member: MemberControl) -> str | None:
-    match check:
-        case ProcessStopped() | TableBlocks():
-            return await _objection(check, member)
-        case DiskRuleFelt():
-            return await diskwork.still_set(check, member)  # it was felt once
-        case _:
-            return None
+    if isinstance(check, DiskRuleFelt):
+        return await diskwork.still_set(check, member)  # felt once: to try it again takes its time
+    return await _objection(check, member) if isinstance(check, LASTING) else None
 
 
 async def _objection(check: Check, member: MemberControl) -> str | None:
@@ -129,6 +137,8 @@ async def _objection(check: Check, member: MemberControl) -> str | None:
         case TableAbsent():
             listed = is_listed((await commands.check(check.argv)).stdout, check.table)
             return f"nftables table inet {check.table} is still there" if listed else None
+        case QueueAttached() | QueueGone() | ChainQueues() | ChainAbsent() | QdiscShapes() | QdiscRestored():
+            return await quality_objection(check)
         case _:
             return await diskwork.objection(check, member)
 

@@ -1,4 +1,4 @@
-"""What every step of a fault has in common."""
+"""What every step of a fault is."""
 
 from __future__ import annotations
 

@@ -7,11 +7,19 @@ They are written to disk before anything is done, so that another process, after
 from __future__ import annotations
 
 import shlex
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
 from agent_service.faults.disksteps import DiskAction, DiskCheck
+from agent_service.faults.quality_steps import (
+    ChainQueues,
+    Count,
+    QdiscShapes,
+    QualityAction,
+    QualityCheck,
+    QueueAttached,
+)
 from agent_service.faults.step import Step
 from agent_service.models import FaultPlan
 
@@ -82,6 +90,7 @@ Action: TypeAlias = (
     | ResumeMember
     | EnsureMemberRunning
     | DiskAction
+    | QualityAction
 )
 
 
@@ -153,8 +162,19 @@ class TableAbsent(Step, frozen=True, tag="nft-table-absent"):
 
 
 Check: TypeAlias = (
-    ProcessGone | ProcessStopped | ProcessNotStopped | MemberRuns | TableBlocks | TableAbsent | DiskCheck
+    ProcessGone
+    | ProcessStopped
+    | ProcessNotStopped
+    | MemberRuns
+    | TableBlocks
+    | TableAbsent
+    | DiskCheck
+    | QualityCheck
 )
+
+LASTING: Final = (ProcessStopped, TableBlocks, QueueAttached, ChainQueues, QdiscShapes)
+"""What must be so for as long as the fault is held. That a process is gone cannot be undone, and a member that
+ended after its restart is etcd's doing: neither is asked for again."""
 
 
 class Repeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -175,6 +195,7 @@ class FaultSteps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     undo: tuple[Action, ...]
     verify_healed: tuple[Check, ...]
     repeat: Repeat | None = None
+    counts: tuple[Count, ...] = ()
 
     def plan(self) -> FaultPlan:
         """The steps as a person reads them."""

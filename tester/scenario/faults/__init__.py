@@ -12,7 +12,6 @@ from tester.scenario.faults.disk import (
     DiskScope,
     DiskSection,
     DiskThrottleSection,
-    Distribution,
     IoErrorSection,
     PowerLossSection,
     SlowFsyncSection,
@@ -35,6 +34,7 @@ from tester.scenario.faults.process import (
     RollingRestartSection,
     StopSection,
 )
+from tester.scenario.faults.quality import NetworkSection
 
 AnyFault: TypeAlias = (
     StopSection
@@ -47,6 +47,7 @@ AnyFault: TypeAlias = (
     | PartitionSection
     | ClientPortSection
     | PeerPortSection
+    | NetworkSection
     | SlowFsyncSection
     | SlowIoSection
     | IoErrorSection
@@ -65,10 +66,10 @@ __all__ = [
     "Direction",
     "DiskScope",
     "DiskSection",
-    "Distribution",
     "Fault",
     "FaultSection",
     "Flap",
+    "NetworkSection",
     "Occupied",
     "PartitionPreset",
     "PartitionSection",

@@ -34,7 +34,7 @@ class DiskScope(StrEnum):
     ALL = "all"
 
 
-class Distribution(StrEnum):
+class Spread(StrEnum):
     """How ``jitter`` changes a delay."""
 
     UNIFORM = "uniform"
@@ -64,7 +64,7 @@ class SlowFsyncSection(DiskSection):
     files: DiskScope = Field(default=DiskScope.WAL, description="Of which files.")
     delay: Delay = Field(description="Each takes so much longer.")
     jitter: Jitter = Field(default=0.0, description="By how much that varies.")
-    distribution: Distribution = Field(default=Distribution.UNIFORM, description="How it varies.")
+    distribution: Spread = Field(default=Spread.UNIFORM, description="How it varies.")
 
     @property
     def grace_seconds(self) -> float:
@@ -92,7 +92,7 @@ class SlowIoSection(DiskSection):
     files: DiskScope = Field(default=DiskScope.ALL, description="Of which files.")
     delay: Delay = Field(description="Each takes so much longer.")
     jitter: Jitter = Field(default=0.0, description="By how much that varies.")
-    distribution: Distribution = Field(default=Distribution.UNIFORM, description="How it varies.")
+    distribution: Spread = Field(default=Spread.UNIFORM, description="How it varies.")
 
     @property
     def grace_seconds(self) -> float:
