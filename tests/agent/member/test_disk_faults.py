@@ -208,9 +208,9 @@ async def test_each_fault_on_speed_is_felt_and_goes(
 
 @pytest.mark.parametrize("operation", ["fsync", "write"])
 async def test_an_error_of_the_disk_ends_etcd(
-    faults: FaultManager, member: MemberControl, version: str, operation: str
+    faults: FaultManager, member: MemberControl, any_version: str, operation: str
 ) -> None:
-    await member.start(on_layer(version))
+    await member.start(on_layer(any_version))
     await served()
     await faults.inject(request(IoErrorFault(scope="wal", operations=(operation,))), "tester")
     with suppress(OSError, AssertionError, http.client.HTTPException, ValueError):
@@ -329,6 +329,8 @@ async def test_a_layer_that_dies_is_told_as_what_it_is(
     await faults.inject(request(SlowFsyncFault(delay_seconds=0.05)), "tester")
     process = await create_holder(settings, mount(settings)).find()
     os.kill(process.pid, signal.SIGKILL)
+    with suppress(OSError, AssertionError, http.client.HTTPException, ValueError):
+        await put("never")  # an idle etcd would not notice
     await ended(member)
     (last,) = member.status().exits
     assert (last.expected, last.cause) == (False, "unexpected: its disk layer had ended")
