@@ -115,6 +115,15 @@ async def test_only_the_links_that_were_asked_for_are_late(fleet: Fleet) -> None
     )
     assert await seconds_to(near, hit, 2380) < LATE_SECONDS / 2
     assert left_behind(hit) == before
+
+    await inject(fleet, "h1", spec, fault="q2")
+    hit.run("iptables-nft", "-t", "mangle", "-A", "INPUT", "-p", "tcp", "--dport", "9", "-j", "ACCEPT")
+    await heal(fleet, "h1", "q2")
+    theirs = left_behind(hit)
+    assert "-A INPUT -p tcp -m tcp --dport 9 -j ACCEPT" in theirs[1], "rules of others stay"
+    await inject(fleet, "h1", spec, fault="q3")
+    await heal(fleet, "h1", "q3")
+    assert left_behind(hit) == theirs
     await fleet.whole()
 
 
