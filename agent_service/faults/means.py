@@ -15,7 +15,7 @@ import psutil
 from agent_service import commands
 from agent_service.errors import UnavailableError
 from agent_service.faults.base import NetworkMeans
-from agent_service.faults.iptables import Iptables, has_table
+from agent_service.faults.iptables import Iptables, families_with_table
 from agent_service.faults.quality import directions
 from agent_service.faults.shaping import LIST_QDISCS, TC, Device, root_of
 from agent_service.privileges import LinuxCapability, has_capability
@@ -68,8 +68,8 @@ async def means_for(spec: NetworkFault, state_dir: Path) -> NetworkMeans:
     means = await find_means(state_dir)
     incoming, outgoing = directions(spec, means)
     by_nftables = incoming and means.iptables.backend == "nft"
-    tables = [family for family in means.families if await has_table(family)] if by_nftables else []
-    return replace(means, tables=tuple(tables), devices=await _devices(spec) if outgoing else ())
+    tables = await families_with_table() if by_nftables else frozenset()
+    return replace(means, tables=tables, devices=await _devices(spec) if outgoing else ())
 
 
 async def _find_iptables() -> tuple[Iptables, str | None]:

@@ -61,7 +61,7 @@ NO_NETEM = NetworkMeans(
     rate_lack=None,
     iptables=Iptables("nft", "-nft"),
     families=("ip", "ip6"),
-    tables=("ip6",),
+    tables=frozenset({"ip6"}),
     devices=(Device("eth0", "noqueue", "0:"),),
 )
 NETEM = replace(NO_NETEM, netem_lack=None)
