@@ -42,6 +42,7 @@ def member_specs(plan: Plan, token: str, security: Security) -> dict[str, Member
             env=section.env,
             tls=security.tls.value,
             client_cert_auth=section.client_cert_auth,
+            disk=section.disk.value,
         )
         for host in plan.hosts
     }

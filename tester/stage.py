@@ -132,10 +132,23 @@ class Stage:
             AgentError: names each host whose agent does not.
         """
         await self.exits.poll_now()
+        self.check_disks()
         if self.exits.silent:
             raise AgentError(
                 f"the cluster is not whole, and no agent answers on {', '.join(sorted(self.exits.silent))}",
                 remedy="see that the host is up, and its agent: systemctl status etcd-chaos-agent",
+            )
+
+    def check_disks(self) -> None:
+        """See that the layers under the members' data live, as of the last poll: what etcd does without is no verdict.
+
+        Raises:
+            AgentError: names each host on which one does not.
+        """
+        if self.exits.layerless:
+            raise AgentError(
+                f"the disk layer under the member's data has ended on {', '.join(sorted(self.exits.layerless))}",
+                remedy="read disk.log in the agent's log directory; the data lie whole on the host's disk",
             )
 
     async def while_alive(self, work: Coroutine[Any, Any, T]) -> T:
@@ -168,6 +181,7 @@ class Stage:
         await self.load.pause()
         try:
             end = await self._end_state()
+            self.check_disks()
             self.setting.directory.write_end_state(label, msgspec.json.encode(end))
             names = [name for name in self.setting.plan.scenario.checkers if CHECKERS[name].scope == scope]
             return await asyncio.to_thread(self._judge, names, end)

@@ -30,6 +30,15 @@ class Tls(StrEnum):
     """Certificates of a CA that is made for the round; peers verify each other."""
 
 
+class DiskKind(StrEnum):
+    """What is under a member's data."""
+
+    BARE = "bare"
+    """The host's disk."""
+    FUSE = "fuse"
+    """A layer over it that the agent mounts, which can be slow, full or broken."""
+
+
 class ClusterSection(Section):
     """Which cluster to start on the hosts."""
 
@@ -37,6 +46,9 @@ class ClusterSection(Section):
     version: Version | None = Field(default=None, description="etcd version; default: the inventory's.")
     flags: dict[FlagName, Value] = Field(default_factory=dict, description="etcd flags, without dashes.")
     env: dict[EnvName, Value] = Field(default_factory=dict, description="Environment of etcd.")
+    disk: DiskKind = Field(
+        default=DiskKind.BARE, description="What the data lie on; faults on the disk need fuse."
+    )
     start_timeout: Seconds = Field(default=60.0, description="Until every member is healthy.")
     tls: Tls = Field(default=Tls.OFF, description="Of clients and peers; own: with a CA made for the round.")
     client_cert_auth: bool = Field(default=False, description="tls own: clients need a certificate, too.")

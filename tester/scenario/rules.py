@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import ValidationError
 
 from tester.quorum import objection
-from tester.scenario.faults import PartitionPreset, PartitionSection
+from tester.scenario.faults import DiskSection, PartitionPreset, PartitionSection
 from tester.scenario.mistakes import Mistake, Position, Where
 from tester.scenario.model import (
     CaseSection,
     CheckerName,
     ClusterSection,
+    DiskKind,
     Limits,
     NemesisSection,
     Tls,
@@ -92,6 +93,7 @@ def _case_mistakes(tree: Tree, number: int, case: CaseSection) -> Iterator[Mista
         where: Where = ("cases", number, "faults", index)
         for mistake in (
             *_fault_mistakes(tree, where, fault),
+            *_disk_mistakes(tree, where, fault),
             *_time_mistakes(tree, where, fault, case, index),
         ):
             found = True
@@ -116,6 +118,16 @@ def _fault_mistakes(tree: Tree, where: Where, fault: FaultSection) -> Iterator[M
             yield Mistake(
                 *_place(tree, *where, key), f"means nothing beside partition: {fault.partition}", "keep one"
             )
+
+
+def _disk_mistakes(tree: Tree, where: Where, fault: FaultSection) -> Iterator[Mistake]:
+    if not isinstance(fault, DiskSection):
+        return
+    written = child(tree, "cluster")
+    cluster = ClusterSection() if written is None else _section_of(written, ClusterSection)
+    if cluster is not None and cluster.disk is not DiskKind.FUSE:
+        hint = "write cluster: {disk: fuse}"
+        yield Mistake(*_place(tree, *where, "fault"), f"{fault.kind()} needs a disk layer", hint)
 
 
 def _time_mistakes(
@@ -166,6 +178,7 @@ def _menu_mistakes(tree: Tree) -> Iterator[Mistake]:
     for number, item in enumerate(nemesis.menu if nemesis is not None else ()):
         where: Where = ("nemesis", "menu", number, "fault")
         yield from _fault_mistakes(tree, where, item.fault)
+        yield from _disk_mistakes(tree, where, item.fault)
         if item.fault.after:
             yield Mistake(*_place(tree, *where, "after"), "means nothing in a menu", "remove it")
 

@@ -277,3 +277,16 @@ def test_the_demo_is_short() -> None:
     cases = load_scenario("quick").scenario.cases
     total = sum(case.steady + case.hold + case.settle for case in cases)
     assert total <= 25
+
+
+def test_a_fault_on_the_disk_needs_a_layer() -> None:
+    text = "name: x\nstressers: [{{kind: kv}}]\n{}cases: [{{name: a, fault: power-loss}}]\n"
+    assert parse_scenario(text.format("cluster: {disk: fuse}\n"), "f").cluster.disk == "fuse"
+    for cluster in ("", "cluster: {members: 3}\n", "cluster: {disk: bare}\n"):
+        (mistake, *_) = mistakes(text.format(cluster))
+        assert "power-loss needs a disk layer; write cluster: {disk: fuse}" in mistake
+
+
+def test_a_throttle_limits_something() -> None:
+    text = "name: x\ncluster: {disk: fuse}\ncases: [{name: a, fault: disk-throttle}]\n"
+    assert any("a throttle needs bandwidth, operations or both" in mistake for mistake in mistakes(text))
