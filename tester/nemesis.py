@@ -73,7 +73,7 @@ def menu_problems(nemesis: NemesisSection, voters: Sequence[str], bound: int | N
         yield f"nemesis: none of the common faults can run on {len(voters)} members: give a menu"
 
 
-def _draw(  # noqa: PLR0913 - what a draw depends on
+def _draw(
     nemesis: NemesisSection,
     name: str,
     possible: Sequence[NemesisItem],
