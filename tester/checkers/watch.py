@@ -10,7 +10,7 @@ resumable      a watch from a revision shows nothing older
 reliable       no change is left out, and none differs from what other watchers or clients were told
 is-create      a change says that it creates its key if and only if it does
 prev-kv        the previous key is the key as it was before
-compaction     a watch is told of compaction only if what it asked for is compacted
+compaction     a watch is told of compaction only if what it asked for is compacted, and somebody asked for that
 =============  =====================================================================================
 """
 
@@ -24,6 +24,7 @@ import numpy as np
 from tester.checkers.base import MAX_FINDINGS, Evidence
 from tester.checkers.linearizability.changelog import ChangeLog
 from tester.history.columns import NONE, EventCol, Kind, KvCol, LeafCol, OpCol, ResponseCol
+from tester.history.records import Compact
 from tester.history.table import NEVER, Columns, Mask
 from tester.history.watchlog import WatchLog, merge_watch_log, span_of
 
@@ -105,6 +106,10 @@ class _Judge:
         self._order = np.argsort(_pairs(log.events), kind="stable")
         self._pairs = _pairs(log.events)[self._order]
         self._acknowledged = _acknowledged_puts(history)
+        self._compactions = _compactions(history)
+        answered = history.operations.rows.columns[OpCol.REV]
+        self._base = int(answered.min(initial=NEVER))
+        """What was compacted before the history began, nobody need have asked for in it."""
 
     def judge(self, session: _Session) -> None:
         """Every guarantee that concerns one session."""
@@ -298,6 +303,19 @@ class _Judge:
                 f"it was told that revision {end.compacted} is compacted, but went on from {wanted}",
                 [end.compacted],
             )
+        elif (
+            self._compactions is not None
+            and end.compacted > self._base
+            and not any(
+                revision == end.compacted and called <= end.at for revision, called in self._compactions
+            )
+        ):
+            self._violation(
+                "compaction",
+                session,
+                f"it was told that revision {end.compacted} is compacted, which nobody asked for",
+                [end.compacted],
+            )
 
 
 def _pairs(events: Columns) -> Columns:
@@ -320,6 +338,17 @@ def _repeated(events: Columns) -> Mask:
     repeated = np.zeros(events.shape[1], dtype=bool)
     repeated[order[1:][same]] = True
     return repeated
+
+
+def _compactions(history: History) -> list[tuple[int, int]] | None:
+    """Revision and time of each compaction that may have been done; ``None``: others may compact, too."""
+    if history.header is None or history.header.compacts_itself:
+        return None
+    leaves, ops = history.operations.leaves.columns, history.operations.rows.columns
+    rows = leaves[:, leaves[LeafCol.KIND] == Kind.COMPACT]
+    known = zip(rows[LeafCol.AT].tolist(), ops[OpCol.CALL, rows[LeafCol.OP]].tolist(), strict=True)
+    maybe = (*history.unknown_compactions, *history.unfinished())
+    return [*known, *((invoke.op.r, invoke.at) for invoke in maybe if isinstance(invoke.op, Compact))]
 
 
 def _acknowledged_puts(history: History) -> Columns:
