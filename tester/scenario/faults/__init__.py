@@ -24,6 +24,7 @@ from tester.scenario.faults.process import (
     RollingRestartSection,
     StopSection,
 )
+from tester.scenario.faults.quality import NetworkSection
 
 AnyFault: TypeAlias = (
     StopSection
@@ -36,6 +37,7 @@ AnyFault: TypeAlias = (
     | PartitionSection
     | ClientPortSection
     | PeerPortSection
+    | NetworkSection
 )
 Fault = Annotated[AnyFault, Field(discriminator="fault")]
 
@@ -49,6 +51,7 @@ __all__ = [
     "Fault",
     "FaultSection",
     "Flap",
+    "NetworkSection",
     "Occupied",
     "PartitionPreset",
     "PartitionSection",
