@@ -3,8 +3,8 @@
     python benchmarks/load.py [--version 3.5.1] [--clients 64] [--seconds 3] [--turns 3]
 
 Starts three members in a network namespace of its own (needs unshare) and prints one JSON object. CPU is that
-of the client process, per operation. ``recorded_to_bare`` compares rates within the run; absolute figures
-depend on who else uses the machine.
+of the client process, per operation, over the project's own channel; the last stretch of a turn is recorded over
+grpc.aio. The ratios compare within the run; absolute figures depend on who else uses the machine.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tester.clock import RunClock
 from tester.etcd.grpc_channel import GrpcChannel
+from tester.etcd.h2 import H2Channel
 from tester.etcd.monitor import ClusterMonitor
 from tester.events import EventBus
 from tester.history.reader import read_history
@@ -39,6 +41,9 @@ from tester.load.pacer import Pacer
 from tester.load.statistics import Statistics
 from tester.load.watcher import Watcher
 from tests.etcd.inside.cluster import Cluster
+
+if TYPE_CHECKING:
+    from tester.etcd.channel import Connect
 
 _INSIDE = "ETCD_CHAOS_BENCHMARK_INSIDE"
 _PUTS = Mix(weights=((OperationKind.PUT, 1.0),), keys=1000, value_size=100)
@@ -60,12 +65,14 @@ class Figures:
     p50_ms: float
 
 
-async def stretch(cluster: Cluster, recorder: Recorder, clients: int, seconds: float) -> Figures:
+async def stretch(
+    cluster: Cluster, recorder: Recorder, clients: int, seconds: float, connect: Connect
+) -> Figures:
     """Load for ``seconds`` after half a second of warming up."""
     clock, figures = RunClock(), Statistics()
     shared = Shared(recorder, clock, figures, count(1), asyncio.Event())
     shared.gate.set()
-    channels = {endpoint.member: GrpcChannel(endpoint) for endpoint in cluster.endpoints}
+    channels = {endpoint.member: connect(endpoint) for endpoint in cluster.endpoints}
     members = list(channels)
     value_ids = count(1)
     tasks = []
@@ -87,21 +94,32 @@ async def stretch(cluster: Cluster, recorder: Recorder, clients: int, seconds: f
     return Figures(done / ((ended - began) / 1e9), cpu / max(done, 1) * 1e6, p50 * 1e3)
 
 
+def _flushing(writer: HistoryWriter) -> Connect:
+    return lambda endpoint: H2Channel(endpoint, before_send=writer.flush)
+
+
 async def measure(options: argparse.Namespace, directory: Path) -> dict[str, object]:
     """All turns; medians."""
     cluster = Cluster(options.version, directory)
     cluster.start_all()
     monitor = ClusterMonitor(cluster.endpoints, RunClock(), EventBus())
     await monitor.start()
-    taken: dict[str, list[Figures]] = {"bare": [], "recorded": [], "recorded and watched": []}
+    taken: dict[str, list[Figures]] = {
+        "bare": [],
+        "recorded": [],
+        "recorded and watched": [],
+        "recorded over grpc.aio": [],
+    }
     sizes: list[float] = []
     try:
         await monitor.wait_writes(30)
         for turn in range(options.turns):
-            taken["bare"].append(await stretch(cluster, Nowhere(), options.clients, options.seconds))
+            taken["bare"].append(
+                await stretch(cluster, Nowhere(), options.clients, options.seconds, H2Channel)
+            )
             path = directory / f"{turn}.jsonl"
             writer = HistoryWriter(path)
-            figures = await stretch(cluster, writer, options.clients, options.seconds)
+            figures = await stretch(cluster, writer, options.clients, options.seconds, _flushing(writer))
             await writer.close()
             taken["recorded"].append(figures)
             operations = sum(isinstance(record, Invoke) for record in read_history(path))
@@ -116,10 +134,15 @@ async def measure(options: argparse.Namespace, directory: Path) -> dict[str, obj
             for watcher in watchers:
                 await watcher.start()
             taken["recorded and watched"].append(
-                await stretch(cluster, writer, options.clients, options.seconds)
+                await stretch(cluster, writer, options.clients, options.seconds, _flushing(writer))
             )
             for watcher in watchers:
                 await watcher.stop()
+            await writer.close()
+            writer = HistoryWriter(directory / f"{turn}-grpc.jsonl")
+            taken["recorded over grpc.aio"].append(
+                await stretch(cluster, writer, options.clients, options.seconds, GrpcChannel)
+            )
             await writer.close()
     finally:
         await monitor.stop()
@@ -133,11 +156,15 @@ async def measure(options: argparse.Namespace, directory: Path) -> dict[str, obj
         for name, figures in taken.items()
     }
     ratios = [r.rate / b.rate for r, b in zip(taken["recorded"], taken["bare"], strict=True)]
+    over_grpc = [
+        r.rate / g.rate for r, g in zip(taken["recorded"], taken["recorded over grpc.aio"], strict=True)
+    ]
     return {
         "version": options.version,
         "clients": options.clients,
         **medians,
         "recorded_to_bare": round(statistics.median(ratios), 3),
+        "recorded_to_grpc": round(statistics.median(over_grpc), 3),
         "history_bytes_per_operation": round(statistics.median(sizes)),
     }
 

@@ -13,7 +13,7 @@ import pytest
 from tester.errors import ExitCode
 from tester.results import Verdict
 from tests.lab.rig import CHECKOUT, scenario
-from tests.lies.kinds import KINDS
+from tests.lies import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from tests.lies.kinds import KINDS
+from tests.lies import KINDS
 from tests.lies.proxy import Lie, Proxy
 
 

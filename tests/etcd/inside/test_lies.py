@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from tester.results import Verdict
-from tests.lies.kinds import BASIC, KINDS, LEASES, SERIALIZABLE, TRANSACTIONS
+from tests.lies import KINDS
+from tests.lies.kinds import BASIC, LEASES, SERIALIZABLE, TRANSACTIONS
 from tests.lies.proxy import Lie
 from tests.lies.story import proxied
 
