@@ -54,8 +54,6 @@ class Answers(Lie):
     """Lies in answers: the member is asked honestly, then ``bend`` changes its answer."""
 
     method: str = Method.RANGE
-    member: str | None = None
-    """Who lies; ``None``: all do."""
     times = TIMES
 
     async def call(self, member: str, method: str, request: Message, forward: Forward) -> Message:

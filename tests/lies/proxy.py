@@ -44,6 +44,9 @@ class Lie:
     One object stands behind the proxies of all members: what it remembers is known to all of them.
     """
 
+    member: str | None = None
+    """Whose proxy lies; ``None``: all do."""
+
     def __init__(self) -> None:
         self.told = 0
         """How often it was told."""

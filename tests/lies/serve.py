@@ -15,6 +15,7 @@ from tests.lies.proxy import Lie, Proxy
 async def serve(member: str, listen: str, forward: str, kind: str) -> None:
     proxy = Proxy(member, listen, forward)
     proxy.lie = Lie() if kind == "truth" else KINDS[kind].make()
+    proxy.lie.member = member
     await proxy.start()
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.buffer.read)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
 from tester.results import Verdict
+from tests.etcd.conftest import INSIDE
 from tests.lies import KINDS
 from tests.lies.kinds import BASIC, LEASES, SERIALIZABLE, TRANSACTIONS
 from tests.lies.proxy import Lie
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from tests.etcd.inside.conftest import Bench
 
 PORT = 23790
+OLD = os.environ[INSIDE].startswith("3.4.")
+"""The lies are the proxy's: with an old etcd behind it a few of them will do."""
 
 
 async def test_every_lie_is_caught_and_the_truth_is_not(bench: Bench, tmp_path: Path) -> None:
@@ -29,7 +33,7 @@ async def test_every_lie_is_caught_and_the_truth_is_not(bench: Bench, tmp_path: 
                 assert result.verdict is not Verdict.INVALID, result
                 assert result.verdict is Verdict.VALID or name not in wanted, result
         missed = []
-        for name, kind in KINDS.items():
+        for name, kind in list(KINDS.items())[:: 6 if OLD else 1]:
             lie = kind.make()
             results = await store.tell(lie, kind.load)
             result = results[kind.checker]
