@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -11,7 +12,8 @@ from etcd3.etcdrpc import rpc_pb2 as pb
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from tester.etcd.errors import RpcError, StatusCode
-from tester.etcd.grpc_channel import metadata_of, open_channel, rpc_error
+from tester.etcd.grpc_channel import rpc_error
+from tester.etcd.streams import own_connection, own_token
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -52,16 +54,18 @@ class WatchStream:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._fragments = False
+        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        self._channel = open_channel(self._endpoint)
-        open_stream = self._channel.stream_stream(
+        metadata = await own_token(self._endpoint)
+        channel = await self._stack.enter_async_context(own_connection(self._endpoint))
+        open_stream = channel.stream_stream(
             _METHOD,
             request_serializer=pb.WatchRequest.SerializeToString,
             response_deserializer=pb.WatchResponse.FromString,
         )
         self._stream: grpc.aio.StreamStreamCall[pb.WatchRequest, pb.WatchResponse] = open_stream(
-            None, metadata=metadata_of(self._endpoint)
+            None, metadata=metadata
         )
         return self
 
@@ -69,7 +73,7 @@ class WatchStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stream.cancel()
-        await self._channel.close(None)
+        await self._stack.aclose()
 
     async def create(self, key: str, range_end: bytes, revision: int, view: View = EVERYTHING) -> None:
         """Ask for the changes in ``[key, range_end)`` from ``revision`` on.

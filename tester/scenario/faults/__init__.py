@@ -7,6 +7,16 @@ from typing import Annotated, Final, TypeAlias, get_args
 from pydantic import Field
 
 from tester.scenario.faults.base import FaultSection, Flap, Occupied, Place
+from tester.scenario.faults.disk import (
+    DiskFullSection,
+    DiskScope,
+    DiskSection,
+    DiskThrottleSection,
+    IoErrorSection,
+    PowerLossSection,
+    SlowFsyncSection,
+    SlowIoSection,
+)
 from tester.scenario.faults.network import (
     ClientPortSection,
     Direction,
@@ -38,6 +48,12 @@ AnyFault: TypeAlias = (
     | ClientPortSection
     | PeerPortSection
     | NetworkSection
+    | SlowFsyncSection
+    | SlowIoSection
+    | IoErrorSection
+    | PowerLossSection
+    | DiskFullSection
+    | DiskThrottleSection
 )
 Fault = Annotated[AnyFault, Field(discriminator="fault")]
 
@@ -48,6 +64,8 @@ __all__ = [
     "FAULTS",
     "AnyFault",
     "Direction",
+    "DiskScope",
+    "DiskSection",
     "Fault",
     "FaultSection",
     "Flap",
