@@ -38,6 +38,14 @@ class Witness:
         """Keep the measured recovery of a case: it is part of every later end state."""
         self._recoveries.append(recovery)
 
+    def follow(self, endpoint: Endpoint) -> None:
+        """From now on this one is a member, and is asked too."""
+        self._clients[endpoint.member] = EtcdClient(endpoint, GrpcChannel(endpoint), _CALL_SECONDS)
+
+    async def forget(self, member: str) -> None:
+        """This one is no member any more, and has nothing to say."""
+        await self._clients.pop(member).close()
+
     async def testify(self, revision: int) -> EndState:
         """Read every member at ``revision``, the newest of the paused load. A member's error is part of it."""
         await self._exits.poll_now()

@@ -20,7 +20,13 @@ class Method(StrEnum):
     STATUS = "/etcdserverpb.Maintenance/Status"
     HASH_KV = "/etcdserverpb.Maintenance/HashKV"
     ALARM = "/etcdserverpb.Maintenance/Alarm"
+    DEFRAGMENT = "/etcdserverpb.Maintenance/Defragment"
+    MOVE_LEADER = "/etcdserverpb.Maintenance/MoveLeader"
+    DOWNGRADE = "/etcdserverpb.Maintenance/Downgrade"
     MEMBER_LIST = "/etcdserverpb.Cluster/MemberList"
+    MEMBER_ADD = "/etcdserverpb.Cluster/MemberAdd"
+    MEMBER_REMOVE = "/etcdserverpb.Cluster/MemberRemove"
+    MEMBER_PROMOTE = "/etcdserverpb.Cluster/MemberPromote"
 
 
 class Channel(Protocol):

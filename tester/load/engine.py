@@ -111,6 +111,14 @@ class Load:
                 self._spawn(self._client(next(members), stresser.timeout), source, pacer)
         self._shared.gate.set()
 
+    def leave(self, member: str) -> None:
+        """Ask this one nothing more: it is no member of the cluster now. Its clients wait for its return."""
+        self._shared.absent.add(member)
+
+    def join(self, member: str) -> None:
+        """It is a member, again or for the first time."""
+        self._shared.absent.discard(member)
+
     async def pause(self) -> None:
         """Ask for nothing more; returns when nothing is in flight, at the latest at the deadlines.
 
@@ -157,6 +165,7 @@ class Load:
         markers = [
             Client(number, member, channel, min(timeout, _MARK_TIMEOUT_SECONDS), self._shared)
             for member, channel in self._channels.items()
+            if member not in self._shared.absent
         ]
         try:
             async with asyncio.timeout(timeout):

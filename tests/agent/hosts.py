@@ -27,7 +27,7 @@ from tests import netns
 from tests.agent.process import Process
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
     from agent_client import AgentClient
     from tester.scenario.model import CaseSection
@@ -155,8 +155,10 @@ def _host(directory: Path, number: int, namespace: netns.Namespace, version: str
 
 
 @asynccontextmanager
-async def fleet_of(directory: Path, version: str) -> AsyncIterator[Fleet]:
-    """A whole cluster on hosts of its own; nothing is left of it."""
+async def fleet_of(
+    directory: Path, version: str, flags: Mapping[str, str] | None = None
+) -> AsyncIterator[Fleet]:
+    """A whole cluster on hosts of its own, with more flags of etcd; nothing is left of it."""
     names = ("h1", "h2", "h3")
     # No exit stack: each block must be left in its order even where another one fails.
     with (
@@ -174,7 +176,7 @@ async def fleet_of(directory: Path, version: str) -> AsyncIterator[Fleet]:
         fleet = Fleet(hosts, agents, monitor, bus, clock)
         async with agents["h1"], agents["h2"], agents["h3"]:
             try:
-                await asyncio.gather(*(agents[name].start(_spec(name, fleet, version)) for name in names))
+                await asyncio.gather(*(agents[name].start(_spec(name, fleet, version, flags or {})) for name in names))
                 await monitor.start()
                 await fleet.whole()
                 yield fleet
@@ -185,7 +187,7 @@ async def fleet_of(directory: Path, version: str) -> AsyncIterator[Fleet]:
                         await agent.terminate()
 
 
-def _spec(name: str, fleet: Fleet, version: str) -> MemberSpec:
+def _spec(name: str, fleet: Fleet, version: str, flags: Mapping[str, str]) -> MemberSpec:
     members = {one.host.name: one.host for one in fleet.hosts.values()}
     return MemberSpec(
         name=name,
@@ -194,5 +196,5 @@ def _spec(name: str, fleet: Fleet, version: str) -> MemberSpec:
         peer_url=members[name].peer_url,
         initial_cluster={host.name: host.peer_url for host in members.values()},
         initial_cluster_token="net",
-        flags=_FLAGS,
+        flags=_FLAGS | dict(flags),
     )
