@@ -88,17 +88,29 @@ class Recovery:
 
 
 @dataclass(frozen=True, slots=True)
+class InjectedFault:
+    """One fault of a case, as it was done. ``times``: how often it came; more than once if it flaps."""
+
+    fault: str
+    targets: tuple[str, ...]
+    times: int
+    held_seconds: float | None
+    """Measured, of all its times together."""
+
+
+@dataclass(frozen=True, slots=True)
 class CaseResult:
     """One case, done."""
 
     name: str
     fault: str
+    """Its faults in words: ``kill``, ``isolate + kill``, ``none``."""
     targets: tuple[str, ...]
     state: CaseState
     reason: str
     """Why it is not ``PASSED``; empty when it is."""
     held_seconds: float | None = None
-    """Measured from verified injection to the start of healing."""
+    """Measured from the first verified injection to the start of healing."""
     leader_changes: int = 0
     before: PhaseStats = PhaseStats()
     during: PhaseStats = PhaseStats()
@@ -108,6 +120,8 @@ class CaseResult:
     overhead_seconds: float = 0.0
     """Wall time of the case that is neither steady, hold, settle nor etcd's own recovery."""
     elapsed_seconds: float = 0.0
+    faults: tuple[InjectedFault, ...] = ()
+    """What was injected, in the order of the scenario."""
 
 
 @dataclass(frozen=True, slots=True)
