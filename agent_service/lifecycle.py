@@ -36,6 +36,8 @@ _PAUSE_SECONDS: Final = 2.0
 _PAUSE_POLL_SECONDS: Final = 0.001
 _EXIT_TAIL_LINES: Final = 40
 _MESSAGE_TAIL_LINES: Final = 5
+_PANIC_TAIL_LINES: Final = 1000
+_FAILPOINT_PANIC: Final = "failpoint panic"
 
 _log = logging.getLogger(__name__)
 
@@ -209,6 +211,10 @@ class Lifecycle:
             return
         status = await self._supervisor.exit_status(watch.process)
         ending = self.record.ending
+        if ending is None and self.record.excused_panic is not None and self._panicked_at_failpoint():
+            ending = Ending(
+                cause=self.record.excused_panic, signals=(signal.SIGQUIT,)
+            )  # the same exit status
         expected = ending is not None and ending.explains(status)
         now = time.monotonic_ns()
         at = now if status is None or status.monotonic_ns is None else status.monotonic_ns
@@ -228,6 +234,10 @@ class Lifecycle:
         if not expected:
             _log.warning("the member ended: %s", exit_record.model_dump_json(exclude={"log_tail"}))
         await self.note()
+
+    def _panicked_at_failpoint(self) -> bool:
+        lines = last_lines(self.log_path, _PANIC_TAIL_LINES, since=self.record.log_offset)
+        return any(_FAILPOINT_PANIC in line for line in lines)
 
     # --- pausing ------------------------------------------------------------------------------------------
 

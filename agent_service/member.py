@@ -21,13 +21,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from agent_service import archive, datadir
-from agent_service.errors import IllegalStateError
+from agent_service import archive, datadir, failpoints
+from agent_service.errors import IllegalStateError, UnavailableError
+from agent_service.failpoints import HTTP_VARIABLE
 from agent_service.launch import data_dir_of
 from agent_service.lifecycle import Lifecycle
 from agent_service.logfile import last_lines, log_size
 from agent_service.member_record import Ending, Operation, require
-from agent_service.models import LogTail, MemberState, MemberStatus
+from agent_service.models import Failpoints, LogTail, MemberState, MemberStatus
 from agent_service.statelock import StateLock
 
 if TYPE_CHECKING:
@@ -173,6 +174,25 @@ class MemberControl:
                 self._life.update(state=MemberState.TERMINATED)
                 await self._life.note()
         return result
+
+    async def excuse_panic(self, cause: str | None) -> None:
+        """Take a failpoint's panic from now on for an end that ``cause`` asked for; ``None``: not any more."""
+        async with self._lock:
+            await self._life.catch_up()
+            self._life.update(excused_panic=cause)
+            await self._life.note()
+
+    async def failpoints(self) -> Failpoints:
+        """What can be set inside the running member.
+
+        Raises:
+            UnavailableError: it does not run, was started without a place for failpoints, or has none.
+        """
+        spec = self._life.record.spec
+        address = None if spec is None else spec.env.get(HTTP_VARIABLE)
+        if address is None:
+            raise UnavailableError(f"the member was not started with {HTTP_VARIABLE} in its environment")
+        return Failpoints(terms=await failpoints.listed(address))
 
     # --- questions ----------------------------------------------------------------------------------------
 

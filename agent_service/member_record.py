@@ -102,6 +102,8 @@ class MemberRecord(Wire):
     log_offset: int = 0
     """Where in the log file the output of the current process begins."""
     ending: Ending | None = None
+    excused_panic: str | None = None
+    """Who has set a failpoint that panics: an end by that is asked for."""
     exits: tuple[ExitRecord, ...] = ()
     exits_total: int = 0
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tester.actions.course import CaseActions
 from tester.cluster import measure_recovery
 from tester.errors import EtcdChaosError, FaultIneffectiveError
 from tester.events import Event, LeaderChanged, Phase
@@ -14,6 +16,8 @@ from tester.phases import Phases, Span
 from tester.results import CaseResult, CaseState, PhaseStats, Recovery, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from tester.faults import Scene
     from tester.faults.composition import Draw
     from tester.results import CheckResult, InjectedFault
@@ -44,11 +48,13 @@ class _Course:
 class CaseRunner:
     """Runs one case on the stage of its round. Not reusable."""
 
-    def __init__(self, stage: Stage, scene: Scene, case: CaseSection, draw: Draw) -> None:
+    def __init__(self, stage: Stage, scene: Scene, case: CaseSection, draw: Draw, act: Draw) -> None:
+        """``draw`` and ``act`` have a random generator for each fault and each action, counted from 0."""
         self._stage = stage
         self._scene = scene
         self._case = case
         self._draw = draw
+        self._actions = CaseActions(case, stage.ground, stage.roles, act)
         setting = stage.setting
         self._limits = setting.plan.scenario.limits
         self._clock = setting.clock
@@ -63,7 +69,8 @@ class CaseRunner:
             try:
                 await self._stress()
                 with self._phases.phase(Phase.CHECK):
-                    self._course.checks = await self._stage.check(self._case.name, "case")
+                    judged = await self._stage.check(self._case.name, "case")
+                    self._course.checks = (*self._actions.checks, *judged)
                 state, reason = judge(self._course.checks)
             except FaultIneffectiveError as error:
                 state, reason = CaseState.ERROR, error.message
@@ -83,7 +90,7 @@ class CaseRunner:
             await stage.look_on(case.steady)
         if not case.faults:
             with self._phases.phase(Phase.HOLD, case.hold):
-                await stage.look_on(case.hold)
+                await stage.while_alive(self._hold(asyncio.sleep(case.hold)))
             with self._phases.phase(Phase.RECOVER):
                 await self._recover()  # from nothing: still every member has to serve and to accept writes
         else:
@@ -99,7 +106,7 @@ class CaseRunner:
                 with self._phases.phase(Phase.INJECT):
                     await stage.while_alive(faults.inject(self._recover))
                 with self._phases.phase(Phase.HOLD, case.hold):
-                    await stage.while_alive(faults.hold(case.hold))
+                    await stage.while_alive(self._hold(faults.hold(case.hold)))
                 with self._phases.phase(Phase.RECOVER):
                     await faults.heal()
                     await self._recover()
@@ -107,6 +114,17 @@ class CaseRunner:
             course.targets = faults.targets
             course.held_seconds = faults.held_seconds
             course.faults = faults.injected
+
+    async def _hold(self, hold: Coroutine[Any, Any, None]) -> None:
+        """Hold for the scenario's time, and until every action is done."""
+        tasks = [asyncio.create_task(hold), asyncio.create_task(self._actions.run())]
+        try:
+            for done in asyncio.as_completed(tasks):
+                await done
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _recover(self) -> bool:
         """Measure how long it takes to be whole again, for the checkers; whether it is."""
@@ -139,6 +157,7 @@ class CaseRunner:
             reason=reason,
             held_seconds=course.held_seconds,
             faults=course.faults,
+            actions=tuple(self._actions.done),
             leader_changes=course.leader_changes,
             before=self._stats(self._phases.spans.get(Phase.STEADY)),
             during=self._stats(self._during()),

@@ -38,11 +38,11 @@ class Witness:
         """Keep the measured recovery of a case: it is part of every later end state."""
         self._recoveries.append(recovery)
 
-    def follow(self, endpoint: Endpoint) -> None:
+    async def joined(self, endpoint: Endpoint) -> None:
         """From now on this one is a member, and is asked too."""
         self._clients[endpoint.member] = EtcdClient(endpoint, GrpcChannel(endpoint), _CALL_SECONDS)
 
-    async def forget(self, member: str) -> None:
+    async def left(self, member: str) -> None:
         """This one is no member any more, and has nothing to say."""
         await self._clients.pop(member).close()
 

@@ -9,7 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tester.case import CaseRunner, skipped
-from tester.cluster import endpoints
 from tester.compaction import compact
 from tester.errors import EtcdChaosError, ExitCode
 from tester.events import CaseFinished, Notice, Phase, RoundStarted
@@ -118,7 +117,9 @@ class RoundRunner:
     async def _cases(self, stage: Stage) -> None:
         plan, number = self._setting.plan, self._setting.number
         for case in plan.cases(number):
-            runner = CaseRunner(stage, self._scene, case, partial(plan.target_stream, number, case))
+            draw = partial(plan.target_stream, number, case)
+            act = partial(plan.action_stream, number, case)
+            runner = CaseRunner(stage, self._scene, case, draw, act)
             try:
                 end = await runner.run()
             except asyncio.CancelledError:
@@ -143,7 +144,7 @@ class RoundRunner:
             checks = await stage.check("round", "round")
         await stage.load.stop()
         with self._phases.phase(Phase.COMPACT):
-            compaction = await compact(endpoints(plan.hosts), plan.scenario.keep_revisions)
+            compaction = await compact(stage.membership.endpoints, plan.scenario.keep_revisions)
         self._course.checks = (*checks, compaction)
 
     async def _clean_up(self) -> None:

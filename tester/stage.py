@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from tester.actions.ground import Ground
 from tester.background import Background
 from tester.checkers import CHECKERS, run_checkers
 from tester.cluster import bootstrap, endpoints, member_specs
@@ -28,7 +29,8 @@ from tester.history.reader import HistoryReader
 from tester.history.records import FORMAT_VERSION, Header
 from tester.history.writer import HistoryWriter
 from tester.load.engine import Load
-from tester.load.watcher import Watcher
+from tester.load.watchers import Watchers
+from tester.membership import Membership
 from tester.roundlog import RoundLog
 from tester.scenario.model import Transport
 from tester.targets import Roles
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 
     from agent_client import AgentClient
+    from agent_service.models import MemberSpec
     from tester.clock import RunClock
     from tester.etcd.channel import Connect
     from tester.events import EventBus
@@ -49,7 +52,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LOAD_PREFIX = "etcd-chaos/load/"
-_FIRST_REVISION = 1
 _LOOK_SECONDS = 0.1
 _SAMPLE_SECONDS = 0.5
 _EVIDENCE_SECONDS = 10.0
@@ -78,34 +80,52 @@ class Stage:
         monitor: ClusterMonitor,
         exits: ExitWatch,
         writer: HistoryWriter,
+        specs: dict[str, MemberSpec],
     ) -> None:
         self.setting = setting
         self.background = Background()
         self.monitor = monitor
         self.exits = exits
         self._writer = writer
-        members = endpoints(setting.plan.hosts)
+        plan = setting.plan
+        everywhere = endpoints(plan.hosts)
+        founders = [host.name for host in plan.initial]
+        self.membership = Membership(everywhere, founders, monitor, setting.clock, setting.bus)
         self.load = Load(
-            setting.plan.scenario.stressers,
-            members,
+            plan.scenario.stressers,
+            everywhere,
             writer,
             setting.clock,
-            setting.plan.load_stream(setting.number).getrandbits(63),
+            plan.load_stream(setting.number).getrandbits(63),
             LOAD_PREFIX,
-            connect=_connect(setting.plan.scenario.transport, writer),
+            connect=_connect(plan.scenario.transport, writer),
         )
-        self.watchers = [
-            Watcher(number, endpoint, writer, setting.clock, LOAD_PREFIX, _FIRST_REVISION)
-            for number, endpoint in enumerate(members, start=1)
-        ]
-        self.witness = Witness(members, setting.clock, exits, LOAD_PREFIX)
+        self.watchers = Watchers(writer, setting.clock, LOAD_PREFIX)
+        self.witness = Witness(self.membership.endpoints, setting.clock, exits, LOAD_PREFIX)
+        for host in plan.hosts[len(founders) :]:
+            self.load.absent(host.name)
+        for follower in (self.load, self.watchers, self.witness):
+            self.membership.subscribe(follower)
+        self.ground = Ground(
+            hosts={host.name: host for host in plan.hosts},
+            agents=setting.agents,
+            specs=specs,
+            membership=self.membership,
+            monitor=monitor,
+            clock=setting.clock,
+            bus=setting.bus,
+            connect=GrpcChannel,
+            limit=plan.scenario.limits.recovery,
+        )
         self._history = History()
         self._reader = HistoryReader(setting.directory.history)
 
     def roles(self) -> Roles:
         """The members' roles as of the last second."""
         view = self.monitor.view()
-        return Roles(view.voters, view.leader, view.learners)
+        order = [host.name for host in self.setting.plan.hosts]
+        voters = tuple(sorted(view.voters, key=order.index))  # draws depend on it, also after one came late
+        return Roles(voters, view.leader, view.learners)
 
     def check_alive(self) -> None:
         """See that everything that should run runs.
@@ -116,8 +136,7 @@ class Stage:
         self.background.check_alive()
         self.load.check_alive()
         self.monitor.check_alive()
-        for watcher in self.watchers:
-            watcher.check_alive()
+        self.watchers.check_alive()
 
     async def check_hosts(self) -> None:
         """See that every agent answers: a cluster that lacks a host says nothing about etcd.
@@ -180,20 +199,11 @@ class Stage:
             self.setting.bus.publish(Notice(error.message, warning=True))
             revision = 0
         else:
-            await asyncio.gather(*(self._await_watcher(watcher, revision) for watcher in self.watchers))
+            for late in await self.watchers.caught_up(revision, _EVIDENCE_SECONDS):
+                self.setting.bus.publish(Notice(late, warning=True))
         end = await self.witness.testify(revision)
         self._writer.flush()
         return end
-
-    async def _await_watcher(self, watcher: Watcher, revision: int) -> None:
-        if not await watcher.caught_up(revision, _EVIDENCE_SECONDS):
-            self.setting.bus.publish(
-                Notice(
-                    f"{watcher.name} delivered up to revision {watcher.delivered} and not "
-                    f"{revision} within {_EVIDENCE_SECONDS:g} s",
-                    warning=True,
-                )
-            )
 
 
 @asynccontextmanager
@@ -213,18 +223,19 @@ async def open_stage(setting: RoundSetting, phases: Phases) -> AsyncIterator[Sta
             offsets = await ask_all(agents, lambda _, agent: measure_offset(agent, clock))
             exits = ExitWatch(agents, bus, offsets)
             await exits.poll_now()
-            monitor = ClusterMonitor(endpoints(setting.plan.hosts), clock, bus)
+            founders = setting.plan.initial
+            monitor = ClusterMonitor(endpoints(founders), clock, bus)
             await monitor.start()
             stack.push_async_callback(monitor.stop)
             specs = member_specs(setting.plan, round_token(setting.run, setting.number))
-            await bootstrap(agents, specs, monitor, setting.plan.scenario.cluster.start_timeout)
-            stage = Stage(setting, monitor, exits, writer)
+            first = {host.name: agents[host.name] for host in founders}
+            await bootstrap(first, specs, monitor, setting.plan.scenario.cluster.start_timeout)
+            stage = Stage(setting, monitor, exits, writer, specs)
             stack.push_async_callback(stage.witness.close)
             stack.push_async_callback(stage.background.stop)
             stage.background.start(exits.run(), "the watch for exits")
-            for watcher in stage.watchers:
-                await watcher.start()
-                stack.push_async_callback(watcher.stop)
+            stack.push_async_callback(stage.watchers.stop)
+            await stage.watchers.start(stage.membership.endpoints)
             stack.push_async_callback(stage.load.stop)
             await stage.load.start()
             stage.background.start(_sample(stage), "the load's sampler")
@@ -268,5 +279,5 @@ def _header(setting: RoundSetting) -> Header:
         seed=setting.plan.seed,
         started_realtime_ns=setting.clock.started_realtime_ns,
         prefix=LOAD_PREFIX,
-        members=tuple(host.name for host in setting.plan.hosts),
+        members=tuple(host.name for host in setting.plan.initial),
     )

@@ -40,6 +40,8 @@ class HostContext:
     peer_port: int | None
     protected_ports: tuple[int, ...]
     """Ports no fault may touch, the agent's own among them, sorted."""
+    failpoint_address: str | None = None
+    """Where the member's failpoints are set, if it was started with such a place."""
 
     def running_process(self) -> ProcessId:
         """The process of a running member; raises ``IllegalStateError`` in every other state."""

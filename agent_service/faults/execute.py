@@ -6,13 +6,16 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Final, assert_never
 
-from agent_service import commands
+from agent_service import commands, failpoints
 from agent_service.errors import AgentServiceError, FaultFailedError
 from agent_service.faults.base import REMOVED
 from agent_service.faults.nftables import is_listed, missing_rules
 from agent_service.faults.steps import (
+    DeleteFailpoints,
     EnsureMemberRunning,
+    ExcusePanic,
     Exec,
+    FailpointsAre,
     KillMember,
     MemberRuns,
     PauseMember,
@@ -20,6 +23,7 @@ from agent_service.faults.steps import (
     ProcessNotStopped,
     ProcessStopped,
     ResumeMember,
+    SetFailpoints,
     StopMember,
     TableAbsent,
     TableBlocks,
@@ -34,7 +38,9 @@ CONFIRM_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.005
 
 
-async def act(action: Action, member: MemberControl, cause: str) -> None:
+async def act(  # noqa: C901 - one arm per action, nothing nested
+    action: Action, member: MemberControl, cause: str
+) -> None:
     """Do one action; every one may be done again.
 
     Raises:
@@ -54,6 +60,12 @@ async def act(action: Action, member: MemberControl, cause: str) -> None:
                 await member.resume()
         case EnsureMemberRunning():
             await member.recover()
+        case SetFailpoints():
+            await failpoints.set_terms(action.address, action.terms)
+        case DeleteFailpoints():
+            await failpoints.delete(action.address, action.names)
+        case ExcusePanic():
+            await member.excuse_panic(cause if action.excused else None)
         case _:
             assert_never(action)
 
@@ -82,7 +94,7 @@ async def lost(checks: tuple[Check, ...], member: MemberControl) -> str | None:
     is asked for again.
     """
     for check in checks:
-        if isinstance(check, (ProcessStopped, TableBlocks)):
+        if isinstance(check, (ProcessStopped, TableBlocks, FailpointsAre)):
             try:
                 objection = await _objection(check, member)
             except AgentServiceError as error:
@@ -111,7 +123,27 @@ async def _objection(check: Check, member: MemberControl) -> str | None:
         case TableAbsent():
             listed = is_listed((await commands.check(check.argv)).stdout, check.table)
             return f"nftables table inet {check.table} is still there" if listed else None
+        case FailpointsAre():
+            return await _other_terms(check, member)
     assert_never(check)
+
+
+async def _other_terms(check: FailpointsAre, member: MemberControl) -> str | None:
+    wanted_away = not any(check.terms.values())
+    if wanted_away and member.state in REMOVED:
+        return None  # nothing is left that could have them
+    try:
+        now = await failpoints.terms_of(check.address, check.terms)
+    except failpoints.NobodyAnswersError:
+        if wanted_away:
+            return None
+        raise
+    told = [
+        f"failpoint {name} is {f'set to {term}' if term else 'not set'}"
+        for name, term in now.items()
+        if term != check.terms[name]
+    ]
+    return "; ".join(told) or None
 
 
 def _process(check: ProcessGone | ProcessStopped | ProcessNotStopped) -> ProcessId:

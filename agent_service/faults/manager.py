@@ -24,6 +24,7 @@ from msgspec.structs import replace
 
 from agent_service.emergency import require_no_stop
 from agent_service.errors import AgentServiceError, FaultFailedError, IllegalStateError, UnavailableError
+from agent_service.failpoints import HTTP_VARIABLE
 from agent_service.faults.admission import answer_again, refuse_conflict
 from agent_service.faults.base import REMOVED, HostContext, Resource
 from agent_service.faults.execute import act, confirm, lost
@@ -301,6 +302,7 @@ class FaultManager:
             client_port=None if there is None else HostPort.of(there.client_url).port,
             peer_port=None if there is None else HostPort.of(there.peer_url).port,
             protected_ports=tuple(sorted({*self._settings.protected_ports, self._settings.port})),
+            failpoint_address=None if there is None else there.env.get(HTTP_VARIABLE),
         )
 
     def _lock_of(self, fault_id: str) -> asyncio.Lock:

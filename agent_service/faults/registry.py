@@ -5,6 +5,7 @@ A new kind is a wire model, a planner, a case in each of the three functions her
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import shutil
@@ -13,9 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
 
 from agent_service import commands
+from agent_service.builds import etcd_binary, installed_versions
 from agent_service.emergency import describe, read_stop
 from agent_service.errors import UnavailableError
+from agent_service.failpoints import has_failpoints
 from agent_service.faults.base import HostContext, Resource
+from agent_service.faults.failpoint import plan_failpoint
 from agent_service.faults.network import plan_isolate, plan_partition, plan_port
 from agent_service.faults.nftables import NFT
 from agent_service.faults.process import plan_crash_loop, plan_kill, plan_pause, plan_restart, plan_stop
@@ -23,6 +27,7 @@ from agent_service.models import (
     Capability,
     ClientPortFault,
     CrashLoopFault,
+    FailpointFault,
     IsolateFault,
     KillFault,
     PartitionFault,
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
 _PROCESS_KINDS: Final = ("stop", "kill", "pause", "restart", "crash-loop")
 _CUTTING_KINDS: Final = ("isolate", "partition")
 _PORT_KINDS: Final = ("client-port", "peer-port")
+_FAILPOINT_KINDS: Final = ("failpoint",)
 
 _CUTTING_PROBE: Final = ("tcp dport 1 drop", "ip saddr 192.0.2.1 tcp dport 1 drop")
 _PORT_PROBE: Final = ("tcp dport 1 reject with tcp reset", "tcp sport 1 tcp flags & rst == 0 drop")
@@ -71,6 +77,8 @@ def plan_fault(fault_id: str, spec: FaultSpec, host: HostContext) -> FaultSteps:
             return plan_partition(fault_id, spec, host)
         case ClientPortFault() | PeerPortFault():
             return plan_port(fault_id, spec, host)
+        case FailpointFault():
+            return plan_failpoint(fault_id, spec, host)
     assert_never(spec)
 
 
@@ -89,15 +97,17 @@ async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
     """What this host can do now, one entry a kind."""
     stop = read_stop(settings.state_dir)
     if stop.engaged:
-        kinds = (*_PROCESS_KINDS, *_CUTTING_KINDS, *_PORT_KINDS)
+        kinds = (*_PROCESS_KINDS, *_CUTTING_KINDS, *_PORT_KINDS, *_FAILPOINT_KINDS)
         return tuple(_capability(kind, describe(stop), "") for kind in kinds)
     process_lack = _process_lack(settings)
     cutting_lack = _network_lack() or await _kernel_lack(_CUTTING_PROBE)
+    failpoint_lack = process_lack or await asyncio.to_thread(_failpoint_lack, settings)
     port_lack = cutting_lack or await _kernel_lack(_PORT_PROBE)
     return (
         *(_capability(kind, process_lack, "by signals to etcd") for kind in _PROCESS_KINDS),
         *(_capability(kind, cutting_lack, _TABLE) for kind in _CUTTING_KINDS),
         *(_capability(kind, port_lack, _TABLE) for kind in _PORT_KINDS),
+        *(_capability(kind, failpoint_lack, "by gofail's HTTP on the loopback") for kind in _FAILPOINT_KINDS),
     )
 
 
@@ -124,6 +134,15 @@ def _process_lack(settings: AgentSettings) -> str | None:
     if _signals_other_users(settings) and not has_capability(LinuxCapability.KILL):
         return f"the agent may not signal processes of {settings.member_user}: it lacks CAP_KILL"
     return None
+
+
+def _failpoint_lack(settings: AgentSettings) -> str | None:
+    versions = installed_versions(settings.etcd_root)
+    if any(has_failpoints(etcd_binary(settings.etcd_root, version)) for version in versions):
+        return None
+    return (
+        "no installed etcd has failpoints; build one with gofail (make gofail-etcd) and add it to etcd_builds"
+    )
 
 
 def _signals_other_users(settings: AgentSettings) -> bool:

@@ -69,7 +69,46 @@ class EnsureMemberRunning(Step, frozen=True, tag="ensure-member-running"):
         return "start etcd as it was, unless it runs"
 
 
-Action: TypeAlias = Exec | StopMember | KillMember | PauseMember | ResumeMember | EnsureMemberRunning
+class SetFailpoints(Step, frozen=True, tag="set-failpoints"):
+    """Set failpoints of the member, by name."""
+
+    address: str
+    terms: dict[str, str]
+
+    def __str__(self) -> str:
+        return "; ".join(f"PUT http://{self.address}/{name} {term}" for name, term in self.terms.items())
+
+
+class DeleteFailpoints(Step, frozen=True, tag="delete-failpoints"):
+    """Take failpoints of the member away; nothing if it does not run."""
+
+    address: str
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "; ".join(f"DELETE http://{self.address}/{name}" for name in self.names)
+
+
+class ExcusePanic(Step, frozen=True, tag="excuse-panic"):
+    """From now on a failpoint's panic is, or is not any more, an end that was asked for."""
+
+    excused: bool
+
+    def __str__(self) -> str:
+        return f"{'expect' if self.excused else 'expect no'} panic of a failpoint"
+
+
+Action: TypeAlias = (
+    Exec
+    | StopMember
+    | KillMember
+    | PauseMember
+    | ResumeMember
+    | EnsureMemberRunning
+    | SetFailpoints
+    | DeleteFailpoints
+    | ExcusePanic
+)
 
 
 # --- checks: they look, and change nothing -----------------------------------------------------------------
@@ -139,7 +178,22 @@ class TableAbsent(Step, frozen=True, tag="nft-table-absent"):
         return f"there is no nftables table inet {self.table}"
 
 
-Check: TypeAlias = ProcessGone | ProcessStopped | ProcessNotStopped | MemberRuns | TableBlocks | TableAbsent
+class FailpointsAre(Step, frozen=True, tag="failpoints-are"):
+    """Each failpoint has this term (empty: none). Where none is wanted, a member that was removed will do."""
+
+    address: str
+    terms: dict[str, str]
+
+    def __str__(self) -> str:
+        return "; ".join(
+            f"failpoint {name} is {f'set to {term}' if term else 'not set'}"
+            for name, term in self.terms.items()
+        )
+
+
+Check: TypeAlias = (
+    ProcessGone | ProcessStopped | ProcessNotStopped | MemberRuns | TableBlocks | TableAbsent | FailpointsAre
+)
 
 
 class Repeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

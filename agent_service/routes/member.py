@@ -10,7 +10,15 @@ from starlette.responses import StreamingResponse
 
 from agent_service.errors import NotFoundError
 from agent_service.member import MemberControl
-from agent_service.models import ArchiveRequest, ArchiveResult, LogTail, MemberSpec, MemberStatus, StopRequest
+from agent_service.models import (
+    ArchiveRequest,
+    ArchiveResult,
+    Failpoints,
+    LogTail,
+    MemberSpec,
+    MemberStatus,
+    StopRequest,
+)
 from agent_service.problems import documented
 
 _CHUNK_BYTES = 64 * 1024
@@ -34,6 +42,16 @@ def _add_reading(app: FastAPI, member: MemberControl) -> None:
     async def get_log(lines: Lines = 100) -> LogTail:
         """The last lines of the member's log, and its size in bytes."""
         return await asyncio.to_thread(member.log_tail, lines)
+
+    @app.get(
+        "/v1/member/failpoints",
+        tags=["member"],
+        operation_id="getMemberFailpoints",
+        responses=documented(503),
+    )
+    async def get_failpoints() -> Failpoints:
+        """Failpoints of a running member that was built with gofail, and what they are set to."""
+        return await member.failpoints()
 
     @app.get(
         "/v1/member/log/download",

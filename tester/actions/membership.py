@@ -22,11 +22,14 @@ async def remove_and_add_back(ground: Ground, member: str, *, learner: bool) -> 
     was = await remove(ground, member)
     now = await add(ground, member, learner=learner)
     how = "as a learner, promoted" if learner else "as a voter"
-    return Done((member,), f"{member} removed (id {was:x}), and added back {how} (id {now:x}) with fresh data")
+    return Done(
+        (member,), f"{member} removed (id {was:x}), and added back {how} (id {now:x}) with fresh data"
+    )
 
 
-async def replace(ground: Ground, member: str, spare: str, *, learner: bool) -> Done:
+async def replace(ground: Ground, member: str, *, learner: bool) -> Done:
     """Add a member on a host that has none, then remove another one."""
+    spare = _spare(ground, f"replace {member}")
     now = await add(ground, spare, learner=learner)
     was = await remove(ground, member)
     return Done((member, spare), f"{spare} (id {now:x}) replaces {member} (id {was:x})")
@@ -36,15 +39,12 @@ async def grow(ground: Ground, to: int, *, learner: bool) -> Done:
     """Add members, one after the other, until there are so many."""
     came: list[str] = []
     while len(ground.membership.names) < to:
-        spares = ground.membership.spares
-        if not spares:
-            raise ActionError(
-                f"grow to {to}: no host is without a member",
-                remedy="cluster.members and cluster.initial in the scenario say how many there can be",
-            )
-        await add(ground, spares[0], learner=learner)
-        came.append(spares[0])
-    return Done(tuple(came), f"{len(ground.membership.names)} members now; added: {', '.join(came) or 'none'}")
+        spare = _spare(ground, f"grow to {to}")
+        await add(ground, spare, learner=learner)
+        came.append(spare)
+    return Done(
+        tuple(came), f"{len(ground.membership.names)} members now; added: {', '.join(came) or 'none'}"
+    )
 
 
 async def shrink(ground: Ground, to: int, order: tuple[str, ...]) -> Done:
@@ -53,7 +53,9 @@ async def shrink(ground: Ground, to: int, order: tuple[str, ...]) -> Done:
     for member in order[: max(0, len(ground.membership.names) - to)]:
         await remove(ground, member)
         went.append(member)
-    return Done(tuple(went), f"{len(ground.membership.names)} members now; removed: {', '.join(went) or 'none'}")
+    return Done(
+        tuple(went), f"{len(ground.membership.names)} members now; removed: {', '.join(went) or 'none'}"
+    )
 
 
 async def move_leader(ground: Ground, member: str) -> Done:
@@ -145,15 +147,29 @@ async def start(ground: Ground, spec: MemberSpec) -> None:
     try:
         await ground.agents[spec.name].start(spec)
     except AgentClientError as error:
-        raise AgentError(f"{spec.name}: its member was not started: {error.message}", remedy=error.remedy) from error
+        raise AgentError(
+            f"{spec.name}: its member was not started: {error.message}", remedy=error.remedy
+        ) from error
     ground.specs[spec.name] = spec
+
+
+def _spare(ground: Ground, what: str) -> str:
+    spares = ground.membership.spares
+    if not spares:
+        raise ActionError(
+            f"{what}: no host is without a member",
+            remedy="cluster.members and cluster.initial in the scenario say how many there can be",
+        )
+    return spares[0]
 
 
 async def _terminate(ground: Ground, member: str) -> None:
     try:
         await ground.agents[member].terminate()
     except AgentClientError as error:
-        raise AgentError(f"{member}: its data was not removed: {error.message}", remedy=error.remedy) from error
+        raise AgentError(
+            f"{member}: its data was not removed: {error.message}", remedy=error.remedy
+        ) from error
 
 
 async def _id_of(ground: Ground, client: AdminClient, member: str) -> int:

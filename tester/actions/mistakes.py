@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from tester.actions.ground import Done, Ground, listed_members, persist, talking_to
+from tester.actions.kinds import NEEDS_FAULT, Mistake
 from tester.errors import ActionError
 from tester.etcd.errors import RpcError
 from tester.results import CheckResult, Finding, Verdict
@@ -23,33 +23,6 @@ _NOBODY: Final = 0xC0FFEE
 _ETCD: Final = "etcdserver: "
 _UNHEALTHY: Final = "unhealthy cluster"
 _AGAIN_SECONDS: Final = 0.2
-
-
-class Mistake(StrEnum):
-    """What etcd must refuse."""
-
-    REMOVE_UNKNOWN = "remove-unknown"
-    """Remove an id that no member has."""
-    PROMOTE_UNKNOWN = "promote-unknown"
-    PROMOTE_VOTER = "promote-voter"
-    """Promote a member that is no learner."""
-    ADD_TWICE = "add-twice"
-    """Add a member at a peer URL that another one has."""
-    MOVE_LEADER_TO_UNKNOWN = "move-leader-to-unknown"
-    MOVE_LEADER_AT_FOLLOWER = "move-leader-at-follower"
-    """Ask a follower to hand leadership over."""
-    PROMOTE_TOO_EARLY = "promote-too-early"
-    """Promote a learner that was never started."""
-    SECOND_LEARNER = "second-learner"
-    """Add a learner beside another one."""
-    ADD_WHILE_UNHEALTHY = "add-while-unhealthy"
-    """Add a voter while one is down: only in a case that takes one down."""
-    REMOVE_WHILE_UNHEALTHY = "remove-while-unhealthy"
-    """Remove a member that runs while one is down: only in a case that takes one down."""
-
-
-NEEDS_FAULT: Final = frozenset({Mistake.ADD_WHILE_UNHEALTHY, Mistake.REMOVE_WHILE_UNHEALTHY})
-ALWAYS: Final = tuple(mistake for mistake in Mistake if mistake not in NEEDS_FAULT)
 
 _ACCEPTED_WORDS: Final[Mapping[Mistake, tuple[str, ...]]] = {
     Mistake.REMOVE_UNKNOWN: ("member not found",),
@@ -92,9 +65,7 @@ async def make_mistakes(ground: Ground, mistakes: Sequence[Mistake]) -> Done:
         verdict, message = Verdict.UNKNOWN, "; ".join(doubts)
     else:
         verdict, message = Verdict.VALID, f"{len(seen)} mistakes were refused: {', '.join(seen)}"
-    check = CheckResult(
-        CHECKER, verdict, message, tuple(findings), len(findings), time.monotonic() - started
-    )
+    check = CheckResult(CHECKER, verdict, message, tuple(findings), len(findings), time.monotonic() - started)
     return Done((), f"{len(mistakes)} mistakes were made, {len(seen)} refused as they should be", (check,))
 
 
@@ -108,7 +79,9 @@ async def _make_when_healthy(ground: Ground, mistake: Mistake) -> str | None:
         await asyncio.sleep(_AGAIN_SECONDS)
 
 
-async def _make(ground: Ground, mistake: Mistake) -> str | None:
+async def _make(  # noqa: C901 - one arm per mistake, nothing nested
+    ground: Ground, mistake: Mistake
+) -> str | None:
     """Etcd's refusal; ``None``: it was accepted."""
     leader = ground.monitor.view().leader
     if leader is None:
@@ -116,7 +89,9 @@ async def _make(ground: Ground, mistake: Mistake) -> str | None:
     follower = next(name for name in ground.membership.names if name != leader)
     nowhere = _nowhere(ground)
     ids = {
-        name: (await persist(ground, "list the members", listed_members))[ground.hosts[name].peer_url].member_id
+        name: (await persist(ground, "list the members", listed_members))[
+            ground.hosts[name].peer_url
+        ].member_id
         for name in (leader, follower)
     }
     match mistake:
@@ -135,12 +110,12 @@ async def _make(ground: Ground, mistake: Mistake) -> str | None:
             return await _refusal(ground, follower, lambda client: client.move_leader(ids[follower]))
         case Mistake.PROMOTE_TOO_EARLY:
             return await _with_idle_learner(
-                ground, leader, lambda learner: (lambda client: client.member_promote(learner))
+                ground, leader, lambda learner: lambda client: client.member_promote(learner)
             )
         case Mistake.SECOND_LEARNER:
             second = _nowhere(ground, 1)
             return await _with_idle_learner(
-                ground, leader, lambda _: (lambda client: client.member_add([second], learner=True))
+                ground, leader, lambda _: lambda client: client.member_add([second], learner=True)
             )
         case Mistake.ADD_WHILE_UNHEALTHY:
             return await _refusal(ground, leader, lambda client: client.member_add([nowhere]))
@@ -154,7 +129,11 @@ async def _with_idle_learner(ground: Ground, leader: str, mistake: Callable[[int
 
     async def put_on(client: AdminClient) -> int:
         listed = await listed_members(client)
-        return listed[url].member_id if url in listed else (await client.member_add([url], learner=True)).member_id
+        return (
+            listed[url].member_id
+            if url in listed
+            else (await client.member_add([url], learner=True)).member_id
+        )
 
     async def take_off(client: AdminClient) -> None:
         for listed in (await listed_members(client)).values():

@@ -76,7 +76,11 @@ async def exceed_quota(ground: Ground) -> Done:
     started = time.monotonic()
     written = await _fill(ground)
     findings: list[Finding] = []
-    raised = [alarm for alarm in await persist(ground, "list the alarms", lambda c: c.alarms()) if alarm.kind == "NOSPACE"]
+    raised = [
+        alarm
+        for alarm in await persist(ground, "list the alarms", lambda c: c.alarms())
+        if alarm.kind == "NOSPACE"
+    ]
     if not raised:
         findings.append(Finding("the quota was exceeded, and no NOSPACE alarm is raised"))
     for member in ground.membership.names:
@@ -124,12 +128,16 @@ async def _judge_full(ground: Ground, member: str) -> list[Finding]:
         try:
             await client.get(PROBE_PREFIX)
         except RpcError as error:
-            findings.append(Finding(f"{member} does not serve a read while NOSPACE is raised: {error}", members=(member,)))
+            findings.append(
+                Finding(f"{member} does not serve a read while NOSPACE is raised: {error}", members=(member,))
+            )
         try:
             await client.put(PROBE_PREFIX + "full", b"probe")
         except RpcError as error:
             if error.text != _NO_SPACE:
-                findings.append(Finding(f"{member} refuses a write for another reason: {error}", members=(member,)))
+                findings.append(
+                    Finding(f"{member} refuses a write for another reason: {error}", members=(member,))
+                )
         else:
             findings.append(Finding(f"{member} takes a write while NOSPACE is raised", members=(member,)))
     return findings

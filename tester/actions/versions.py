@@ -20,17 +20,19 @@ if TYPE_CHECKING:
 
 CHECKER: Final = "version"
 _LOOK_SECONDS: Final = 0.5
+_WORDS: Final = 40
 _REFUSALS: Final = ("cannot be downgraded", "cluster version", "incompatible")
 """In etcd's last words when it does not start on what a newer version has left."""
 
 
 async def change_version(ground: Ground, members: Sequence[str], version: str) -> Done:
-    """Restart ``members`` with ``version``, each when the cluster is whole again.
+    """Restart ``members`` with ``version``, the leader last, each when the cluster is whole again.
 
     The check is ``invalid`` if a member says that it runs another one.
     """
     before = {member: ground.specs[member].version for member in members}
-    for member in members:
+    leader = ground.monitor.view().leader
+    for member in sorted(members, key=lambda name: name == leader):
         await _stop(ground, member)
         await start(ground, ground.specs[member].model_copy(update={"version": version}))
         await whole(ground, f"{member} was restarted with etcd {version}")
@@ -42,10 +44,16 @@ async def change_version(ground: Ground, members: Sequence[str], version: str) -
             except RpcError as error:
                 raise ActionError(f"{member} does not say its version: {error}") from error
         if not version.startswith(said):  # a build of one's own may be named 3.5.16-patched
-            findings.append(Finding(f"{member} says it is {said}, and was started as {version}", members=(member,)))
-    now = ", ".join(f"{name} {spec.version}" for name, spec in ground.specs.items() if name in ground.membership.names)
+            findings.append(
+                Finding(f"{member} says it is {said}, and was started as {version}", members=(member,))
+            )
+    now = ", ".join(
+        f"{name} {spec.version}" for name, spec in ground.specs.items() if name in ground.membership.names
+    )
     verdict = Verdict.INVALID if findings else Verdict.VALID
-    check = CheckResult(CHECKER, verdict, findings[0].message if findings else now, tuple(findings), len(findings))
+    check = CheckResult(
+        CHECKER, verdict, findings[0].message if findings else now, tuple(findings), len(findings)
+    )
     was = ", ".join(sorted(set(before.values())))
     return Done(tuple(members), f"{', '.join(members)} went from {was} to {version}; now {now}", (check,))
 
@@ -80,9 +88,8 @@ async def _last_words(ground: Ground, spec: MemberSpec) -> str:
         await agent.start(spec)
         until = time.monotonic() + ground.limit
         while time.monotonic() < until:
-            status = await agent.member()
-            if status.state is MemberState.EXITED:
-                return "\n".join(status.exits[-1].log_tail) or "nothing"
+            if (await agent.member()).state is MemberState.EXITED:
+                return "\n".join((await agent.member_log(_WORDS)).lines) or "nothing"
             try:
                 await ground.monitor.wait_serving(_LOOK_SECONDS, [spec.name])
             except ClusterError:

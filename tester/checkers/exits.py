@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 from tester.checkers.base import Evidence
+from tester.history.membership import may_end
 
 if TYPE_CHECKING:
     from tester.history.endstate import EndState, MemberExit
     from tester.history.history import History
     from tester.results import CheckResult
-
-_LEAVES: Final = frozenset({"leaving", "may-end"})
-_JOINS: Final = frozenset({"added", "added-learner", "must-run"})
 
 
 class Exits:
@@ -27,10 +24,9 @@ class Exits:
         evidence = Evidence(self.name)
         expected = 0
         told: set[str] = set()
-        away = _Absences(history)
         for name, member in end.members.items():
             for ended in member.exits or ():
-                if ended.expected or away.at(name, ended.at):
+                if ended.expected or may_end(history, name, ended.at):
                     expected += 1
                 else:
                     told.add(name)
@@ -41,7 +37,8 @@ class Exits:
                 )
         for record in history.member_events:
             # The agent's record has the reason and the log; the event is for an agent that lost its memory.
-            unasked = record.state == "exited" and not record.expected and not away.at(record.m, record.at)
+            unasked = record.state == "exited" and not record.expected
+            unasked = unasked and not may_end(history, record.m, record.at)
             if unasked and record.m not in told:
                 evidence.violation(
                     f"{record.m} exited at {record.at / 1e9:.3f} s, nobody asked for it: {record.text}",
@@ -52,22 +49,6 @@ class Exits:
         return evidence.result(
             f"no unexpected exit of {len(end.members)} members ({expected} were asked for)"
         )
-
-
-class _Absences:
-    """When a member was on its way out of the cluster, or out of it: then its process ends by itself."""
-
-    def __init__(self, history: History) -> None:
-        self._changes: defaultdict[str, list[tuple[int, bool]]] = defaultdict(list)
-        for record in history.member_events:
-            if record.state in _LEAVES:
-                self._changes[record.m].append((record.at, True))
-            elif record.state in _JOINS:
-                self._changes[record.m].append((record.at, False))
-
-    def at(self, member: str, at_ns: int) -> bool:
-        before = [away for at, away in self._changes.get(member, ()) if at <= at_ns]
-        return bool(before) and before[-1]
 
 
 def _message(name: str, ended: MemberExit) -> str:

@@ -111,13 +111,24 @@ class Load:
                 self._spawn(self._client(next(members), stresser.timeout), source, pacer)
         self._shared.gate.set()
 
-    def leave(self, member: str) -> None:
-        """Ask this one nothing more: it is no member of the cluster now. Its clients wait for its return."""
+    def absent(self, member: str) -> None:
+        """Ask this one nothing: it is no member of the cluster. Its clients wait until it is one."""
         self._shared.absent.add(member)
 
-    def join(self, member: str) -> None:
+    async def left(self, member: str) -> None:
+        """As ``absent``; returns when nothing is in flight to it, at the latest at the deadlines.
+
+        Raises:
+            LoadError: an operation hangs past its deadline.
+        """
+        self.absent(member)
+        while any(client.busy_since_ns is not None for client in self._clients if client.member == member):
+            self._check_stuck()
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def joined(self, endpoint: Endpoint) -> None:
         """It is a member, again or for the first time."""
-        self._shared.absent.discard(member)
+        self._shared.absent.discard(endpoint.member)
 
     async def pause(self) -> None:
         """Ask for nothing more; returns when nothing is in flight, at the latest at the deadlines.

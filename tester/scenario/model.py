@@ -8,6 +8,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from agent_service.models import EnvName, FlagName, Value, Version
+from tester.scenario.actions import Action
 from tester.scenario.faults import Fault
 from tester.scenario.section import Section, Slug
 from tester.scenario.units import PerSecond, Seconds, SizeBytes
@@ -23,6 +24,9 @@ class ClusterSection(Section):
     version: Version | None = Field(default=None, description="etcd version; default: the inventory's.")
     flags: dict[FlagName, Value] = Field(default_factory=dict, description="etcd flags, without dashes.")
     env: dict[EnvName, Value] = Field(default_factory=dict, description="Environment of etcd.")
+    initial: int | None = Field(
+        default=None, ge=1, le=15, description="So many start, the others are spares; default: all."
+    )
     start_timeout: Seconds = Field(default=60.0, description="Until every member is healthy.")
 
 
@@ -53,15 +57,19 @@ class CaseSection(Section):
     faults: tuple[Fault, ...] = Field(
         max_length=16, description="What is done; or the keys of a single one beside these."
     )
+    actions: tuple[Action, ...] = Field(
+        default=(), max_length=16, description="What an operator does meanwhile, one after the other."
+    )
     steady: Seconds = Field(default=1.0, description="Load before the first fault.")
-    hold: Seconds = Field(default=3.0, description="How long it is held.")
+    hold: Seconds = Field(default=3.0, description="How long it is held, and until all actions are done.")
     settle: Seconds = Field(default=1.0, description="Load after recovery, before the check.")
     allow_quorum_loss: bool = Field(default=False, description="Required if quorum is taken away.")
 
     @property
     def title(self) -> str:
-        """Its faults in words: ``kill``, ``isolate + kill``, ``none``."""
-        return " + ".join(fault.kind() for fault in self.faults) or NO_FAULT
+        """Its faults and actions in words: ``kill``, ``isolate + kill``, ``kill, defragment``, ``none``."""
+        faults = " + ".join(fault.kind() for fault in self.faults)
+        return ", ".join(filter(None, (faults, *(action.kind() for action in self.actions)))) or NO_FAULT
 
 
 class NemesisItem(Section):

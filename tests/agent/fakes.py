@@ -51,6 +51,9 @@ class FakeMember:
             exits_total=0,
         )
 
+    async def failpoints(self) -> Failpoints:
+        raise UnavailableError("no failpoints here")
+
     def log_tail(self, lines: int) -> LogTail:
         try:
             text = self.log_path.read_text()

@@ -177,7 +177,9 @@ async def fleet_of(
         fleet = Fleet(hosts, agents, monitor, bus, clock)
         async with agents["h1"], agents["h2"], agents["h3"]:
             try:
-                await asyncio.gather(*(agents[name].start(_spec(name, fleet, version, flags or {})) for name in names))
+                await asyncio.gather(
+                    *(agents[name].start(_spec(name, fleet, version, flags or {})) for name in names)
+                )
                 await monitor.start()
                 await fleet.whole()
                 yield fleet

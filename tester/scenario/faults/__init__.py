@@ -7,6 +7,7 @@ from typing import Annotated, Final, TypeAlias, get_args
 from pydantic import Field
 
 from tester.scenario.faults.base import FaultSection, Flap, Occupied, Place
+from tester.scenario.faults.failpoint import FailpointSection
 from tester.scenario.faults.network import (
     ClientPortSection,
     Direction,
@@ -36,6 +37,7 @@ AnyFault: TypeAlias = (
     | PartitionSection
     | ClientPortSection
     | PeerPortSection
+    | FailpointSection
 )
 Fault = Annotated[AnyFault, Field(discriminator="fault")]
 
