@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
+from agent_service.diskwriter import DiskWriter
 from agent_service.durable import remove_durably, write_durably
 from agent_service.errors import IllegalStateError
 from agent_service.models import EmergencyStop
@@ -57,6 +58,7 @@ class EmergencyBrake:
         self._state_dir = state_dir
         self._faults = faults
         self._audit = audit
+        self._writer = DiskWriter()
 
     def status(self) -> EmergencyStop:
         """Whether it is engaged, by whom, why, since when."""
@@ -72,9 +74,8 @@ class EmergencyBrake:
         """
         stop = EmergencyStop(engaged=True, who=who, reason=reason, since_realtime_ns=time.time_ns())
         try:
-            await asyncio.to_thread(
-                write_durably, self._state_dir / FILE, stop.model_dump_json(exclude={"faults"}).encode()
-            )
+            path, content = self._state_dir / FILE, stop.model_dump_json(exclude={"faults"}).encode()
+            await self._writer.write(lambda: write_durably(path, content), str(path))
         finally:
             faults = await self._faults.heal_all("emergency-stop", who)
         await self._tell(who, "emergency stop", reason)
@@ -89,4 +90,4 @@ class EmergencyBrake:
         return self.status()
 
     async def _tell(self, who: str, what: str, reason: str) -> None:
-        await asyncio.to_thread(self._audit.append, who, what, {"reason": reason}, "done")
+        await self._audit.tell(who, what, {"reason": reason}, "done")

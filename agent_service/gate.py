@@ -152,8 +152,7 @@ class _Request:
             return
         caller = caller_of(self._scope)
         body = self._body[:_AUDITED_BODY_BYTES].decode(errors="replace")
-        await asyncio.to_thread(
-            self._audit.append,
+        await self._audit.tell(
             caller.name if caller else "unknown",
             f"{self._scope['method']} {self._scope['path']}",
             {"body": body} if body else {},

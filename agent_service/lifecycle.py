@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from agent_service import datadir
+from agent_service.diskwriter import DiskWriter
 from agent_service.errors import AgentServiceError, IllegalStateError, RefusedError, UnavailableError
 from agent_service.launch import HostPort, check_spec, data_dir_of, etcd_argv
 from agent_service.logfile import first_line, last_lines, log_size
@@ -55,10 +56,21 @@ class Lifecycle:
         self.log_path: Path = settings.log_dir / "member.log"
         self.record = MemberRecord()
         self.watch: ProcessWatch | None = None
+        self.damage: UnavailableError | None = None
+        """Why nothing is known of the member, until a person has looked: then it is left alone."""
+        self._writer = DiskWriter()
 
     async def adopt(self) -> None:
-        """Read the record, and find the process it speaks of, or learn how that ended."""
-        self.record = load_record(self._path)
+        """Read the record, and find the process it speaks of, or learn how that ended.
+
+        A record that is damaged is left as it is: ``damage`` says so.
+        """
+        try:
+            self.record = load_record(self._path)
+        except UnavailableError as error:
+            _log.error("%s; the member is left alone", error.detail)
+            self.damage = error
+            return
         process = self.record.process
         if process is None and self.record.launching:
             process = (
@@ -268,6 +280,14 @@ class Lifecycle:
             raise IllegalStateError("no member runs", state=self.record.state)
         return self.watch
 
+    async def wake_found(self) -> None:
+        """SIGCONT to the member that the supervisor knows, where the record does not tell."""
+        process = await self._supervisor.find()
+        if process is not None:
+            watch = ProcessWatch(process, lambda _watch: None)
+            watch.send(signal.SIGCONT)
+            watch.close()
+
     # --- the record ---------------------------------------------------------------------------------------
 
     def update(self, **changes: object) -> None:
@@ -275,14 +295,15 @@ class Lifecycle:
         self.record = self.record.model_copy(update=changes)
 
     async def note(self) -> None:
-        """Save what has already happened: a disk that does not take it cannot undo it, nor stop a heal."""
+        """Save what has already happened: a disk that does not take it cannot undo it, nor delay a heal."""
         try:
             await self._save()
         except UnavailableError as error:
             _log.error("%s", error.detail)
 
     async def _save(self) -> None:
-        await asyncio.to_thread(save_record, self._path, self.record)
+        record = self.record
+        await self._writer.write(lambda: save_record(self._path, record), str(self._path))
 
 
 def _cause(ending: Ending | None, process: ProcessId, *, expected: bool) -> str:

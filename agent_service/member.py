@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent_service import archive, datadir, failpoints
-from agent_service.errors import IllegalStateError, UnavailableError
+from agent_service.errors import IllegalStateError
 from agent_service.failpoints import HTTP_VARIABLE
 from agent_service.launch import data_dir_of
 from agent_service.lifecycle import Lifecycle
@@ -50,7 +50,9 @@ _TERMINATE_GRACE_SECONDS: Final = 0.5
 class MemberControl:
     """Everything that is done to the member goes through here, one thing at a time.
 
-    ``adopt`` comes first and takes the state directory for this process; ``close`` gives it back.
+    ``adopt`` comes first and takes the state directory for this process; ``close`` gives it back. Where what is
+    written there of the member is damaged, every operation is refused (``UnavailableError``): the agent serves on,
+    and faults that are none of the member's are healed.
     """
 
     def __init__(self, settings: AgentSettings, supervisor: Supervisor) -> None:
@@ -65,8 +67,7 @@ class MemberControl:
         """At agent start: take the state directory, find the member again, start noticing its end.
 
         Raises:
-            UnavailableError: another process owns the state directory for longer than ``wait_seconds``, or
-                what is written there is damaged.
+            UnavailableError: another process owns the state directory for longer than ``wait_seconds``.
         """
         settings = self._settings
         for directory in (settings.state_dir, settings.log_dir, *settings.data_roots):
@@ -132,7 +133,11 @@ class MemberControl:
         return self.status()
 
     async def resume(self) -> MemberStatus:
-        """SIGCONT."""
+        """SIGCONT, also to a member of which nothing else is known."""
+        if self._life.damage is not None:
+            async with self._lock:
+                await self._life.wake_found()
+            raise self._life.damage
         async with self._operation(Operation.RESUME):
             await self._life.resume()
         return self.status()
@@ -186,13 +191,18 @@ class MemberControl:
         """What can be set inside the running member.
 
         Raises:
-            UnavailableError: it does not run, was started without a place for failpoints, or has none.
+            IllegalStateError: it does not run, was started without a place for failpoints, or has none.
         """
         spec = self._life.record.spec
         address = None if spec is None else spec.env.get(HTTP_VARIABLE)
         if address is None:
-            raise UnavailableError(f"the member was not started with {HTTP_VARIABLE} in its environment")
-        return Failpoints(terms=await failpoints.listed(address))
+            raise IllegalStateError(
+                f"the member was not started with {HTTP_VARIABLE} in its environment", state=self.state
+            )
+        try:
+            return Failpoints(terms=await failpoints.listed(address))
+        except failpoints.NobodyAnswersError as error:
+            raise IllegalStateError(error.detail, state=self.state) from error
 
     # --- questions ----------------------------------------------------------------------------------------
 
@@ -216,8 +226,19 @@ class MemberControl:
         """The member's process, while there is one."""
         return self._life.process
 
+    def require_sound(self) -> None:
+        """Raise ``UnavailableError`` where what is written of the member is damaged."""
+        if self._life.damage is not None:
+            raise self._life.damage
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the agent knows its member."""
+        return self._life.damage is None
+
     def status(self) -> MemberStatus:
-        """The member as it is now."""
+        """The member as it is now; raises ``UnavailableError`` where nobody can know."""
+        self.require_sound()
         record, process = self._life.record, self._life.process
         data = None if record.spec is None else data_dir_of(self._settings, record.spec)
         return MemberStatus(
@@ -240,6 +261,7 @@ class MemberControl:
     @asynccontextmanager
     async def _operation(self, operation: Operation) -> AsyncIterator[MemberState]:
         """One operation at a time, on the state as it really is, and only if it is legal there."""
+        self.require_sound()
         async with self._lock:
             await self._life.catch_up()
             require(operation, self._life.record.state)

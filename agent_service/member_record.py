@@ -138,9 +138,10 @@ def load_record(path: Path) -> MemberRecord:
         return MemberRecord.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return MemberRecord()
-    except ValidationError as error:
+    except (OSError, ValidationError) as error:
+        why = error.strerror if isinstance(error, OSError) else error.errors()[0]["msg"]
         raise UnavailableError(
-            f"{path} is damaged: {error.errors()[0]['msg']}",
+            f"{path} is damaged: {why}",
             remedy="see that no member runs (stop it), then move the file away and restart the agent",
         ) from error
 

@@ -267,9 +267,10 @@ class StopFault(Wire):
 
 
 class KillFault(Wire):
-    """SIGKILL; healed by starting the member again."""
+    """SIGKILL, or SIGQUIT for a stack trace in the log; healed by starting the member again."""
 
     kind: Literal["kill"] = "kill"
+    signal: Literal["SIGKILL", "SIGQUIT"] = "SIGKILL"
 
 
 class PauseFault(Wire):

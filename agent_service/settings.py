@@ -52,6 +52,10 @@ class AgentSettings(BaseModel):
     archive_dir: Path = Path("/var/lib/etcd-chaos/archive")
     protected_ports: tuple[Port, ...] = (22,)
     """Never touched by a network fault; the agent's own port is always added."""
+    allow_faults: bool = True
+    """False: nothing is ever injected on this host, whoever asks. What was injected before is still healed."""
+    own_clock: bool = False
+    """Whether nobody but this host lives by its wall clock, so that a fault may set it."""
 
 
 def load_settings(path: Path = DEFAULT_PATH) -> AgentSettings:

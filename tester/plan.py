@@ -19,6 +19,7 @@ from tester.quorum import most_at_once, objection
 from tester.scenario.actions import ChangeVersionSection, RefuseVersionSection
 from tester.scenario.faults import PartitionSection
 from tester.scenario.mistakes import suggestion
+from tester.scenario.stressers import KvStresser
 from tester.scenario.target import TargetWord
 
 if TYPE_CHECKING:
@@ -140,6 +141,11 @@ def _problems(scenario: Scenario, inventory: Inventory, hosts: tuple[Host, ...])
         if version is None and host.default_version is None:
             yield f"host {host.name} has no etcd: add it to etcd_builds and run playbooks/deploy.yml"
         yield from _version_problems(scenario, host)
+    names = {host.name for host in hosts}
+    for number, stresser in enumerate(scenario.stressers, start=1):
+        member = stresser.member if isinstance(stresser, KvStresser) else None
+        if member is not None and member not in names:
+            yield f"stresser {number}: {member} is none of the members: {', '.join(sorted(names))}"
     yield from _case_problems(scenario, tuple(host.name for host in hosts), inventory.max_faulted)
 
 

@@ -61,6 +61,16 @@ class CaseState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceGap:
+    """A stretch of more than 100 ms in which operations waited and none was answered ``ok``."""
+
+    start_ns: int
+    """Run clock: the last ``ok``, or when the first operation that had to wait was asked for, if that is later."""
+    end_ns: int | None
+    """Run clock: the next ``ok``, or when the load was paused; ``None`` while there is neither."""
+
+
+@dataclass(frozen=True, slots=True)
 class PhaseStats:
     """The load during one stretch of a case. Latencies in seconds, of operations with outcome ``ok``."""
 
@@ -69,10 +79,20 @@ class PhaseStats:
     fail: int = 0
     info: int = 0
     p50: float | None = None
+    p95: float | None = None
     p99: float | None = None
     max: float | None = None
     errors: dict[str, int] = field(default_factory=dict)
     """Failed and unknown operations by error kind."""
+    rate: float = 0.0
+    """Operations with outcome ``ok`` a second."""
+    lag: float = 0.0
+    """By how many seconds the latest operation was started late: open loops alone."""
+    gaps: tuple[ServiceGap, ...] = ()
+    """Whole, also those that began before the stretch or ended after it; the ten longest."""
+    gaps_total: int = 0
+    gap_seconds: float = 0.0
+    """What of the stretch lies in gaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +183,11 @@ class RunResult:
     inventory: str
     directory: str
     rounds: tuple[RoundResult, ...]
+    """The last hundred; all are in their directories."""
     exit_code: ExitCode
     reason: str
     elapsed_seconds: float
+    """Of this session, if the run was resumed."""
+    rounds_total: int = 0
+    cases_total: dict[CaseState, int] = field(default_factory=dict)
+    """How many cases ended in each state, over all rounds."""

@@ -22,6 +22,7 @@ from agent_service.faults.steps import (
     ProcessGone,
     ProcessNotStopped,
     ProcessStopped,
+    QuitMember,
     ResumeMember,
     SetFailpoints,
     StopMember,
@@ -53,10 +54,12 @@ async def act(  # noqa: C901 - one arm per action, nothing nested
             await member.stop(action.grace_seconds, cause)
         case KillMember():
             await member.kill(cause)
+        case QuitMember():
+            await member.quit(cause)
         case PauseMember():
             await member.pause()
         case ResumeMember():
-            if member.process is not None:
+            if member.process is not None or not member.is_sound:
                 await member.resume()
         case EnsureMemberRunning():
             await member.recover()
@@ -105,7 +108,11 @@ async def lost(checks: tuple[Check, ...], member: MemberControl) -> str | None:
 
 
 async def _objection(check: Check, member: MemberControl) -> str | None:
-    """What speaks against it; ``None``: it is so."""
+    """What speaks against it; ``None``: it is so.
+
+    Raises:
+        AgentServiceError: nobody can know.
+    """
     match check:
         case ProcessGone():
             alive = is_alive(_process(check))
@@ -152,6 +159,7 @@ def _process(check: ProcessGone | ProcessStopped | ProcessNotStopped) -> Process
 
 
 def _not_running(check: MemberRuns, member: MemberControl) -> str | None:
+    member.require_sound()
     if not check.not_pid and member.state in REMOVED:
         return None  # somebody removed it on purpose: nothing is left to bring back
     process = member.process

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 from pydantic import TypeAdapter, ValidationError
 
+from agent_service.diskwriter import DiskWriter
 from agent_service.durable import remove_durably, write_durably
 from agent_service.errors import NotFoundError, UnavailableError
 from agent_service.faults.steps import FaultSteps
@@ -113,6 +115,7 @@ class Journal:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._entries: dict[str, Entry] = {}
+        self._writer = DiskWriter()
         self.damaged: tuple[Path, ...] = ()
         """Files that cannot be read: what they describe may still be in effect, and a person must look."""
 
@@ -149,20 +152,24 @@ class Journal:
         """Write a new entry, its undo within; when this returns it survives any crash.
 
         Raises:
-            UnavailableError: the disk does not take it. Then there is no entry, and must be no fault.
+            UnavailableError: the disk does not take it, or not in time. Then there is no entry, and must be no
+                fault. A late write may still land: its undo finds nothing to do.
         """
         self._entries[entry.id] = entry
         try:
-            await asyncio.to_thread(self._write, entry)
+            await self._write(entry)
         except BaseException:
             del self._entries[entry.id]
             raise
 
     async def note(self, entry: Entry) -> None:
-        """Write what has happened to a fault. A disk that is full only costs an undo too many later."""
+        """Write what has happened to a fault.
+
+        A disk that is full or hangs only costs an undo too many later: no undo waits for it.
+        """
         self._entries[entry.id] = entry
         try:
-            await asyncio.to_thread(self._write, entry)
+            await self._write(entry)
         except UnavailableError as error:
             _log.error("%s", error.detail)
 
@@ -172,13 +179,15 @@ class Journal:
         for entry in finished[:-_KEPT_FINISHED]:
             if self._entries.pop(entry.id, None) is None:
                 continue  # a heal at the same time was faster
+            path = self._path(entry.id)
             try:
-                await asyncio.to_thread(remove_durably, self._path(entry.id))
-            except OSError as error:
-                _log.error("cannot remove %s: %s", self._path(entry.id), error.strerror)
+                await self._writer.write(partial(remove_durably, path), str(path))
+            except (OSError, UnavailableError) as error:
+                _log.error("cannot remove %s: %s", path, error)
 
-    def _write(self, entry: Entry) -> None:
-        write_durably(self._path(entry.id), msgspec.json.encode(entry))
+    async def _write(self, entry: Entry) -> None:
+        path, content = self._path(entry.id), msgspec.json.encode(entry)
+        await self._writer.write(lambda: write_durably(path, content), str(path))
 
     def _path(self, fault_id: str) -> Path:
         return self._directory / f"{fault_id}.json"

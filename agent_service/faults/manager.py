@@ -32,6 +32,7 @@ from agent_service.faults.journal import NS, Entry, Journal, encode_spec
 from agent_service.faults.registry import plan_fault, require_capability, resource_of
 from agent_service.faults.repeats import Repeats
 from agent_service.faults.schedule import HealSchedule
+from agent_service.faults.tombstones import Tombstones
 from agent_service.faults.undo import undo
 from agent_service.faults.waysin import WaysIn
 from agent_service.launch import HostPort
@@ -68,6 +69,7 @@ class FaultManager:
         self._locks = {resource: asyncio.Lock() for resource in Resource}
         self._changed = asyncio.Event()
         self._ways_in = WaysIn(settings)
+        self._tombstones = Tombstones()
         self._repeats = Repeats(self._journal, self._repeat)
         self._running: set[asyncio.Task[FaultStatus]] = set()
         self._stopping = False
@@ -117,9 +119,9 @@ class FaultManager:
         """Inject and verify. The same request again is the same fault, whatever has become of it.
 
         Raises:
-            IllegalStateError: the member is in no state for it, another fault is in the way, or the id
-                belongs to another fault.
-            RefusedError: it would hit what is protected.
+            IllegalStateError: the member is in no state for it, another fault is in the way, the id
+                belongs to another fault, or it was healed before it came.
+            RefusedError: it would hit what is protected, or nothing may be injected on this host.
             UnavailableError: this host cannot do it, or cannot write down how to undo it.
             FaultFailedError: it had no effect; what was done is undone.
         """
@@ -129,8 +131,10 @@ class FaultManager:
         """Undo and verify; a fault that is over stays as it is. The state says whether it worked.
 
         Raises:
-            NotFoundError: there is no such fault.
+            NotFoundError: there is no such fault; one of this id that comes later is refused.
         """
+        if self._journal.find(fault_id) is None:
+            self._tombstones.bury(fault_id)
         return await self._to_the_end(self._heal(fault_id, who, by))
 
     async def renew(self, fault_id: str, lease_seconds: float, who: str) -> FaultStatus:
@@ -180,8 +184,14 @@ class FaultManager:
                 raise UnavailableError("the agent stops", remedy="try again when it runs")
             refuse_conflict(request.spec, self._journal)
             entry = self._prepare(request)
-            # Nothing is awaited between this look and the entry: a stop that comes later finds it and heals it.
+            # Nothing is awaited between these looks and the entry: a stop or a heal that comes later finds it.
             require_no_stop(self._settings.state_dir)
+            if self._tombstones.holds(request.id):
+                raise IllegalStateError(
+                    f"fault {request.id} was healed before it came",
+                    state=FaultState.HEALED,
+                    remedy="give it another id if it is still wanted",
+                )
             await self._journal.begin(entry)  # no undo on disk: no fault
             return await self._carry_out(entry, request.lease_seconds, who)
 
@@ -315,7 +325,7 @@ class FaultManager:
 
     async def _tell(self, who: str, what: str, entry: Entry, outcome: str) -> None:
         detail = {"fault": entry.id, "kind": entry.fault_spec().kind, "reason": entry.reason}
-        await asyncio.to_thread(self._audit.append, who, what, detail, outcome)
+        await self._audit.tell(who, what, detail, outcome)
 
     async def _to_the_end(self, work: Coroutine[Any, Any, FaultStatus]) -> FaultStatus:
         """A client that hangs up must not leave a fault half done."""

@@ -13,6 +13,7 @@ from agent_service.faults.steps import (
     ProcessGone,
     ProcessNotStopped,
     ProcessStopped,
+    QuitMember,
     Repeat,
     ResumeMember,
     StopMember,
@@ -29,9 +30,9 @@ def plan_stop(_fault_id: str, spec: StopFault, host: HostContext) -> FaultSteps:
     return _ended_by(StopMember(spec.grace_seconds), host)
 
 
-def plan_kill(_fault_id: str, _spec: KillFault, host: HostContext) -> FaultSteps:
-    """SIGKILL; healed by a start."""
-    return _ended_by(KillMember(), host)
+def plan_kill(_fault_id: str, spec: KillFault, host: HostContext) -> FaultSteps:
+    """SIGKILL or SIGQUIT; healed by a start."""
+    return _ended_by(QuitMember() if spec.signal == "SIGQUIT" else KillMember(), host)
 
 
 def _ended_by(action: Action, host: HostContext) -> FaultSteps:

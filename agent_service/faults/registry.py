@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from agent_service import commands
 from agent_service.builds import etcd_binary, installed_versions
 from agent_service.emergency import describe, read_stop
-from agent_service.errors import UnavailableError
+from agent_service.errors import RefusedError, UnavailableError
 from agent_service.failpoints import has_failpoints
 from agent_service.faults.base import HostContext, Resource
 from agent_service.faults.failpoint import plan_failpoint
@@ -49,6 +49,7 @@ _FAILPOINT_KINDS: Final = ("failpoint",)
 
 _CUTTING_PROBE: Final = ("tcp dport 1 drop", "ip saddr 192.0.2.1 tcp dport 1 drop")
 _PORT_PROBE: Final = ("tcp dport 1 reject with tcp reset", "tcp sport 1 tcp flags & rst == 0 drop")
+_NOT_ALLOWED: Final = "etcd_chaos_allow is false for it in the inventory"
 _TABLE: Final = "by an nftables table of its own"
 _PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -96,9 +97,12 @@ def resource_of(spec: FaultSpec) -> Resource:
 async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
     """What this host can do now, one entry a kind."""
     stop = read_stop(settings.state_dir)
-    if stop.engaged:
+    barred = describe(stop) if stop.engaged else None
+    if not settings.allow_faults:
+        barred = _NOT_ALLOWED
+    if barred is not None:
         kinds = (*_PROCESS_KINDS, *_CUTTING_KINDS, *_PORT_KINDS, *_FAILPOINT_KINDS)
-        return tuple(_capability(kind, describe(stop), "") for kind in kinds)
+        return tuple(_capability(kind, barred, "") for kind in kinds)
     process_lack = _process_lack(settings)
     cutting_lack = _network_lack() or await _kernel_lack(_CUTTING_PROBE)
     failpoint_lack = process_lack or await asyncio.to_thread(_failpoint_lack, settings)
@@ -114,8 +118,15 @@ async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
 async def require_capability(spec: FaultSpec, settings: AgentSettings) -> None:
     """Raise ``UnavailableError`` with the reason when this host cannot do such a fault.
 
+    ``RefusedError`` where the inventory forbids all of them.
+
     The kernel is not asked first whether it takes the rules: it takes all of them or none, and says why.
     """
+    if not settings.allow_faults:
+        raise RefusedError(
+            f"nothing is injected on this host: {_NOT_ALLOWED}",
+            remedy="set etcd_chaos_allow: true where breaking things is fine, and deploy",
+        )
     lack = _network_lack() if resource_of(spec).is_traffic else _process_lack(settings)
     if lack is not None:
         raise UnavailableError(f"this host cannot do {spec.kind}: {lack}")

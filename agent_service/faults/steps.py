@@ -48,6 +48,13 @@ class KillMember(Step, frozen=True, tag="kill-member"):
         return "send SIGKILL to etcd"
 
 
+class QuitMember(Step, frozen=True, tag="quit-member"):
+    """SIGQUIT, and SIGKILL if it does not end of it."""
+
+    def __str__(self) -> str:
+        return "send SIGQUIT to etcd, which writes its stacks to the log"
+
+
 class PauseMember(Step, frozen=True, tag="pause-member"):
     """SIGSTOP."""
 
@@ -102,6 +109,7 @@ Action: TypeAlias = (
     Exec
     | StopMember
     | KillMember
+    | QuitMember
     | PauseMember
     | ResumeMember
     | EnsureMemberRunning

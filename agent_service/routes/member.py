@@ -47,7 +47,7 @@ def _add_reading(app: FastAPI, member: MemberControl) -> None:
         "/v1/member/failpoints",
         tags=["member"],
         operation_id="getMemberFailpoints",
-        responses=documented(503),
+        responses=documented(409),
     )
     async def get_failpoints() -> Failpoints:
         """Failpoints of a running member that was built with gofail, and what they are set to."""

@@ -12,10 +12,11 @@ from tester.scenario.faults import FAULTS, FaultSection
 from tester.scenario.mistakes import Mistake, Position, Where, shown, suggestion
 from tester.scenario.model import CaseSection, Scenario
 from tester.scenario.section import Section, Slug
+from tester.scenario.stressers import STRESSERS
 from tester.scenario.tree import Branch, Leaf, Mapping, Tree, child, find
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pydantic_core import ErrorDetails
 
@@ -57,6 +58,8 @@ _LENGTHS: Final = {
 def field_mistakes(tree: Tree, error: ValidationError) -> Iterator[Mistake]:
     """One mistake per error of the model; none for what the tree has refused already."""
     for details in error.errors(include_url=False):
+        if details["type"] == "default_factory_not_called":
+            continue  # a default that depends on what has mistakes of its own
         where = _way(tree, details["loc"])
         if details["type"].startswith("union_tag_"):
             where = (*where, str(details.get("ctx", {})["discriminator"]).strip("'"))
@@ -117,10 +120,11 @@ def _words(details: ErrorDetails, where: Where, place: Tree) -> tuple[str, str]:
 
 
 def _missing_words(details: ErrorDetails, where: Where) -> tuple[str, str]:
-    """Of a key that has to be there; the one that decides a section's kind is a fault's."""
-    return "is missing", f"one of {', '.join(FAULTS)}" if details["type"] != "missing" else _choices_hint(
-        where
-    )
+    """Of a key that has to be there."""
+    if details["type"] == "missing":
+        return "is missing", _choices_hint(where)
+    kinds: Iterable[str] = STRESSERS if details["loc"][:1] == ("stressers",) else FAULTS
+    return "is missing", f"one of {', '.join(kinds)}"
 
 
 def _tag_words(details: ErrorDetails, where: Where) -> tuple[str, str]:  # noqa: ARG001 - one signature

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import Field
 
@@ -11,7 +11,11 @@ from agent_service.models import EnvName, FlagName, Value, Version
 from tester.scenario.actions import Action
 from tester.scenario.faults import Fault
 from tester.scenario.section import Section, Slug
-from tester.scenario.units import PerSecond, Seconds, SizeBytes
+from tester.scenario.stressers import Stresser
+from tester.scenario.units import Seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 NO_FAULT: Final = "none"
 """What a file writes where a case has none."""
@@ -28,23 +32,6 @@ class ClusterSection(Section):
         default=None, ge=1, le=15, description="So many start, the others are spares; default: all."
     )
     start_timeout: Seconds = Field(default=60.0, description="Until every member is healthy.")
-
-
-class KvStresser(Section):
-    """Clients that put, get, list and delete keys."""
-
-    kind: Literal["kv"] = Field(description="Which stresser.")
-    preset: Slug = Field(default="functional", description="Mix of operations, keys and sizes.")
-    clients: int = Field(default=16, ge=1, le=1000, description="Each has one operation under way.")
-    rate: PerSecond | None = Field(default=None, description="All clients together; default: unlimited.")
-    keys: int | None = Field(
-        default=None, ge=1, le=10_000_000, description="Key space; default: the preset's."
-    )
-    value_size: SizeBytes | None = Field(default=None, description="Of small puts; default: the preset's.")
-    timeout: Seconds = Field(default=5.0, description="Deadline of one operation.")
-
-
-Stresser = KvStresser
 
 
 class CaseSection(Section):
@@ -104,10 +91,27 @@ class CheckerName(StrEnum):
     LINEARIZABLE = "linearizable"
     SERIALIZABLE = "serializable"
     WATCH = "watch"
+    LEASES = "leases"
 
 
-DEFAULT_CHECKERS = tuple(name for name in CheckerName if name is not CheckerName.SERIALIZABLE)
-"""What a scenario is judged by that names no checkers. Serializable reads must be asked for to be judged."""
+DEFAULT_CHECKERS = (
+    CheckerName.KV_HASH,
+    CheckerName.DURABILITY,
+    CheckerName.RECOVERY,
+    CheckerName.EXITS,
+    CheckerName.LINEARIZABLE,
+    CheckerName.WATCH,
+)
+"""What a scenario is judged by that names no checkers: what any load gives evidence for."""
+
+_STRESSER_CHECKERS: Final = {"lease": CheckerName.LEASES}
+"""Who judges what a kind of stresser does beside reading and writing."""
+
+
+def _judges(data: Mapping[str, Any]) -> tuple[CheckerName, ...]:
+    kinds = {stresser.kind for stresser in data.get("stressers", ())}
+    own = (checker for kind, checker in _STRESSER_CHECKERS.items() if kind in kinds)
+    return (*DEFAULT_CHECKERS, *own)
 
 
 class Transport(StrEnum):
@@ -140,8 +144,13 @@ class Scenario(Section):
     nemesis: NemesisSection | None = Field(
         default=None, description="Cases that are drawn; or just `random`."
     )
-    checkers: tuple[CheckerName, ...] = Field(default=DEFAULT_CHECKERS, description="Who judges.")
-    rounds: int = Field(default=1, ge=1, le=1_000_000, description="How often, each on a new cluster.")
+    checkers: tuple[CheckerName, ...] = Field(
+        default_factory=_judges,
+        description=f"Who judges; default: {', '.join(DEFAULT_CHECKERS)}, and those of the stressers.",
+    )
+    rounds: int = Field(
+        default=1, ge=0, le=1_000_000, description="How often, each on a new cluster; 0: until stopped."
+    )
     seed: int | None = Field(default=None, ge=0, lt=2**63, description="Default: drawn and printed.")
     shuffle: bool = Field(default=False, description="Cases in an order drawn with the seed.")
     limits: Limits = Field(default=Limits(), description="What is acceptable.")

@@ -95,8 +95,7 @@ def _kind(part: Mapping[str, JsonValue], sections: Mapping[str, JsonValue]) -> s
     if part.get("examples") == _TARGET_EXAMPLES:
         return "[target](#targets)"
     if "discriminator" in part:
-        word = cast("dict[str, str]", part["discriminator"])["propertyName"]
-        return f"[{word}](#keys-of-{word}s)"
+        return _union(cast("dict[str, JsonValue]", part["discriminator"]))
     if "$ref" in part:
         name = str(part["$ref"]).rpartition("/")[2].removeprefix("Any")
         values = cast("dict[str, JsonValue]", sections[name]).get("enum")
@@ -112,6 +111,10 @@ def _kind(part: Mapping[str, JsonValue], sections: Mapping[str, JsonValue]) -> s
         return f"list of {_kind(cast('dict[str, JsonValue]', part['items']), sections)}"
     if part["type"] == "string" and "examples" in part:
         return _UNITS[str(cast("list[JsonValue]", part["examples"])[0])]
+    if part["type"] == "object" and "propertyNames" in part:
+        names = cast("dict[str, JsonValue]", part["propertyNames"])
+        if "$ref" in names:
+            return f"mapping of {_kind(names, sections)} to numbers"
     words = {
         "string": "text",
         "number": "number",
@@ -120,6 +123,11 @@ def _kind(part: Mapping[str, JsonValue], sections: Mapping[str, JsonValue]) -> s
         "integer": "whole number",
     }
     return words[str(part["type"])] + _bounds(part)
+
+
+def _union(discriminator: Mapping[str, JsonValue]) -> str:
+    key = str(discriminator["propertyName"])
+    return f"[{key}](#keys-of-{key}s)" if key in {"fault", "action"} else "[stresser](#stressers)"
 
 
 def _values(values: list[JsonValue]) -> str:

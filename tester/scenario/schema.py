@@ -33,7 +33,8 @@ def _as_written(part: JsonValue) -> JsonValue:
     if isinstance(default, dict):
         part = {key: value for key, value in part.items() if key != "default"}
     elif isinstance(default, float) and part.get("type") == "string":
-        part = {**part, "default": f"{default:g}s"}
+        unit = "/s" if "/s" in str(part.get("pattern")) else "s"
+        part = {**part, "default": f"{default:g}{unit}"}
     if "patternProperties" in part:
         part = {**part, "additionalProperties": False}
     return {key: _as_written(value) for key, value in part.items()}

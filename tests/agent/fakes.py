@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent_service.errors import FaultFailedError, IllegalStateError, NotFoundError, RefusedError
+from agent_service.errors import (
+    FaultFailedError,
+    IllegalStateError,
+    NotFoundError,
+    RefusedError,
+)
 from agent_service.models import (
     ArchiveRequest,
     ArchiveResult,
+    Failpoints,
     FaultPlan,
     FaultRequest,
     FaultState,
@@ -52,7 +58,7 @@ class FakeMember:
         )
 
     async def failpoints(self) -> Failpoints:
-        raise UnavailableError("no failpoints here")
+        raise IllegalStateError("no failpoints here", state=self.state)
 
     def log_tail(self, lines: int) -> LogTail:
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from agent_service import audit
 from agent_service.audit import AuditLog
 from agent_service.notify import notify, watchdog_seconds
 from agent_service.tls import subject_name
@@ -23,6 +24,32 @@ def test_audit_is_read_back_in_order_and_bounded(tmp_path: Path) -> None:
         log.append("tester", f"what {number}", {"long": "x" * 300}, "ok")
     assert [entry.what for entry in log.read(3)] == ["what 497", "what 498", "what 499"]
     assert len(log.read(1000)) == 500
+
+
+def test_audit_files_are_bounded_put_aside_and_never_rewritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    log = AuditLog(path)
+    log.append("tester", "0", {}, "ok")
+    monkeypatch.setattr(audit, "MAX_BYTES", 4 * path.stat().st_size + 3)
+    for number in range(1, 10):
+        log.append("tester", str(number), {}, "ok")
+    assert sorted(item.name for item in tmp_path.iterdir()) == [
+        "audit.jsonl",
+        "audit.jsonl.1",
+        "audit.jsonl.2",
+    ]
+    assert all(item.stat().st_size <= audit.MAX_BYTES for item in tmp_path.iterdir())
+    assert [entry.what for entry in log.read(1000)] == [str(number) for number in range(10)]
+    assert [entry.what for entry in log.read(6)] == ["4", "5", "6", "7", "8", "9"]
+    before = (tmp_path / "audit.jsonl.1").read_bytes()
+    log.append("tester", "10", {}, "ok")
+    assert (tmp_path / "audit.jsonl.1").read_bytes() == before
+    for number in range(11, 40):
+        log.append("tester", str(number), {}, "ok")
+    assert len(list(tmp_path.iterdir())) == 1 + audit.KEPT, "the oldest goes"
+    assert [entry.what for entry in log.read(1000)][-1] == "39"
 
 
 def test_audit_survives_a_torn_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

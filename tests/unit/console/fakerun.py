@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from tester.console import choose_mode, make_console
@@ -35,6 +36,7 @@ from tester.results import (
     Recovery,
     RoundResult,
     RunResult,
+    ServiceGap,
     Verdict,
 )
 
@@ -44,9 +46,21 @@ if TYPE_CHECKING:
 SECOND = 1_000_000_000
 DIRECTORY = "runs/20260102T030405Z-quick-42"
 
-QUIET = PhaseStats(seconds=1.0, ok=5210, p50=0.0021, p99=0.0084, max=0.02)
+QUIET = PhaseStats(seconds=1.0, ok=5210, p50=0.0021, p95=0.0044, p99=0.0084, max=0.02, rate=5210.0)
 HURT = PhaseStats(
-    seconds=3.0, ok=9120, fail=12, info=31, p50=0.0024, p99=0.912, max=2.4, errors={"UNAVAILABLE": 43}
+    seconds=3.0,
+    ok=9120,
+    fail=12,
+    info=31,
+    p50=0.0024,
+    p95=0.07,
+    p99=0.912,
+    max=2.4,
+    errors={"UNAVAILABLE": 43},
+    rate=3040.0,
+    gaps=(ServiceGap(5 * SECOND, 5 * SECOND + 412_000_000),),
+    gaps_total=1,
+    gap_seconds=0.412,
 )
 
 PASSED = CaseResult(
@@ -156,6 +170,8 @@ RUN = RunResult(
     ExitCode.INVALID,
     "round 1, kill-leader-under-load: durability: 2 acknowledged writes are missing",
     65.9,
+    rounds_total=2,
+    cases_total=dict(Counter(case.state for case in (*ROUND_1.cases, *ROUND_2.cases))),
 )
 
 

@@ -55,6 +55,15 @@ class FakeMember:
             raise self.broken[call]
         return call not in self.idle
 
+    is_sound = True
+
+    def require_sound(self) -> None:
+        pass
+
+    async def quit(self, cause: str) -> None:
+        if self._does("quit"):
+            self.end()
+
     async def stop(self, grace_seconds: float, cause: str) -> None:
         if self._does("stop"):
             self.end()

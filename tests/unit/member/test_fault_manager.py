@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import threading
+import time
 from contextlib import asynccontextmanager, suppress
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 from msgspec.structs import replace
 
+from agent_service import diskwriter
 from agent_service.audit import AuditLog
+from agent_service.durable import write_durably
 from agent_service.errors import (
     FaultFailedError,
     IllegalStateError,
@@ -19,11 +24,13 @@ from agent_service.errors import (
     RefusedError,
     UnavailableError,
 )
-from agent_service.faults import execute, journal, manager, schedule
+from agent_service.faults import execute, journal, manager, registry, schedule, tombstones
 from agent_service.faults.journal import Entry, Journal
 from agent_service.faults.manager import FaultManager
 from agent_service.faults.steps import FaultSteps
+from agent_service.faults.tombstones import Tombstones
 from agent_service.models import (
+    MAX_LEASE_SECONDS,
     CrashLoopFault,
     FaultRequest,
     FaultSpec,
@@ -473,6 +480,125 @@ async def test_a_full_disk_does_not_stop_a_heal(base: Path, member: FakeMember) 
     (base / "state" / "faults").rename(base / "gone")
     assert (await faults.heal("f1", "tester")).state is FaultState.HEALED
     assert member.lives()
+
+
+@asynccontextmanager
+async def hung_disk(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """Within, no write of the journal or the audit log ends; after it, all do."""
+    back = threading.Event()
+
+    def late(path: Path, content: bytes) -> None:
+        back.wait(PATIENCE_SECONDS)
+        write_durably(path, content)
+
+    write_line = AuditLog._write
+
+    def late_line(log: AuditLog, line: bytes) -> None:
+        back.wait(PATIENCE_SECONDS)
+        write_line(log, line)
+
+    monkeypatch.setattr(journal, "write_durably", late)
+    monkeypatch.setattr(AuditLog, "_write", late_line)
+    monkeypatch.setattr(diskwriter, "PATIENCE_SECONDS", 0.05)
+    try:
+        yield
+    finally:
+        back.set()
+
+
+async def test_a_state_disk_that_hangs_delays_no_heal(
+    base: Path, member: FakeMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+    await faults.inject(request(spec=PauseFault()), "tester")
+    async with hung_disk(monkeypatch):
+        status = await faults.heal("f1", "tester")
+        assert status.state is FaultState.HEALED
+        assert member.calls == ["pause", "resume"]
+        assert on_disk(base).state is FaultState.INJECTED, "the control: nothing was written"
+    await until(lambda: on_disk(base).state is FaultState.HEALED)
+    log = AuditLog(base / "state/audit.jsonl")
+    await until(lambda: [entry.outcome for entry in log.read(10)] == ["injected", "healed"])
+
+
+async def test_a_state_disk_that_hangs_takes_no_new_fault(
+    base: Path, member: FakeMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+    async with hung_disk(monkeypatch):
+        with pytest.raises(UnavailableError, match="has not answered"):
+            await faults.inject(request(), "tester")
+        with pytest.raises(UnavailableError, match="has not answered"):
+            await faults.inject(request("f2"), "tester")
+        assert member.calls == []
+        assert faults.list() == ()
+    await until((base / "state/faults/f2.json").exists)
+    await create(base, member).adopt()
+    assert on_disk(base, "f2").state is FaultState.HEALED, "what landed late is cleared away"
+    assert member.lives()
+
+
+async def test_what_is_healed_before_it_comes_is_not_injected(base: Path, member: FakeMember) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+    with pytest.raises(NotFoundError):
+        await faults.heal("f1", "tester")
+    with pytest.raises(IllegalStateError, match="healed before it came"):
+        await faults.inject(request(), "tester")
+    assert member.calls == []
+    assert (await faults.inject(request("f2"), "tester")).state is FaultState.INJECTED, "the control"
+
+
+async def test_a_heal_that_overtakes_an_injection_under_way(
+    base: Path, member: FakeMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+    held, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(*_: object) -> None:
+        held.set()
+        await go.wait()
+
+    monkeypatch.setattr(manager, "require_capability", slow)
+    late = asyncio.create_task(faults.inject(request(), "tester"))
+    await held.wait()
+    with pytest.raises(NotFoundError):
+        await faults.heal("f1", "tester")
+    go.set()
+    with pytest.raises(IllegalStateError, match="healed before it came"):
+        await late
+    assert member.calls == []
+
+
+def test_tombstones_end_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    graves = Tombstones()
+    graves.bury("first")
+    assert graves.holds("first")
+    for number in range(1000):
+        graves.bury(f"f{number}")
+    assert (graves.holds("first"), graves.holds("f0")) == (False, True)
+    later = time.monotonic() + MAX_LEASE_SECONDS + 1
+    monkeypatch.setattr(tombstones, "time", SimpleNamespace(monotonic=lambda: later))
+    assert not graves.holds("f0")
+
+
+async def test_a_host_that_must_not_be_touched(base: Path, member: FakeMember) -> None:
+    held = create(base, member)
+    await held.adopt()
+    await held.inject(request(), "tester")
+    settings = agent_settings(base, allow_faults=False)
+    faults = FaultManager(settings, member.as_control(), AuditLog(base / "state" / "audit.jsonl"))
+    await faults.adopt()
+    with pytest.raises(RefusedError, match="etcd_chaos_allow is false"):
+        await faults.inject(request("f2"), "tester")
+    assert (await faults.heal("f1", "tester")).state is FaultState.HEALED, "a heal always works"
+    kinds = await registry.capabilities(settings)
+    assert kinds
+    assert not any(kind.available for kind in kinds)
+    assert {kind.reason for kind in kinds} == {"etcd_chaos_allow is false for it in the inventory"}
 
 
 async def test_a_state_disk_gone_read_only_stops_no_heal(

@@ -24,6 +24,7 @@ from agent_service.faults.steps import (
     ProcessGone,
     ProcessNotStopped,
     ProcessStopped,
+    QuitMember,
     Repeat,
     ResumeMember,
     StopMember,
@@ -120,6 +121,15 @@ GOLDEN: dict[str, tuple[FaultSpec, FaultSteps]] = {
         KillFault(),
         FaultSteps(
             inject=(KillMember(),),
+            verify_injected=(ProcessGone(42, 7),),
+            undo=(EnsureMemberRunning(),),
+            verify_healed=(MemberRuns(),),
+        ),
+    ),
+    "kill-quit": (
+        KillFault(signal="SIGQUIT"),
+        FaultSteps(
+            inject=(QuitMember(),),
             verify_injected=(ProcessGone(42, 7),),
             undo=(EnsureMemberRunning(),),
             verify_healed=(MemberRuns(),),

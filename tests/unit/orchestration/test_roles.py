@@ -45,6 +45,7 @@ def test_plays_that_heal_go_on_without_unreachable_hosts() -> None:
 def test_the_settings_are_what_the_agent_accepts(user: str) -> None:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 - JSON
     environment.filters["to_nice_json"] = lambda value, indent: json.dumps(value, indent=indent)
+    environment.filters["bool"] = lambda value: str(value).lower() == "true"
     variables = load(ROLE / "vars/main.yml")
     rendered = environment.from_string((ROLE / "templates/agent.json.j2").read_text()).render(
         **{name: value for name, value in variables.items() if "{{" not in str(value)},
@@ -56,11 +57,15 @@ def test_the_settings_are_what_the_agent_accepts(user: str) -> None:
         etcd_agent_member_user=user,
         etcd_agent_data_roots=["/var/lib/etcd-chaos/data"],
         etcd_agent_protected_ports=["22"],
+        etcd_agent_allow_faults="False",
+        etcd_agent_own_clock="True",
         none=None,
     )
     settings = AgentSettings.model_validate_json(rendered)
     defaults = AgentSettings.model_fields
     assert settings.member_user == (user or None)
+    assert (settings.allow_faults, settings.own_clock) == (False, True)
+    assert (defaults["allow_faults"].default, defaults["own_clock"].default) == (True, False)
     for name in ("etcd_root", "state_dir", "data_roots", "log_dir", "archive_dir"):
         assert getattr(settings, name) == defaults[name].default, name
 

@@ -11,6 +11,7 @@ from tester.errors import ExitCode
 from tester.scenario.actions import ACTIONS
 from tester.scenario.faults import FAULTS
 from tester.scenario.reference import generate
+from tester.scenario.stressers import STRESSERS
 from tester.scenario.target import TargetWord
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -19,12 +20,12 @@ DOCS = Path(__file__).parents[3] / "docs"
 def test_the_generated_tables_are_current() -> None:
     text = (DOCS / "scenarios.md").read_text()
     assert generate(text) == text, "python -m tester.scenario.reference docs/scenarios.md"
-    assert text.count("<!-- generated:") == 12
-    assert text.count("| key | value | default | meaning |") == 12
+    assert text.count("<!-- generated:") == len(STRESSERS) + 11
+    assert text.count("| key | value | default | meaning |") == len(STRESSERS) + 11
 
 
-@pytest.mark.parametrize("word", ["none", *FAULTS, *TargetWord])
-def test_every_fault_and_target_is_described(word: str) -> None:
+@pytest.mark.parametrize("word", ["none", *FAULTS, *TargetWord, *STRESSERS])
+def test_every_fault_target_and_stresser_is_described(word: str) -> None:
     assert f"\n| `{word}` | " in (DOCS / "scenarios.md").read_text()
 
 

@@ -56,7 +56,8 @@ def test_units_become_seconds_bytes_and_rates() -> None:
     ("old", "new", "expected"),
     [
         ("fault: kill", "fault: kil", "'kil' is not one of its values; did you mean 'kill'?"),
-        ("kind: kv", "kind: xx", "stressers[0].kind: 'xx' is not one of its values; known: kv"),
+        ("kind: kv", "kind: xx", "stressers[0].kind: 'xx' is not one of its values; known: kv, lease"),
+        ("kind: kv", "clients: 3", "stressers[0].kind: is missing; one of kv, lease"),
         ("fault: kill", "fault: kill, hold: 5", "f:4:34: cases[0].hold: 5 is not a duration"),
         (
             "fault: kill",
@@ -251,7 +252,7 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
     assert loaded.text == MINIMAL
 
 
-@pytest.mark.parametrize("name", ["quick", "process", "network", "quorum", "composed", "random"])
+@pytest.mark.parametrize("name", ["quick", "process", "network", "quorum", "composed", "random", "presets"])
 def test_built_in_scenarios_are_right_and_named_as_their_file(name: str) -> None:
     assert load_scenario(name).scenario.name == name
 
