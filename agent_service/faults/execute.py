@@ -10,7 +10,21 @@ from agent_service import commands, failpoints
 from agent_service.errors import AgentServiceError, FaultFailedError
 from agent_service.faults.base import REMOVED
 from agent_service.faults.nftables import is_listed, missing_rules
+from agent_service.faults.quality_execute import quality_act, quality_objection
+from agent_service.faults.quality_steps import (
+    ChainAbsent,
+    ChainQueues,
+    EndQueue,
+    QdiscRestored,
+    QdiscShapes,
+    QueueAttached,
+    QueueGone,
+    RemoveChain,
+    RemoveQdisc,
+    StartQueue,
+)
 from agent_service.faults.steps import (
+    LASTING,
     DeleteFailpoints,
     EnsureMemberRunning,
     ExcusePanic,
@@ -69,6 +83,8 @@ async def act(  # noqa: C901 - one arm per action, nothing nested
             await failpoints.delete(action.address, action.names)
         case ExcusePanic():
             await member.excuse_panic(cause if action.excused else None)
+        case StartQueue() | EndQueue() | RemoveChain() | RemoveQdisc():
+            await quality_act(action)
         case _:
             assert_never(action)
 
@@ -91,13 +107,9 @@ async def confirm(checks: tuple[Check, ...], member: MemberControl) -> str:
 
 
 async def lost(checks: tuple[Check, ...], member: MemberControl) -> str | None:
-    """What is gone of an effect that must last while the fault does; ``None``: nothing.
-
-    That a process is gone cannot be undone, and a member that ended after its restart is etcd's doing: neither
-    is asked for again.
-    """
+    """What is gone of an effect that must last while the fault does; ``None``: nothing."""
     for check in checks:
-        if isinstance(check, (ProcessStopped, TableBlocks, FailpointsAre)):
+        if isinstance(check, LASTING):
             try:
                 objection = await _objection(check, member)
             except AgentServiceError as error:
@@ -132,6 +144,8 @@ async def _objection(check: Check, member: MemberControl) -> str | None:
             return f"nftables table inet {check.table} is still there" if listed else None
         case FailpointsAre():
             return await _other_terms(check, member)
+        case QueueAttached() | QueueGone() | ChainQueues() | ChainAbsent() | QdiscShapes() | QdiscRestored():
+            return await quality_objection(check)
     assert_never(check)
 
 

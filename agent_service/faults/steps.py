@@ -7,16 +7,19 @@ They are written to disk before anything is done, so that another process, after
 from __future__ import annotations
 
 import shlex
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
+from agent_service.faults.quality_steps import (
+    ChainQueues,
+    Count,
+    QdiscShapes,
+    QualityAction,
+    QueueAttached,
+)
+from agent_service.faults.step import Step
 from agent_service.models import FaultPlan
-
-
-class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step"):
-    """Base of all actions and checks."""
-
 
 # --- actions: doing one twice is the same as doing it once ------------------------------------------------
 
@@ -116,6 +119,7 @@ Action: TypeAlias = (
     | SetFailpoints
     | DeleteFailpoints
     | ExcusePanic
+    | QualityAction
 )
 
 
@@ -203,6 +207,10 @@ Check: TypeAlias = (
     ProcessGone | ProcessStopped | ProcessNotStopped | MemberRuns | TableBlocks | TableAbsent | FailpointsAre
 )
 
+LASTING: Final = (ProcessStopped, TableBlocks, FailpointsAre, QueueAttached, ChainQueues, QdiscShapes)
+"""What must be so for as long as the fault is held. That a process is gone cannot be undone, and a member that
+ended after its restart is etcd's doing: neither is asked for again."""
+
 
 class Repeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is done again and again while a fault is held. Times are seconds from one round to the next."""
@@ -222,6 +230,7 @@ class FaultSteps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     undo: tuple[Action, ...]
     verify_healed: tuple[Check, ...]
     repeat: Repeat | None = None
+    counts: tuple[Count, ...] = ()
 
     def plan(self) -> FaultPlan:
         """The steps as a person reads them."""

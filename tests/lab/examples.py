@@ -25,6 +25,7 @@ KEYS: Final[dict[str, dict[str, object]]] = {
     "partition": {"partition": "leader-alone"},
     "client-port": {"action": "reject"},
     "peer-port": {},
+    "network": {"traffic": "both", "delay": "50ms", "jitter": "10ms", "loss": "1%"},
     "failpoint": {"terms": {"beforeCommit": "sleep(5)"}},
 }
 """By kind: keys that make it quick and its effect plain."""

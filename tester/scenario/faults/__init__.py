@@ -25,6 +25,7 @@ from tester.scenario.faults.process import (
     RollingRestartSection,
     StopSection,
 )
+from tester.scenario.faults.quality import NetworkSection
 
 AnyFault: TypeAlias = (
     StopSection
@@ -37,6 +38,7 @@ AnyFault: TypeAlias = (
     | PartitionSection
     | ClientPortSection
     | PeerPortSection
+    | NetworkSection
     | FailpointSection
 )
 Fault = Annotated[AnyFault, Field(discriminator="fault")]
@@ -51,6 +53,7 @@ __all__ = [
     "Fault",
     "FaultSection",
     "Flap",
+    "NetworkSection",
     "Occupied",
     "PartitionPreset",
     "PartitionSection",

@@ -27,6 +27,7 @@ class Occupied(StrEnum):
     PROCESS = "process"
     PEER_TRAFFIC = "peer-traffic"
     CLIENT_TRAFFIC = "client-traffic"
+    TRAFFIC_QUALITY = "traffic-quality"
 
 
 @dataclass(frozen=True, slots=True)

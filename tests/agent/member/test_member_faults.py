@@ -14,9 +14,9 @@ import pytest
 from agent_service import commands
 from agent_service.audit import AuditLog
 from agent_service.errors import FaultFailedError, UnavailableError
-from agent_service.faults import registry
+from agent_service.faults import means, registry
 from agent_service.faults.manager import FaultManager
-from agent_service.faults.registry import capabilities, effective_capabilities
+from agent_service.faults.registry import capabilities
 from agent_service.models import (
     CrashLoopFault,
     FaultRequest,
@@ -30,6 +30,7 @@ from agent_service.models import (
     RestartFault,
     StopFault,
 )
+from agent_service.privileges import effective_capabilities
 from tests.unit.member.settings import member_spec
 
 if TYPE_CHECKING:
@@ -267,10 +268,11 @@ async def test_what_this_host_can_do(
         ("partition", True),
         ("client-port", True),
         ("peer-port", True),
+        ("network", True),
     ]
     assert all(item.reason for item in there)
     assert tables() == [], "looking leaves nothing behind"
-    monkeypatch.setattr(registry, "_PATH", "/nonexistent")
+    monkeypatch.setattr(means, "PATH", "/nonexistent")
     assert (await capabilities(settings))[-1].available is False
     with pytest.raises(UnavailableError, match="there is no nft"):
         await faults.inject(request(isolate("127.0.0.1")), "tester")
