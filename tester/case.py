@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 from tester.actions.course import CaseActions
 from tester.cluster import measure_recovery
 from tester.errors import EtcdChaosError, FaultIneffectiveError
-from tester.events import Event, LeaderChanged, Phase
+from tester.events import Event, LeaderChanged, Notice, Phase
 from tester.faults import CaseFaults
 from tester.history.endstate import CaseRecovery
 from tester.phases import Phases, Span
 from tester.results import CaseResult, CaseState, PhaseStats, Recovery, Verdict
+from tester.scenario.model import Until
+from tester.until import CommitWait, entries_needed, require_snapshots, snapshots_received
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Mapping
 
     from tester.faults import Scene
     from tester.faults.composition import Draw
@@ -103,6 +105,7 @@ class CaseRunner:
         faults = CaseFaults(case, self._scene, stage.roles, self._draw)
         try:
             async with faults:
+                received = await snapshots_received(stage.membership.endpoints) if case.until else {}
                 with self._phases.phase(Phase.INJECT):
                     await stage.while_alive(faults.inject(self._recover))
                 with self._phases.phase(Phase.HOLD, case.hold):
@@ -110,14 +113,18 @@ class CaseRunner:
                 with self._phases.phase(Phase.RECOVER):
                     await faults.heal()
                     await self._recover()
+                    if case.until is Until.SNAPSHOT:
+                        await stage.while_alive(self._see_snapshots(faults.targets, received))
         finally:  # also of a case that ends here
             course.targets = faults.targets
             course.held_seconds = faults.held_seconds
             course.faults = faults.injected
 
     async def _hold(self, hold: Coroutine[Any, Any, None]) -> None:
-        """Hold for the scenario's time, and until every action is done."""
+        """Hold for the scenario's time, until every action is done, and for what the case waits."""
         tasks = [asyncio.create_task(hold), asyncio.create_task(self._actions.run())]
+        if self._case.until:
+            tasks.append(asyncio.create_task(self._commits()))
         try:
             for done in asyncio.as_completed(tasks):
                 await done
@@ -125,6 +132,19 @@ class CaseRunner:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _commits(self) -> None:
+        stage, setting = self._stage, self._stage.setting
+        wait = CommitWait(stage.monitor, self._clock)
+        reached = await wait.until(entries_needed(setting.plan.scenario.cluster))
+        setting.bus.publish(Notice(f"{self._case.name}: {reached}"))
+
+    async def _see_snapshots(self, targets: tuple[str, ...], received: Mapping[str, float]) -> None:
+        stage = self._stage
+        restarted = {host for host, at_ns, _ in stage.exits.exits if at_ns >= self._started}
+        endpoints = [stage.membership.endpoint(name) for name in targets]
+        seen = await require_snapshots(endpoints, received, restarted, self._limits.recovery)
+        stage.setting.bus.publish(Notice(f"{self._case.name}: {seen}"))
 
     async def _recover(self) -> bool:
         """Measure how long it takes to be whole again, for the checkers; whether it is."""

@@ -34,6 +34,15 @@ class ClusterSection(Section):
     start_timeout: Seconds = Field(default=60.0, description="Until every member is healthy.")
 
 
+class Until(StrEnum):
+    """What a hold may wait for, beyond its time."""
+
+    ENTRIES = "entries"
+    """So many entries are committed that a member without them would have to be sent a snapshot."""
+    SNAPSHOT = "snapshot"
+    """The same; and those that were hit must then have received one, by their own metrics."""
+
+
 class CaseSection(Section):
     """Some faults at once or staggered, each on its target; none: the load alone.
 
@@ -49,6 +58,7 @@ class CaseSection(Section):
     )
     steady: Seconds = Field(default=1.0, description="Load before the first fault.")
     hold: Seconds = Field(default=3.0, description="How long it is held, and until all actions are done.")
+    until: Until | None = Field(default=None, description="Held no shorter than until this is so.")
     settle: Seconds = Field(default=1.0, description="Load after recovery, before the check.")
     allow_quorum_loss: bool = Field(default=False, description="Required if quorum is taken away.")
 
