@@ -204,7 +204,14 @@ class FailpointsAre(Step, frozen=True, tag="failpoints-are"):
 
 
 Check: TypeAlias = (
-    ProcessGone | ProcessStopped | ProcessNotStopped | MemberRuns | TableBlocks | TableAbsent | FailpointsAre
+    ProcessGone
+    | ProcessStopped
+    | ProcessNotStopped
+    | MemberRuns
+    | TableBlocks
+    | TableAbsent
+    | FailpointsAre
+    | QualityCheck
 )
 
 LASTING: Final = (ProcessStopped, TableBlocks, FailpointsAre, QueueAttached, ChainQueues, QdiscShapes)
