@@ -108,6 +108,7 @@ class CaseRunner:
                 received = await snapshots_received(stage.membership.endpoints) if case.until else {}
                 with self._phases.phase(Phase.INJECT):
                     await stage.while_alive(faults.inject(self._recover))
+                self._actions.hit = faults.targets
                 with self._phases.phase(Phase.HOLD, case.hold):
                     await stage.while_alive(self._hold(faults.hold(case.hold)))
                 with self._phases.phase(Phase.RECOVER):
@@ -125,6 +126,8 @@ class CaseRunner:
         tasks = [asyncio.create_task(hold), asyncio.create_task(self._actions.run())]
         if self._case.until:
             tasks.append(asyncio.create_task(self._commits()))
+        else:
+            self._actions.reached.set()
         try:
             for done in asyncio.as_completed(tasks):
                 await done
@@ -137,6 +140,7 @@ class CaseRunner:
         stage, setting = self._stage, self._stage.setting
         wait = CommitWait(stage.monitor, self._clock)
         reached = await wait.until(entries_needed(setting.plan.scenario.cluster))
+        self._actions.reached.set()
         setting.bus.publish(Notice(f"{self._case.name}: {reached}"))
 
     async def _see_snapshots(self, targets: tuple[str, ...], received: Mapping[str, float]) -> None:

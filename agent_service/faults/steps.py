@@ -16,6 +16,7 @@ from agent_service.faults.quality_steps import (
     Count,
     QdiscShapes,
     QualityAction,
+    QualityCheck,
     QueueAttached,
 )
 from agent_service.faults.step import Step

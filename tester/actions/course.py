@@ -46,6 +46,10 @@ class CaseActions:
         self._ground = ground
         self._look = look
         self._draw = draw
+        self.hit: tuple[str, ...] = ()
+        """Whom the faults of the case have hit: the target ``same``."""
+        self.reached = asyncio.Event()
+        """Set when what the case waits for (``until``) is so."""
         self.done: list[ActionResult] = []
         self.checks: list[CheckResult] = []
 
@@ -61,8 +65,15 @@ class CaseActions:
         begun = clock.now()
         for number, action in enumerate(self._case.actions):
             await asyncio.sleep(action.after - (clock.now() - begun) / 1e9)
+            if action.last:
+                await self.reached.wait()
+            rng = self._draw(number)
+
+            def targets(target: TargetSum, rng: Random = rng) -> tuple[str, ...]:
+                return resolve_targets(target, self._look(), rng, same=self.hit)
+
             started = clock.now()
-            done = await _perform(action, self._ground, self._look, self._draw(number))
+            done = await _perform(action, self._ground, targets, rng)
             seconds = (clock.now() - started) / 1e9
             self.done.append(ActionResult(action.kind(), done.targets, done.text, seconds))
             self.checks += done.checks
@@ -70,11 +81,8 @@ class CaseActions:
 
 
 async def _perform(  # noqa: C901 - one arm per action, nothing nested
-    action: AnyAction, ground: Ground, look: Callable[[], Roles], rng: Random
+    action: AnyAction, ground: Ground, targets: Callable[[TargetSum], tuple[str, ...]], rng: Random
 ) -> Done:
-    def targets(target: TargetSum) -> tuple[str, ...]:
-        return resolve_targets(target, look(), rng)
-
     match action:
         case RemoveAndAddBackSection():
             (member, *_) = targets(action.target)

@@ -17,6 +17,7 @@ class ActionSection(Section):
     """One action. Actions of a case are done one after the other; the faults are held until all are done."""
 
     after: Seconds = Field(default=0.0, description="Not before so long after the hold has begun.")
+    last: bool = Field(default=False, description="Not before what the case waits for: `until`.")
 
     @classmethod
     def kind(cls) -> str:

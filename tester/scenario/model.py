@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from agent_service.models import EnvName, FlagName, Value, Version
 from tester.scenario.actions import Action
@@ -151,6 +151,9 @@ class Scenario(Section):
     transport: Transport = Field(default=Transport.H2, description="What the load's calls go over.")
     stressers: tuple[Stresser, ...] = Field(default=(), max_length=16, description="The load.")
     cases: tuple[CaseSection, ...] = Field(default=(), max_length=500, description="One after the other.")
+    include: tuple[Annotated[str, StringConstraints(min_length=1, max_length=500)], ...] = Field(
+        default=(), max_length=50, description="Scenarios whose cases follow: names, or paths from this file."
+    )
     nemesis: NemesisSection | None = Field(
         default=None, description="Cases that are drawn; or just `random`."
     )

@@ -65,7 +65,7 @@ def _valid_cases(tree: Tree) -> Iterator[tuple[int, CaseSection]]:
 def _nothing(tree: Tree) -> Iterator[Mistake]:
     cases = child(tree, "cases")
     empty = cases is None or (isinstance(cases, Branch) and not cases.items)
-    if empty and child(tree, "nemesis") is None:
+    if empty and child(tree, "nemesis") is None and child(tree, "include") is None:
         yield Mistake(*_place(tree, "cases"), "is missing", "a scenario needs cases, or nemesis: random")
 
 
