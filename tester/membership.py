@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Follower(Protocol):
     """Talks to every voting member, and to nobody else."""
 
-    async def joined(self, endpoint: Endpoint) -> None:
+    async def joined(self, member: str) -> None:
         """This one serves as a voter now: begin."""
 
     async def left(self, member: str) -> None:
@@ -98,7 +98,7 @@ class Membership:
         """It serves as a voter."""
         self._serving.add(member)
         for follower in self._followers:
-            await follower.joined(self._endpoints[member])
+            await follower.joined(member)
 
     def may_end(self, member: str) -> None:
         """It is about to be started in a way that etcd should refuse."""

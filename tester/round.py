@@ -144,7 +144,7 @@ class RoundRunner:
             checks = await stage.check("round", "round")
         await stage.load.stop()
         with self._phases.phase(Phase.COMPACT):
-            compaction = await compact(stage.membership.endpoints, plan.scenario.keep_revisions)
+            compaction = await compact(stage.admin_endpoints, plan.scenario.keep_revisions)
         self._course.checks = (*checks, compaction)
 
     async def _clean_up(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,11 +14,12 @@ import msgspec
 from tester.actions.ground import Ground
 from tester.background import Background
 from tester.checkers import CHECKERS, run_checkers
-from tester.cluster import bootstrap, endpoints, member_specs
-from tester.errors import AgentError, LoadError
-from tester.etcd.grpc_channel import GrpcChannel
-from tester.etcd.h2 import H2Channel
+from tester.cluster import bootstrap, member_specs
+from tester.errors import AgentError, ClusterError, LoadError
+from tester.etcd.connect import connect, connect_grpc, connect_h2
+from tester.etcd.errors import RpcError
 from tester.etcd.monitor import ClusterMonitor
+from tester.etcd.users import enable_auth
 from tester.events import Notice, Phase
 from tester.evidence import Witness
 from tester.exits import ExitWatch, measure_offset
@@ -33,6 +34,7 @@ from tester.load.watchers import Watchers
 from tester.membership import Membership
 from tester.roundlog import RoundLog
 from tester.scenario.model import Transport
+from tester.security import Security, make_security
 from tester.targets import Roles
 
 if TYPE_CHECKING:
@@ -42,8 +44,10 @@ if TYPE_CHECKING:
     from agent_service.models import MemberSpec
     from tester.clock import RunClock
     from tester.etcd.channel import Connect
+    from tester.etcd.endpoint import Endpoint
     from tester.events import EventBus
     from tester.history.endstate import EndState
+    from tester.inventory import Host
     from tester.phases import Phases
     from tester.plan import Plan
     from tester.results import CheckResult
@@ -80,28 +84,30 @@ class Stage:
         monitor: ClusterMonitor,
         exits: ExitWatch,
         writer: HistoryWriter,
+        security: Security,
         specs: dict[str, MemberSpec],
     ) -> None:
         self.setting = setting
+        self.security = security
         self.background = Background()
         self.monitor = monitor
         self.exits = exits
         self._writer = writer
         plan = setting.plan
-        everywhere = endpoints(plan.hosts)
         founders = [host.name for host in plan.initial]
+        everywhere, loaded = security.admin_endpoints(plan.hosts), security.load_endpoints(plan.hosts)
         self.membership = Membership(everywhere, founders, monitor, setting.clock, setting.bus)
         self.load = Load(
             plan.scenario.stressers,
-            everywhere,
+            loaded,
             writer,
             setting.clock,
             plan.load_stream(setting.number).getrandbits(63),
             LOAD_PREFIX,
             connect=_connect(plan.scenario.transport, writer),
         )
-        self.watchers = Watchers(writer, setting.clock, LOAD_PREFIX)
-        self.witness = Witness(self.membership.endpoints, setting.clock, exits, LOAD_PREFIX)
+        self.watchers = Watchers(loaded, writer, setting.clock, LOAD_PREFIX)
+        self.witness = Witness(everywhere, founders, setting.clock, exits, LOAD_PREFIX)
         for host in plan.hosts[len(founders) :]:
             self.load.absent(host.name)
         for follower in (self.load, self.watchers, self.witness):
@@ -114,11 +120,17 @@ class Stage:
             monitor=monitor,
             clock=setting.clock,
             bus=setting.bus,
-            connect=GrpcChannel,
+            connect=connect,
+            certificates=security.members,
             limit=plan.scenario.limits.recovery,
         )
         self._history = History()
         self._reader = HistoryReader(setting.directory.history)
+
+    @property
+    def admin_endpoints(self) -> tuple[Endpoint, ...]:
+        """Where each member answers the tester itself."""
+        return self.membership.endpoints
 
     def roles(self) -> Roles:
         """The members' roles as of the last second."""
@@ -145,10 +157,23 @@ class Stage:
             AgentError: names each host whose agent does not.
         """
         await self.exits.poll_now()
+        self.check_disks()
         if self.exits.silent:
             raise AgentError(
                 f"the cluster is not whole, and no agent answers on {', '.join(sorted(self.exits.silent))}",
                 remedy="see that the host is up, and its agent: systemctl status etcd-chaos-agent",
+            )
+
+    def check_disks(self) -> None:
+        """See that the layers under the members' data live, as of the last poll: what etcd does without is no verdict.
+
+        Raises:
+            AgentError: names each host on which one does not.
+        """
+        if self.exits.layerless:
+            raise AgentError(
+                f"the disk layer under the member's data has ended on {', '.join(sorted(self.exits.layerless))}",
+                remedy="read disk.log in the agent's log directory; the data lie whole on the host's disk",
             )
 
     async def while_alive(self, work: Coroutine[Any, Any, T]) -> T:
@@ -181,6 +206,7 @@ class Stage:
         await self.load.pause()
         try:
             end = await self._end_state()
+            self.check_disks()
             self.setting.directory.write_end_state(label, msgspec.json.encode(end))
             names = [name for name in self.setting.plan.scenario.checkers if CHECKERS[name].scope == scope]
             return await asyncio.to_thread(self._judge, names, end)
@@ -223,19 +249,22 @@ async def open_stage(setting: RoundSetting, phases: Phases) -> AsyncIterator[Sta
             offsets = await ask_all(agents, lambda _, agent: measure_offset(agent, clock))
             exits = ExitWatch(agents, bus, offsets)
             await exits.poll_now()
-            founders = setting.plan.initial
-            monitor = ClusterMonitor(endpoints(founders), clock, bus)
+            cluster = setting.plan.scenario.cluster
+            security = make_security(cluster, setting.plan.hosts)
+            monitor = ClusterMonitor(security.admin_endpoints(setting.plan.initial), clock, bus)
             await monitor.start()
             stack.push_async_callback(monitor.stop)
-            specs = member_specs(setting.plan, round_token(setting.run, setting.number))
-            first = {host.name: agents[host.name] for host in founders}
-            await bootstrap(first, specs, monitor, setting.plan.scenario.cluster.start_timeout)
-            stage = Stage(setting, monitor, exits, writer, specs)
+            specs = member_specs(setting.plan, round_token(setting.run, setting.number), security)
+            first = {host.name: agents[host.name] for host in setting.plan.initial}
+            await bootstrap(first, specs, security.members, monitor, cluster.start_timeout)
+            if cluster.auth:
+                await _enable_auth(security, setting.plan.initial, monitor, cluster.start_timeout)
+            stage = Stage(setting, monitor, exits, writer, security, specs)
             stack.push_async_callback(stage.witness.close)
             stack.push_async_callback(stage.background.stop)
             stage.background.start(exits.run(), "the watch for exits")
             stack.push_async_callback(stage.watchers.stop)
-            await stage.watchers.start(stage.membership.endpoints)
+            await stage.watchers.start(stage.membership.names)
             stack.push_async_callback(stage.load.stop)
             await stage.load.start()
             stage.background.start(_sample(stage), "the load's sampler")
@@ -260,9 +289,29 @@ async def _sample(stage: Stage) -> None:
 
 def _connect(transport: Transport, writer: HistoryWriter) -> Connect:
     if transport is Transport.GRPC:
-        return GrpcChannel
+        return connect_grpc
     # An invocation has to be in the history before its request can leave.
-    return partial(H2Channel, before_send=writer.flush)
+    return partial(connect_h2, before_send=writer.flush)
+
+
+async def _enable_auth(
+    security: Security, hosts: Sequence[Host], monitor: ClusterMonitor, limit_seconds: float
+) -> None:
+    """Make the users, and see that the tester's own is served.
+
+    Raises:
+        ClusterError: etcd refused a step, or does not serve ``root`` afterwards.
+    """
+    if security.root is None or security.load is None:
+        raise ValueError("a cluster without users has nobody to enable authentication for")
+    channel = connect(replace(security.admin_endpoints(hosts)[0], login=None))
+    try:
+        await enable_auth(channel, security.root, security.load, LOAD_PREFIX)
+    except RpcError as error:
+        raise ClusterError(f"authentication was not enabled: {error}") from error
+    finally:
+        await channel.close()
+    await monitor.wait_writes(limit_seconds)
 
 
 def round_token(run: str, number: int) -> str:

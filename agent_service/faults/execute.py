@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final
 
 from agent_service import commands, failpoints
 from agent_service.errors import AgentServiceError, FaultFailedError
+from agent_service.faults import diskwork
 from agent_service.faults.base import REMOVED
+from agent_service.faults.disksteps import DiskRuleFelt
 from agent_service.faults.nftables import is_listed, missing_rules
 from agent_service.faults.quality_execute import quality_act, quality_objection
 from agent_service.faults.quality_steps import (
@@ -27,7 +29,6 @@ from agent_service.faults.steps import (
     LASTING,
     DeleteFailpoints,
     EnsureMemberRunning,
-    ExcusePanic,
     Exec,
     FailpointsAre,
     KillMember,
@@ -81,12 +82,10 @@ async def act(  # noqa: C901 - one arm per action, nothing nested
             await failpoints.set_terms(action.address, action.terms)
         case DeleteFailpoints():
             await failpoints.delete(action.address, action.names)
-        case ExcusePanic():
-            await member.excuse_panic(cause if action.excused else None)
         case StartQueue() | EndQueue() | RemoveChain() | RemoveQdisc():
             await quality_act(action)
         case _:
-            assert_never(action)
+            await diskwork.act(action, member, cause)
 
 
 async def confirm(checks: tuple[Check, ...], member: MemberControl) -> str:
@@ -109,14 +108,19 @@ async def confirm(checks: tuple[Check, ...], member: MemberControl) -> str:
 async def lost(checks: tuple[Check, ...], member: MemberControl) -> str | None:
     """What is gone of an effect that must last while the fault does; ``None``: nothing."""
     for check in checks:
-        if isinstance(check, LASTING):
-            try:
-                objection = await _objection(check, member)
-            except AgentServiceError as error:
-                objection = error.detail
-            if objection is not None:
-                return objection
+        try:
+            objection = await _lasting_objection(check, member)
+        except AgentServiceError as error:
+            objection = error.detail
+        if objection is not None:
+            return objection
     return None
+
+
+async def _lasting_objection(check: Check, member: MemberControl) -> str | None:
+    if isinstance(check, DiskRuleFelt):
+        return await diskwork.still_set(check, member)  # felt once: to try it again takes its time
+    return await _objection(check, member) if isinstance(check, LASTING) else None
 
 
 async def _objection(check: Check, member: MemberControl) -> str | None:
@@ -146,7 +150,8 @@ async def _objection(check: Check, member: MemberControl) -> str | None:
             return await _other_terms(check, member)
         case QueueAttached() | QueueGone() | ChainQueues() | ChainAbsent() | QdiscShapes() | QdiscRestored():
             return await quality_objection(check)
-    assert_never(check)
+        case _:
+            return await diskwork.objection(check, member)
 
 
 async def _other_terms(check: FailpointsAre, member: MemberControl) -> str | None:

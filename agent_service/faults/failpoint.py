@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent_service.errors import UnavailableError
+from agent_service.faults.disksteps import ExcuseEnd, ExcuseNothing
 from agent_service.faults.steps import (
     DeleteFailpoints,
     EnsureMemberRunning,
-    ExcusePanic,
     FailpointsAre,
     FaultSteps,
     MemberRuns,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agent_service.models import FailpointFault
 
 
-def plan_failpoint(_fault_id: str, spec: FailpointFault, host: HostContext) -> FaultSteps:
+def plan_failpoint(fault_id: str, spec: FailpointFault, host: HostContext) -> FaultSteps:
     """Set them; healed by taking them away, and by a start where one has ended the member.
 
     One that panics must end the member at once, or it had no effect.
@@ -44,8 +44,8 @@ def plan_failpoint(_fault_id: str, spec: FailpointFault, host: HostContext) -> F
             verify_healed=unset,
         )
     return FaultSteps(
-        inject=(ExcusePanic(excused=True), SetFailpoints(address, terms)),
+        inject=(ExcuseEnd(f"fault {fault_id}"), SetFailpoints(address, terms)),
         verify_injected=(ProcessGone(process.pid, process.start_ticks),),
-        undo=(*away, ExcusePanic(excused=False)),
+        undo=(*away, ExcuseNothing()),
         verify_healed=unset,
     )

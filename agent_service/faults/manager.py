@@ -323,6 +323,7 @@ class FaultManager:
             protected_ports=tuple(sorted({*self._settings.protected_ports, self._settings.port})),
             failpoint_address=None if there is None else there.env.get(HTTP_VARIABLE),
             network=means,
+            disk_layer=as_if_running or (there is not None and there.disk == "fuse"),
         )
 
     def _lock_of(self, fault_id: str) -> asyncio.Lock:

@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from agent_service.faults.disksteps import DiskAction, DiskCheck
 from agent_service.faults.quality_steps import (
     ChainQueues,
     Count,
@@ -100,15 +101,6 @@ class DeleteFailpoints(Step, frozen=True, tag="delete-failpoints"):
         return "; ".join(f"DELETE http://{self.address}/{name}" for name in self.names)
 
 
-class ExcusePanic(Step, frozen=True, tag="excuse-panic"):
-    """From now on a failpoint's panic is, or is not any more, an end that was asked for."""
-
-    excused: bool
-
-    def __str__(self) -> str:
-        return f"{'expect' if self.excused else 'expect no'} panic of a failpoint"
-
-
 Action: TypeAlias = (
     Exec
     | StopMember
@@ -117,9 +109,9 @@ Action: TypeAlias = (
     | PauseMember
     | ResumeMember
     | EnsureMemberRunning
+    | DiskAction
     | SetFailpoints
     | DeleteFailpoints
-    | ExcusePanic
     | QualityAction
 )
 
@@ -211,6 +203,7 @@ Check: TypeAlias = (
     | MemberRuns
     | TableBlocks
     | TableAbsent
+    | DiskCheck
     | FailpointsAre
     | QualityCheck
 )

@@ -17,6 +17,7 @@ from agent_service.models import (
     LogTail,
     MemberSpec,
     MemberStatus,
+    MemberTls,
     StopRequest,
 )
 from agent_service.problems import documented
@@ -30,6 +31,7 @@ def add_member_routes(app: FastAPI, member: MemberControl) -> None:
     """Routes that look at and drive the member. What its state forbids is a 409 that names the state."""
     _add_reading(app, member)
     _add_driving(app, member)
+    _add_secrets(app, member)
 
 
 def _add_reading(app: FastAPI, member: MemberControl) -> None:
@@ -138,7 +140,7 @@ def _add_driving(app: FastAPI, member: MemberControl) -> None:
         "/v1/member/terminate", tags=["member"], operation_id="terminateMember", responses=documented(409)
     )
     async def terminate() -> MemberStatus:
-        """Stop it and remove its data directory, if the agent made and marked that."""
+        """Stop it and remove its data directory, if the agent made and marked that, its certificate and key."""
         return await member.terminate()
 
     @app.post(
@@ -150,3 +152,15 @@ def _add_driving(app: FastAPI, member: MemberControl) -> None:
     async def archive(request: ArchiveRequest) -> ArchiveResult:
         """Move the log, and the data if asked, of a stopped member aside under a label."""
         return await member.archive(request)
+
+
+def _add_secrets(app: FastAPI, member: MemberControl) -> None:
+    @app.put(
+        "/v1/member/tls",
+        tags=["member"],
+        operation_id="putMemberTls",
+        responses=documented(409, body=True),
+    )
+    async def put_tls(material: MemberTls) -> MemberStatus:
+        """Certificate and key for a member that is started with ``tls`` ``own``; gone when it is terminated."""
+        return await member.put_tls(material)

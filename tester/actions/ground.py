@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from tester.errors import ActionError, ClusterError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from agent_client import AgentClient
-    from agent_service.models import MemberSpec
+    from agent_service.models import MemberSpec, MemberTls
     from tester.clock import RunClock
     from tester.etcd.channel import Connect
     from tester.etcd.client import ListedMember
@@ -47,6 +47,12 @@ class Ground:
     connect: Connect
     limit: float
     """Seconds until a single step must have come to its end."""
+    certificates: Mapping[str, MemberTls] = field(default_factory=dict)
+    """Of the members, where they need one."""
+
+    def peer_url(self, member: str) -> str:
+        """How the cluster's own list names a member, or would."""
+        return self.specs[member].peer_url
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ async def move_leader(ground: Ground, member: str) -> Done:
 
 async def remove(ground: Ground, member: str) -> int:
     """Take a member off the list and its data off its host; the id it had."""
-    peer_url = ground.hosts[member].peer_url
+    peer_url = ground.peer_url(member)
     others = tuple(name for name in ground.membership.names if name != member)
     if not others:
         raise ActionError(f"{member} is the last member, and cannot be removed")
@@ -102,19 +102,19 @@ async def remove(ground: Ground, member: str) -> int:
 
 async def add(ground: Ground, member: str, *, learner: bool) -> int:
     """Put a host on the list, start its member on fresh data, promote it if it came as a learner; its id."""
-    host = ground.hosts[member]
+    peer_url = ground.peer_url(member)
 
     async def put_on(client: AdminClient) -> tuple[ListedMember, dict[str, ListedMember]]:
         listed = await listed_members(client)
-        if host.peer_url not in listed:
-            await client.member_add([host.peer_url], learner=learner)
+        if peer_url not in listed:
+            await client.member_add([peer_url], learner=learner)
             listed = await listed_members(client)
-        return listed[host.peer_url], listed
+        return listed[peer_url], listed
 
     await _terminate(ground, member)  # fresh data, whatever a former round or case has left
     own, listed = await persist(ground, f"add {member}", put_on)
     ground.membership.added(member, learner=learner)
-    names = {other.peer_url: other.name for other in ground.hosts.values()}
+    names = {spec.peer_url: name for name, spec in ground.specs.items()}
     cluster = {names[url]: url for url in listed}
     await start(
         ground,
@@ -134,7 +134,7 @@ async def promote(ground: Ground, member: str, member_id: int) -> None:
 
     async def make_voter(client: AdminClient) -> None:
         listed = await listed_members(client)
-        own = listed.get(ground.hosts[member].peer_url)
+        own = listed.get(ground.peer_url(member))
         if own is None or own.is_learner:
             await client.member_promote(member_id)
 
@@ -144,8 +144,11 @@ async def promote(ground: Ground, member: str, member_id: int) -> None:
 
 async def start(ground: Ground, spec: MemberSpec) -> None:
     """Start a member through its agent, and remember how."""
+    agent = ground.agents[spec.name]
     try:
-        await ground.agents[spec.name].start(spec)
+        if spec.name in ground.certificates:
+            await agent.put_tls(ground.certificates[spec.name])
+        await agent.start(spec)
     except AgentClientError as error:
         raise AgentError(
             f"{spec.name}: its member was not started: {error.message}", remedy=error.remedy
@@ -173,4 +176,4 @@ async def _terminate(ground: Ground, member: str) -> None:
 
 
 async def _id_of(ground: Ground, client: AdminClient, member: str) -> int:
-    return (await listed_members(client))[ground.hosts[member].peer_url].member_id
+    return (await listed_members(client))[ground.peer_url(member)].member_id

@@ -89,9 +89,7 @@ async def _make(  # noqa: C901 - one arm per mistake, nothing nested
     follower = next(name for name in ground.membership.names if name != leader)
     nowhere = _nowhere(ground)
     ids = {
-        name: (await persist(ground, "list the members", listed_members))[
-            ground.hosts[name].peer_url
-        ].member_id
+        name: (await persist(ground, "list the members", listed_members))[ground.peer_url(name)].member_id
         for name in (leader, follower)
     }
     match mistake:
@@ -102,7 +100,7 @@ async def _make(  # noqa: C901 - one arm per mistake, nothing nested
         case Mistake.PROMOTE_VOTER:
             return await _refusal(ground, leader, lambda client: client.member_promote(ids[follower]))
         case Mistake.ADD_TWICE:
-            url = ground.hosts[follower].peer_url
+            url = ground.peer_url(follower)
             return await _refusal(ground, leader, lambda client: client.member_add([url]))
         case Mistake.MOVE_LEADER_TO_UNKNOWN:
             return await _refusal(ground, leader, lambda client: client.move_leader(_NOBODY))
@@ -158,5 +156,4 @@ async def _refusal(ground: Ground, member: str, attempt: _Attempt) -> str | None
 
 def _nowhere(ground: Ground, place: int = 0) -> str:
     """A peer URL where nobody listens: port 1 and 2 of the first host."""
-    host = next(iter(ground.hosts.values()))
-    return host.peer_url.removesuffix(f":{host.peer_port}") + f":{1 + place}"
+    return ground.peer_url(next(iter(ground.hosts))).rpartition(":")[0] + f":{1 + place}"

@@ -136,9 +136,9 @@ class Load:
             self._check_stuck()
             await asyncio.sleep(_POLL_SECONDS)
 
-    async def joined(self, endpoint: Endpoint) -> None:
+    async def joined(self, member: str) -> None:
         """It is a member, again or for the first time."""
-        self._shared.absent.discard(endpoint.member)
+        self._shared.absent.discard(member)
 
     async def pause(self) -> None:
         """Ask for nothing more; returns when nothing is in flight, at the latest at the deadlines.

@@ -21,29 +21,34 @@ _FIRST_REVISION = 1
 class Watchers:
     """The independent witnesses of a round."""
 
-    def __init__(self, recorder: Recorder, clock: RunClock, prefix: str) -> None:
+    def __init__(
+        self, endpoints: Iterable[Endpoint], recorder: Recorder, clock: RunClock, prefix: str
+    ) -> None:
+        """``endpoints``: of everybody who may be a member."""
+        self._endpoints = {endpoint.member: endpoint for endpoint in endpoints}
         self._recorder = recorder
         self._clock = clock
         self._prefix = prefix
         self._numbers = count(1)
         self._watching: dict[str, Watcher] = {}
 
-    async def start(self, endpoints: Iterable[Endpoint]) -> None:
+    async def start(self, members: Iterable[str]) -> None:
         """Watch on each of these members."""
-        for endpoint in endpoints:
-            await self.joined(endpoint)
+        for member in members:
+            await self.joined(member)
 
     async def stop(self) -> None:
         """End all streams."""
         await asyncio.gather(*(watcher.stop() for watcher in self._watching.values()))
         self._watching.clear()
 
-    async def joined(self, endpoint: Endpoint) -> None:
+    async def joined(self, member: str) -> None:
         """Watch on this member too: it must tell the whole history, also what it was sent as a snapshot."""
         number = next(self._numbers)
+        endpoint = self._endpoints[member]
         watcher = Watcher(number, endpoint, self._recorder, self._clock, self._prefix, _FIRST_REVISION)
         await watcher.start()
-        self._watching[endpoint.member] = watcher
+        self._watching[member] = watcher
 
     async def left(self, member: str) -> None:
         """End the stream of this member."""

@@ -7,6 +7,16 @@ from typing import Annotated, Final, TypeAlias, get_args
 from pydantic import Field
 
 from tester.scenario.faults.base import FaultSection, Flap, Occupied, Place
+from tester.scenario.faults.disk import (
+    DiskFullSection,
+    DiskScope,
+    DiskSection,
+    DiskThrottleSection,
+    IoErrorSection,
+    PowerLossSection,
+    SlowFsyncSection,
+    SlowIoSection,
+)
 from tester.scenario.faults.failpoint import FailpointSection
 from tester.scenario.faults.network import (
     ClientPortSection,
@@ -39,6 +49,12 @@ AnyFault: TypeAlias = (
     | ClientPortSection
     | PeerPortSection
     | NetworkSection
+    | SlowFsyncSection
+    | SlowIoSection
+    | IoErrorSection
+    | PowerLossSection
+    | DiskFullSection
+    | DiskThrottleSection
     | FailpointSection
 )
 Fault = Annotated[AnyFault, Field(discriminator="fault")]
@@ -50,6 +66,8 @@ __all__ = [
     "FAULTS",
     "AnyFault",
     "Direction",
+    "DiskScope",
+    "DiskSection",
     "Fault",
     "FaultSection",
     "Flap",

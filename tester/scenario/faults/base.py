@@ -28,6 +28,9 @@ class Occupied(StrEnum):
     PEER_TRAFFIC = "peer-traffic"
     CLIENT_TRAFFIC = "client-traffic"
     TRAFFIC_QUALITY = "traffic-quality"
+    DISK_SPEED = "disk-speed"
+    DISK_ERRORS = "disk-errors"
+    DISK_ROOM = "disk-room"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from tester.checkers import run_checkers
@@ -19,9 +17,6 @@ from tester.results import Verdict
 from tester.roundlog import to_record
 from tests.unit.load.fakes import ENDPOINTS
 from tests.unit.load.test_monitor import Told
-
-if TYPE_CHECKING:
-    from tester.etcd.endpoint import Endpoint
 
 HEADER = Header(1, "run", 1, "s", 7, 0, "p/", ("m1", "m2"))
 STORY: list[HistoryRecord] = [
@@ -79,8 +74,8 @@ class Follows:
     def __init__(self) -> None:
         self.told: list[str] = []
 
-    async def joined(self, endpoint: Endpoint) -> None:
-        self.told.append(f"+{endpoint.member}")
+    async def joined(self, member: str) -> None:
+        self.told.append(f"+{member}")
 
     async def left(self, member: str) -> None:
         self.told.append(f"-{member}")

@@ -9,8 +9,11 @@ from agent_service.faults.registry import resource_of
 from agent_service.models import (
     ClientPortFault,
     CrashLoopFault,
+    DiskFullFault,
+    DiskThrottleFault,
     FaultRequest,
     FaultSpec,
+    IoErrorFault,
     IsolateFault,
     KillFault,
     NetworkFault,
@@ -18,7 +21,10 @@ from agent_service.models import (
     PauseFault,
     Peer,
     PeerPortFault,
+    PowerLossFault,
     RestartFault,
+    SlowFsyncFault,
+    SlowIoFault,
     StopFault,
 )
 from tester.errors import FaultIneffectiveError
@@ -43,6 +49,22 @@ PLACES = [Place(host, inventory(3).hosts, Cut(("h3",), "in")) for host in invent
         (fault("crash-loop", every="3s"), CrashLoopFault(every_seconds=3)),
         (fault("client-port", action="reject"), ClientPortFault(port=2379, action="reject")),
         (fault("peer-port", action="reject"), PeerPortFault(port=2380, action="reject")),
+        (
+            fault("slow-fsync", delay="200ms", jitter="50ms", distribution="normal"),
+            SlowFsyncFault(delay_seconds=0.2, jitter_seconds=0.05, distribution="normal"),
+        ),
+        (fault("slow-io", delay="1s", files="db"), SlowIoFault(scope="db", delay_seconds=1)),
+        (
+            fault("io-error", files="all", operations=["read", "write"]),
+            IoErrorFault(scope="all", operations=("read", "write")),
+        ),
+        (fault("power-loss"), PowerLossFault()),
+        (fault("disk-full"), DiskFullFault()),
+        (fault("disk-full", room="1MiB"), DiskFullFault(room_bytes=1 << 20)),
+        (
+            fault("disk-throttle", bandwidth="1MiB", operations="50/s"),
+            DiskThrottleFault(bytes_per_second=1 << 20, operations_per_second=50),
+        ),
         (
             fault("partition", partition="to-leader"),
             PartitionFault(peer_port=2380, peers=(Peer(address="10.207.0.3", port=2380),), direction="in"),
