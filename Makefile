@@ -8,7 +8,7 @@ BIN := $(abspath $(VENV))/bin
 PACKAGES := debian-archive-keyring debootstrap gpgv iproute2 iptables nftables openssh-client systemd-container
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help demo deploy lab test lint unit real-tests lab-tests soak-faults soak bench fuzz lock clean packages
+.PHONY: help demo deploy lab test lint unit real-tests lab-tests soak-faults soak bench fuzz controls lock clean packages gofail-etcd
 
 help:
 	@echo "demo        install what is missing, build the lab, deploy, run scenarios/quick.yml"
@@ -16,8 +16,10 @@ help:
 	@echo "lint unit real-tests lab-tests   parts of it"
 	@echo "fuzz        checkers against a search through every order; FUZZ=100000 cases"
 	@echo "soak-faults every fault in the lab, and SOAK=200 random compositions of them"
+	@echo "controls    healthy etcd of each version under every load, with faults by signal; CONTROLS=50 rounds"
 	@echo "soak        MINUTES=60 of random faults on the lab: does anything grow?"
 	@echo "bench       measure, each figure beside a control"
+	@echo "gofail-etcd build an etcd with failpoints from Debian's sources, into the cache"
 	@echo "lock        pin requirements/*.txt anew"
 	@echo "clean       remove the lab, the virtual environment and caches; runs/ stays"
 
@@ -43,8 +45,14 @@ lint: $(VENV)/dev.stamp
 unit: $(VENV)/dev.stamp
 	pytest -n auto tests/unit
 
+# What go and gofail need; nothing of it is needed on hosts.
+GOFAIL_PACKAGES := golang-go golang-etcd-server-dev golang-github-etcd-io-gofail golang-github-etcd-io-gofail-dev
+gofail-etcd: PACKAGES += $(GOFAIL_PACKAGES)
+gofail-etcd: $(VENV)/controller.stamp packages
+	python -m tester.orchestration.gofail
+
 # Where this machine cannot hold a lab, its tests are named as skipped, with the reason.
-real-tests: $(VENV)/dev.stamp packages
+real-tests: $(VENV)/dev.stamp packages gofail-etcd
 	pytest --no-fold-skipped -n auto tests/agent tests/etcd
 	pytest --no-fold-skipped tests/lab
 
@@ -75,6 +83,11 @@ bench: $(VENV)/dev.stamp packages
 FUZZ ?= 100000
 fuzz: $(VENV)/dev.stamp
 	ETCD_CHAOS_FUZZ=$(FUZZ) pytest tests/unit/checkers/test_bruteforce.py
+
+# A healthy etcd is never called a liar: every load, members killed and stopped, both versions; minutes.
+CONTROLS ?= 50
+controls: $(VENV)/dev.stamp
+	ETCD_CHAOS_CONTROLS=$(CONTROLS) ETCD_CHAOS_ONLY=test_controls.py pytest -rP tests/etcd
 
 # What a machine adds to pip's settings for itself must not get into files that others install from.
 LOCK := env --unset=PIP_FIND_LINKS --unset=PIP_EXTRA_INDEX_URL CUSTOM_COMPILE_COMMAND="make lock" \
