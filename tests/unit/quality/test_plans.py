@@ -70,7 +70,7 @@ PATH = "/state/network/f-1.json"
 
 
 def host(means: NetworkMeans | None) -> HostContext:
-    return HostContext(MemberState.RUNNING, None, 2379, 2380, (22, 9027), means)
+    return HostContext(MemberState.RUNNING, None, 2379, 2380, (22, 9027), network=means)
 
 
 def order(**qualities: float | str) -> str:
