@@ -26,11 +26,14 @@ from tester.exits import ExitWatch, measure_offset
 from tester.faults.finish import to_the_end
 from tester.fleet import ask_all
 from tester.history.history import History
-from tester.history.reader import HistoryReader
+from tester.history.parts import PartsReader, join_parts, part_of
 from tester.history.records import FORMAT_VERSION, Header
 from tester.history.writer import HistoryWriter
 from tester.load.engine import Load
+from tester.load.share import WHOLE, Share
 from tester.load.watchers import Watchers
+from tester.load.workers.fleet import LoadFleet
+from tester.load.workers.messages import Order
 from tester.membership import Membership
 from tester.roundlog import RoundLog
 from tester.scenario.model import Transport
@@ -97,20 +100,14 @@ class Stage:
         founders = [host.name for host in plan.initial]
         everywhere, loaded = security.admin_endpoints(plan.hosts), security.load_endpoints(plan.hosts)
         self.membership = Membership(everywhere, founders, monitor, setting.clock, setting.bus)
-        self.load = Load(
-            plan.scenario.stressers,
-            loaded,
-            writer,
-            setting.clock,
-            plan.load_stream(setting.number).getrandbits(63),
-            LOAD_PREFIX,
-            connect=_connect(plan.scenario.transport, writer),
-        )
+        self.load = _load(setting, loaded, writer)
         self.watchers = Watchers(loaded, writer, setting.clock, LOAD_PREFIX)
         self.witness = Witness(everywhere, founders, setting.clock, exits, LOAD_PREFIX)
-        for host in plan.hosts[len(founders) :]:
-            self.load.absent(host.name)
-        for follower in (self.load, self.watchers, self.witness):
+        if isinstance(self.load, Load):  # worker processes are for clusters whose members stay: plan.py
+            self.membership.subscribe(self.load)
+            for host in plan.hosts[len(founders) :]:
+                self.load.absent(host.name)
+        for follower in (self.watchers, self.witness):
             self.membership.subscribe(follower)
         self.ground = Ground(
             hosts={host.name: host for host in plan.hosts},
@@ -125,7 +122,7 @@ class Stage:
             limit=plan.scenario.limits.recovery,
         )
         self._history = History()
-        self._reader = HistoryReader(setting.directory.history)
+        self._reader = PartsReader(setting.directory.history)
 
     @property
     def admin_endpoints(self) -> tuple[Endpoint, ...]:
@@ -242,6 +239,7 @@ async def open_stage(setting: RoundSetting, phases: Phases) -> AsyncIterator[Sta
     bus, clock, agents = setting.bus, setting.clock, setting.agents
     async with _closed_to_the_end() as stack:
         writer = HistoryWriter(setting.directory.history)
+        stack.push_async_callback(asyncio.to_thread, join_parts, setting.directory.history)
         stack.push_async_callback(writer.close)
         writer.write(_header(setting))
         stack.enter_context(bus.listening(RoundLog(writer)))
@@ -287,6 +285,38 @@ async def _sample(stage: Stage) -> None:
         stage.setting.bus.publish(stage.load.sample(stage.setting.clock.now()))
 
 
+def _load(setting: RoundSetting, members: Sequence[Endpoint], writer: HistoryWriter) -> Load | LoadFleet:
+    scenario, history = setting.plan.scenario, setting.directory.history
+    seed = setting.plan.load_stream(setting.number).getrandbits(63)
+    share = WHOLE if scenario.workers == 1 else Share.rest(scenario.workers)
+    load = Load(
+        scenario.stressers,
+        members,
+        writer,
+        setting.clock,
+        seed,
+        LOAD_PREFIX,
+        connect=_connect(scenario.transport, writer),
+        share=share,
+    )
+    if scenario.workers == 1:
+        return load
+    orders = [
+        Order(
+            scenario.stressers,
+            tuple(members),
+            setting.clock,
+            seed,
+            LOAD_PREFIX,
+            Share(number, scenario.workers),
+            part_of(history, number + 1),
+            over_grpc=scenario.transport is Transport.GRPC,
+        )
+        for number in range(scenario.workers)
+    ]
+    return LoadFleet(load, orders)
+
+
 def _connect(transport: Transport, writer: HistoryWriter) -> Connect:
     if transport is Transport.GRPC:
         return connect_grpc
@@ -329,4 +359,5 @@ def _header(setting: RoundSetting) -> Header:
         started_realtime_ns=setting.clock.started_realtime_ns,
         prefix=LOAD_PREFIX,
         members=tuple(host.name for host in setting.plan.initial),
+        compacts_itself=bool(setting.plan.scenario.cluster.flags.get("auto-compaction-retention")),
     )

@@ -6,6 +6,7 @@ import asyncio
 from itertools import count
 from typing import TYPE_CHECKING
 
+from tester.etcd.watch import View
 from tester.load.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from tester.history.writer import Recorder
 
 _FIRST_REVISION = 1
+_VIEWS = (View(), View(prev_kv=True), View(fragment=True))
+"""Watchers of different members look in different ways: between them they see all that etcd can show."""
 
 
 class Watchers:
@@ -46,7 +49,10 @@ class Watchers:
         """Watch on this member too: it must tell the whole history, also what it was sent as a snapshot."""
         number = next(self._numbers)
         endpoint = self._endpoints[member]
-        watcher = Watcher(number, endpoint, self._recorder, self._clock, self._prefix, _FIRST_REVISION)
+        view = _VIEWS[(number - 1) % len(_VIEWS)]
+        watcher = Watcher(
+            number, endpoint, self._recorder, self._clock, self._prefix, _FIRST_REVISION, view=view
+        )
         await watcher.start()
         self._watching[member] = watcher
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, TypeAlias, get_args
+from typing import Annotated, ClassVar, Final, Literal, TypeAlias, get_args
 
 from pydantic import Field
 
@@ -15,6 +15,9 @@ from tester.scenario.units import Seconds
 
 class ActionSection(Section):
     """One action. Actions of a case are done one after the other; the faults are held until all are done."""
+
+    changes_members: ClassVar[bool] = False
+    """Whether members come or go by it."""
 
     after: Seconds = Field(default=0.0, description="Not before so long after the hold has begun.")
     last: bool = Field(default=False, description="Not before what the case waits for: `until`.")
@@ -29,6 +32,7 @@ class RemoveAndAddBackSection(ActionSection):
     """Remove a member, throw its data away, add it again under a new id, and wait until it serves."""
 
     action: Literal["remove-and-add-back"] = "remove-and-add-back"
+    changes_members: ClassVar = True
     target: Target = Field(default=ONE, description="Whom.")
     learner: bool = Field(default=False, description="It comes as a learner, and is promoted.")
 
@@ -37,6 +41,7 @@ class ReplaceSection(ActionSection):
     """Add a member on a host that has none, then remove the target."""
 
     action: Literal["replace"] = "replace"
+    changes_members: ClassVar = True
     target: Target = Field(default=ONE, description="Whom.")
     learner: bool = Field(default=True, description="The new one comes as a learner, and is promoted.")
 
@@ -45,6 +50,7 @@ class GrowSection(ActionSection):
     """Add members on hosts that have none, one after the other."""
 
     action: Literal["grow"] = "grow"
+    changes_members: ClassVar = True
     to: int = Field(ge=1, le=15, description="How many members there are afterwards.")
     learner: bool = Field(default=False, description="They come as learners, and are promoted.")
 
@@ -53,6 +59,7 @@ class ShrinkSection(ActionSection):
     """Remove members, drawn with the seed, one after the other."""
 
     action: Literal["shrink"] = "shrink"
+    changes_members: ClassVar = True
     to: int = Field(ge=1, le=15, description="How many members there are afterwards.")
 
 
