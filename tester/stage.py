@@ -103,10 +103,10 @@ class Stage:
         self.load = _load(setting, loaded, writer)
         self.watchers = Watchers(loaded, writer, setting.clock, LOAD_PREFIX)
         self.witness = Witness(everywhere, founders, setting.clock, exits, LOAD_PREFIX)
-        if isinstance(self.load, Load):  # worker processes are for clusters whose members stay: plan.py
-            self.membership.subscribe(self.load)
+        if isinstance(self.load, Load):  # workers know no change of membership: a rule of the scenario
             for host in plan.hosts[len(founders) :]:
                 self.load.absent(host.name)
+            self.membership.subscribe(self.load)
         for follower in (self.watchers, self.witness):
             self.membership.subscribe(follower)
         self.ground = Ground(

@@ -49,7 +49,7 @@ class Watchers:
         """Watch on this member too: it must tell the whole history, also what it was sent as a snapshot."""
         number = next(self._numbers)
         endpoint = self._endpoints[member]
-        view = _VIEWS[(number - 1) % len(_VIEWS)]
+        view = _VIEWS[list(self._endpoints).index(member) % len(_VIEWS)]
         watcher = Watcher(
             number, endpoint, self._recorder, self._clock, self._prefix, _FIRST_REVISION, view=view
         )

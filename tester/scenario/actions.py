@@ -17,7 +17,7 @@ class ActionSection(Section):
     """One action. Actions of a case are done one after the other; the faults are held until all are done."""
 
     changes_members: ClassVar[bool] = False
-    """Whether members come or go by it."""
+    """Whether other hosts are members of the cluster afterwards, or meanwhile."""
 
     after: Seconds = Field(default=0.0, description="Not before so long after the hold has begun.")
     last: bool = Field(default=False, description="Not before what the case waits for: `until`.")
