@@ -10,6 +10,7 @@ from tester.checkers.exits import Exits
 from tester.checkers.kv_hash import KvHash
 from tester.checkers.leases import Leases
 from tester.checkers.linearizability.checker import Linearizable
+from tester.checkers.ownership import Elections, Locks
 from tester.checkers.recovery import RecoveryTimes
 from tester.checkers.serializable import Serializable
 from tester.checkers.watch import Watch
@@ -32,6 +33,8 @@ CHECKERS: dict[str, Checker] = {
         Serializable(),
         Watch(),
         Leases(),
+        Locks(),
+        Elections(),
     )
 }
 

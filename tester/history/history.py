@@ -15,6 +15,7 @@ from tester.history.columns import NONE, EventCol, KvCol, ResponseCol
 from tester.history.describe import describe_invoke, describe_joined
 from tester.history.operations import Operations, is_write
 from tester.history.records import (
+    ClaimRecord,
     ClientRecord,
     Fail,
     FaultRecord,
@@ -77,6 +78,7 @@ class History:
         self.faults: list[FaultRecord] = []
         self.leaders: list[LeaderRecord] = []
         self.member_events: list[MemberRecord] = []
+        self.claims: list[ClaimRecord] = []
         self.client_deaths: list[ClientRecord] = []
         self.invoked = 0
         """Operations seen, whatever their outcome."""
@@ -196,5 +198,7 @@ class History:
                 self.leaders.append(record)
             case MemberRecord():
                 self.member_events.append(record)
+            case ClaimRecord():
+                self.claims.append(record)
             case ClientRecord():
                 self.client_deaths.append(record)

@@ -15,15 +15,15 @@ from tester.etcd.keepalive import KeepAliveStream
 from tester.history.records import ClientRecord, Put
 from tester.load import values
 from tester.load.client import Client, Shared
+from tester.load.crews import Ground, crew_of
 from tester.load.keys import KeySpace
-from tester.load.leases import LeaseSource
 from tester.load.listing import Listing
 from tester.load.listwatch import ListWatch
 from tester.load.operations import Mix, OperationSource
 from tester.load.pacer import Pacer
-from tester.load.presets import mix_of, mix_of_leases
+from tester.load.presets import mix_of
 from tester.load.statistics import Statistics
-from tester.scenario.stressers import KvStresser
+from tester.scenario.stressers import KvStresser, RenewerStresser
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator, Sequence
@@ -34,13 +34,14 @@ if TYPE_CHECKING:
     from tester.events import LoadSample
     from tester.history.writer import HistoryWriter
     from tester.results import PhaseStats
-    from tester.scenario.stressers import LeaseStresser, Stresser
+    from tester.scenario.stressers import RecipeStresser, Stresser
 
 _STOP_SECONDS = 1.0
 _POLL_SECONDS = 0.005
 _STUCK_SECONDS = 10.0
 _LIST_WATCHERS_FROM = 1000
 """Numbers of watchers below are other people's."""
+_CROWDS_FROM = 1_000_000
 _MARK_SIZE = 32
 _MARK_TIMEOUT_SECONDS = 1.0
 _MARK_PAUSE_SECONDS = 0.05
@@ -78,6 +79,7 @@ class Load:
         *,
         value_ids: Iterator[int] | None = None,
         connect: Connect = GrpcChannel,
+        rounds: int | None = None,
     ) -> None:
         """A load that has not started.
 
@@ -90,6 +92,7 @@ class Load:
             prefix: of every key; nobody else writes there.
             value_ids: ids of written values. Pass one iterator to all loads of a run that share a cluster.
             connect: makes the one channel per member.
+            rounds: of recipes; ``None``: until stopped, as all other load.
         """
         self._stressers = tuple(stressers)
         self._endpoints = {endpoint.member: endpoint for endpoint in endpoints}
@@ -105,6 +108,11 @@ class Load:
         self._channels: dict[str, Channel] = {}
         self._renewals: list[KeepAliveStream] = []
         self._clients: list[Client] = []
+        self._client_numbers = count()
+        self._watcher_numbers = count(_CROWDS_FROM)
+        self._rounds = rounds
+        self.steps = 0
+        """What recipes have got done: times that a lock was held, renewals, watchers that saw all."""
         self._pacers: list[Pacer] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._dead: LoadError | None = None
@@ -118,7 +126,7 @@ class Load:
             if isinstance(stresser, KvStresser):
                 self._start_kv(stresser, index, members)
             else:
-                self._start_leases(stresser, index, members)
+                self._start_recipe(stresser, index, members)
         self._shared.gate.set()
 
     async def pause(self) -> None:
@@ -154,6 +162,11 @@ class Load:
         for channel in self._channels.values():
             await channel.close()
 
+    async def finished(self, timeout: float) -> bool:
+        """Wait for the end of all rounds; whether it came within ``timeout`` seconds."""
+        _, going_on = await asyncio.wait(self._tasks, timeout=timeout)
+        return not going_on
+
     async def mark(self, timeout: float) -> int:
         """A recorded write after everything else, through the first member that takes it.
 
@@ -166,7 +179,7 @@ class Load:
         Raises:
             LoadError: no member took it within ``timeout`` seconds.
         """
-        number = len(self._clients)
+        number = next(self._client_numbers)
         markers = [
             Client(number, member, channel, min(timeout, _MARK_TIMEOUT_SECONDS), self._shared)
             for member, channel in self._channels.items()
@@ -208,11 +221,19 @@ class Load:
         self._check_stuck()
 
     def _client(self, member: str, timeout: float) -> Client:
-        renewals = KeepAliveStream(self._endpoints[member])
-        self._renewals.append(renewals)
-        client = Client(len(self._clients), member, self._channels[member], timeout, self._shared, renewals)
+        client = self._keeper(member, timeout)
         self._clients.append(client)
         return client
+
+    def _keeper(self, member: str, timeout: float) -> Client:
+        """A client that goes on while the load is paused: it must do nothing but keep leases alive."""
+        renewals = KeepAliveStream(self._endpoints[member])
+        self._renewals.append(renewals)
+        number = next(self._client_numbers)
+        return Client(number, member, self._channels[member], timeout, self._shared, renewals)
+
+    def _step(self) -> None:
+        self.steps += 1
 
     def _start_kv(self, stresser: KvStresser, index: int, members: Iterator[str]) -> None:
         mix, pacer = mix_of(stresser), Pacer(stresser.rate, stresser.arrivals)
@@ -224,14 +245,28 @@ class Load:
         for _ in range(mix.list_watchers):
             self._spawn_list_watch(stresser, mix, index, stresser.member or next(members))
 
-    def _start_leases(self, stresser: LeaseStresser, index: int, members: Iterator[str]) -> None:
-        mix, pacer = mix_of_leases(stresser), Pacer(stresser.rate)
+    def _start_recipe(self, stresser: RecipeStresser, index: int, members: Iterator[str]) -> None:
+        pacer = Pacer(None if isinstance(stresser, RenewerStresser) else stresser.rate)
         self._pacers.append(pacer)
-        for place in range(stresser.clients):
-            prefix, rng = f"{self._keys_of(index)}{place}/", self._rng(index, place)
-            source = LeaseSource(mix, prefix, rng, self._value_ids, self._lease_ids, time.monotonic)
-            client = self._client(next(members), stresser.timeout)
-            self._spawn(client, client.run(source, pacer))
+        ground = Ground(
+            prefix=self._keys_of(index),
+            endpoints=self._endpoints,
+            pacer=pacer,
+            gate=self._shared.gate,
+            clock=self._clock,
+            recorder=self._recorder,
+            value_ids=self._value_ids,
+            lease_ids=self._lease_ids,
+            watcher_numbers=self._watcher_numbers,
+            rounds=self._rounds,
+            step=self._step,
+            member=lambda: next(members),
+            client=lambda member: self._client(member, stresser.timeout),
+            keeper=lambda member: self._keeper(member, stresser.timeout),
+            rng=lambda place: self._rng(index, place),
+        )
+        for client, work in crew_of(stresser, ground):
+            self._spawn(client, work)
 
     def _rng(self, index: int, place: int) -> Random:
         return Random(f"{self._seed}/{index}/{place}")  # noqa: S311 - a seed to replay, no secret
@@ -261,9 +296,8 @@ class Load:
         self._tasks.append(task)
 
     def _ended(self, client: Client, task: asyncio.Task[None]) -> None:
-        if task.cancelled():
+        if task.cancelled() or (error := task.exception()) is None:
             return
-        error = task.exception()
         if self._dead is None:
             self._dead = LoadError(f"client {client.number} on {client.member} died: {error!r}")
             self._dead.__cause__ = error

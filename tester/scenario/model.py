@@ -84,6 +84,8 @@ class CheckerName(StrEnum):
     SERIALIZABLE = "serializable"
     WATCH = "watch"
     LEASES = "leases"
+    LOCKS = "locks"
+    ELECTIONS = "elections"
 
 
 DEFAULT_CHECKERS = (
@@ -96,14 +98,19 @@ DEFAULT_CHECKERS = (
 )
 """What a scenario is judged by that names no checkers: what any load gives evidence for."""
 
-_STRESSER_CHECKERS: Final = {"lease": CheckerName.LEASES}
+_STRESSER_CHECKERS: Final = {
+    "lease": (CheckerName.LEASES,),
+    "lease-renewer": (CheckerName.LEASES,),
+    "lock": (CheckerName.LEASES, CheckerName.LOCKS),
+    "election": (CheckerName.LEASES, CheckerName.ELECTIONS),
+}
 """Who judges what a kind of stresser does beside reading and writing."""
 
 
 def _judges(data: Mapping[str, Any]) -> tuple[CheckerName, ...]:
     kinds = {stresser.kind for stresser in data.get("stressers", ())}
-    own = (checker for kind, checker in _STRESSER_CHECKERS.items() if kind in kinds)
-    return (*DEFAULT_CHECKERS, *own)
+    own = {checker for kind in kinds for checker in _STRESSER_CHECKERS.get(kind, ())}
+    return (*DEFAULT_CHECKERS, *(checker for checker in CheckerName if checker in own))
 
 
 class Transport(StrEnum):

@@ -56,7 +56,11 @@ def test_units_become_seconds_bytes_and_rates() -> None:
     ("old", "new", "expected"),
     [
         ("fault: kill", "fault: kil", "'kil' is not one of its values; did you mean 'kill'?"),
-        ("kind: kv", "kind: xx", "stressers[0].kind: 'xx' is not one of its values; known: kv, lease"),
+        (
+            "kind: kv",
+            "kind: xx",
+            "stressers[0].kind: 'xx' is not one of its values; known: election, kv, lease, lease-renewer",
+        ),
         ("kind: kv", "clients: 3", "stressers[0].kind: is missing; one of kv, lease"),
         ("fault: kill", "fault: kill, hold: 5", "f:4:34: cases[0].hold: 5 is not a duration"),
         (
