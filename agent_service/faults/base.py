@@ -10,6 +10,9 @@ from agent_service.errors import IllegalStateError
 from agent_service.models import MemberState
 
 if TYPE_CHECKING:
+    from agent_service.faults.iptables import Iptables
+    from agent_service.faults.selectors import Family
+    from agent_service.faults.shaping import Device
     from agent_service.processes import ProcessId
 
 
@@ -23,11 +26,36 @@ class Resource(StrEnum):
     PROCESS = "process"
     PEER_TRAFFIC = "peer-traffic"
     CLIENT_TRAFFIC = "client-traffic"
+    TRAFFIC_QUALITY = "traffic-quality"
+    """Of peers and clients alike; what is blocked never meets it, so both may be there."""
 
     @property
     def is_traffic(self) -> bool:
         """Whether it is something on the network."""
-        return self is not Resource.PROCESS
+        return self in {Resource.PEER_TRAFFIC, Resource.CLIENT_TRAFFIC, Resource.TRAFFIC_QUALITY}
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkMeans:
+    """How a host can make traffic bad. Each ``*_lack`` says why not; ``None``: it can."""
+
+    directory: str
+    """Where the packet queue's process has its file."""
+    queue_lack: str | None
+    """Packet queues (NFQUEUE), for what comes in."""
+    duplicate_lack: str | None
+    """Sending a packet twice, for what comes in."""
+    netem_lack: str | None
+    """For what goes out; nothing else can do more than a rate there."""
+    rate_lack: str | None
+    """htb, for what goes out, under netem, too."""
+    iptables: Iptables
+    families: tuple[Family, ...]
+    """Of IP that clients may come by."""
+    tables: tuple[Family, ...] = ()
+    """For which nftables has a table ``mangle`` already."""
+    devices: tuple[Device, ...] = ()
+    """By which the selected traffic leaves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +68,8 @@ class HostContext:
     peer_port: int | None
     protected_ports: tuple[int, ...]
     """Ports no fault may touch, the agent's own among them, sorted."""
+    network: NetworkMeans | None = None
+    """What was found for a fault of the network's quality; no other needs it."""
 
     def running_process(self) -> ProcessId:
         """The process of a running member; raises ``IllegalStateError`` in every other state."""

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
-from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -16,23 +14,28 @@ from agent_service import commands
 from agent_service.emergency import describe, read_stop
 from agent_service.errors import RefusedError, UnavailableError
 from agent_service.faults.base import HostContext, Resource
+from agent_service.faults.means import find_means, find_tool
 from agent_service.faults.network import plan_isolate, plan_partition, plan_port
 from agent_service.faults.nftables import NFT
 from agent_service.faults.process import plan_crash_loop, plan_kill, plan_pause, plan_restart, plan_stop
+from agent_service.faults.quality import plan_network
 from agent_service.models import (
     Capability,
     ClientPortFault,
     CrashLoopFault,
     IsolateFault,
     KillFault,
+    NetworkFault,
     PartitionFault,
     PauseFault,
     PeerPortFault,
     RestartFault,
     StopFault,
 )
+from agent_service.privileges import LinuxCapability, has_capability
 
 if TYPE_CHECKING:
+    from agent_service.faults.base import NetworkMeans
     from agent_service.faults.steps import FaultSteps
     from agent_service.models import FaultSpec
     from agent_service.settings import AgentSettings
@@ -40,12 +43,12 @@ if TYPE_CHECKING:
 _PROCESS_KINDS: Final = ("stop", "kill", "pause", "restart", "crash-loop")
 _CUTTING_KINDS: Final = ("isolate", "partition")
 _PORT_KINDS: Final = ("client-port", "peer-port")
+_QUALITY_KIND: Final = "network"
 
 _CUTTING_PROBE: Final = ("tcp dport 1 drop", "ip saddr 192.0.2.1 tcp dport 1 drop")
 _PORT_PROBE: Final = ("tcp dport 1 reject with tcp reset", "tcp sport 1 tcp flags & rst == 0 drop")
 _NOT_ALLOWED: Final = "etcd_chaos_allow is false for it in the inventory"
 _TABLE: Final = "by an nftables table of its own"
-_PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def plan_fault(fault_id: str, spec: FaultSpec, host: HostContext) -> FaultSteps:
@@ -72,6 +75,8 @@ def plan_fault(fault_id: str, spec: FaultSpec, host: HostContext) -> FaultSteps:
             return plan_partition(fault_id, spec, host)
         case ClientPortFault() | PeerPortFault():
             return plan_port(fault_id, spec, host)
+        case NetworkFault():
+            return plan_network(fault_id, spec, host)
     assert_never(spec)
 
 
@@ -82,6 +87,8 @@ def resource_of(spec: FaultSpec) -> Resource:
             return Resource.PEER_TRAFFIC
         case ClientPortFault():
             return Resource.CLIENT_TRAFFIC
+        case NetworkFault():
+            return Resource.TRAFFIC_QUALITY
         case _:
             return Resource.PROCESS
 
@@ -93,7 +100,7 @@ async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
     if not settings.allow_faults:
         barred = _NOT_ALLOWED
     if barred is not None:
-        kinds = (*_PROCESS_KINDS, *_CUTTING_KINDS, *_PORT_KINDS)
+        kinds = (*_PROCESS_KINDS, *_CUTTING_KINDS, *_PORT_KINDS, _QUALITY_KIND)
         return tuple(_capability(kind, barred, "") for kind in kinds)
     process_lack = _process_lack(settings)
     cutting_lack = _network_lack() or await _kernel_lack(_CUTTING_PROBE)
@@ -102,6 +109,7 @@ async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
         *(_capability(kind, process_lack, "by signals to etcd") for kind in _PROCESS_KINDS),
         *(_capability(kind, cutting_lack, _TABLE) for kind in _CUTTING_KINDS),
         *(_capability(kind, port_lack, _TABLE) for kind in _PORT_KINDS),
+        _quality(await find_means(settings.state_dir), _network_lack()),
     )
 
 
@@ -126,11 +134,24 @@ def _capability(kind: str, lack: str | None, means: str) -> Capability:
     return Capability(kind=kind, available=lack is None, reason=means if lack is None else lack)
 
 
+def _quality(means: NetworkMeans, lack: str | None) -> Capability:
+    """What can be done to what comes in and to what goes out, and why not."""
+    ways = (
+        ("in: everything, by a packet queue", means.queue_lack),
+        ("in: duplicates", means.duplicate_lack or means.queue_lack),
+        ("out: everything, by netem", means.netem_lack or means.rate_lack),
+        ("out: a rate, by htb", means.rate_lack),
+    )
+    able = any(reason is None for _, reason in ways)
+    said = "; ".join(way if reason is None else f"not {way} ({reason})" for way, reason in ways)
+    return Capability(kind=_QUALITY_KIND, available=lack is None and able, reason=lack or said)
+
+
 def _process_lack(settings: AgentSettings) -> str | None:
     if settings.supervisor == "systemd":
         if not Path("/run/systemd/system").is_dir():
             return "systemd does not run here; set supervisor to process"
-        if shutil.which("systemd-run", path=_PATH) is None:
+        if find_tool("systemd-run") is None:
             return "there is no systemd-run"
     if _signals_other_users(settings) and not has_capability(LinuxCapability.KILL):
         return f"the agent may not signal processes of {settings.member_user}: it lacks CAP_KILL"
@@ -147,7 +168,7 @@ def _signals_other_users(settings: AgentSettings) -> bool:
 
 
 def _network_lack() -> str | None:
-    if shutil.which(NFT, path=_PATH) is None:
+    if find_tool(NFT) is None:
         return "there is no nft; install nftables"
     return None if has_capability(LinuxCapability.NET_ADMIN) else "the agent lacks CAP_NET_ADMIN"
 
@@ -158,23 +179,3 @@ async def _kernel_lack(rules: tuple[str, ...]) -> str | None:
     table = f"table inet etcd_chaos_probe {{\nchain input {{\n{chain}\n}}\n}}\n"
     probe = await commands.run((NFT, "--check", "-f", "-"), stdin=table)
     return f"the kernel refuses nftables rules: {probe.complaint}" if probe.code != 0 else None
-
-
-class LinuxCapability(IntEnum):
-    """Bits of capability sets, as ``capabilities(7)`` numbers them."""
-
-    KILL = 5
-    NET_ADMIN = 12
-
-
-def has_capability(capability: LinuxCapability) -> bool:
-    """Whether this process has the capability in effect."""
-    return (
-        effective_capabilities(Path("/proc/self/status").read_text(encoding="ascii")) >> capability & 1 == 1
-    )
-
-
-def effective_capabilities(status: str) -> int:
-    """The bit set ``CapEff`` out of the text of ``/proc/PID/status``."""
-    line = next(line for line in status.splitlines() if line.startswith("CapEff:"))
-    return int(line.partition(":")[2], 16)

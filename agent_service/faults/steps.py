@@ -7,16 +7,20 @@ They are written to disk before anything is done, so that another process, after
 from __future__ import annotations
 
 import shlex
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
+from agent_service.faults.quality_steps import (
+    ChainQueues,
+    Count,
+    QdiscShapes,
+    QualityAction,
+    QualityCheck,
+    QueueAttached,
+)
+from agent_service.faults.step import Step
 from agent_service.models import FaultPlan
-
-
-class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step"):
-    """Base of all actions and checks."""
-
 
 # --- actions: doing one twice is the same as doing it once ------------------------------------------------
 
@@ -77,7 +81,14 @@ class EnsureMemberRunning(Step, frozen=True, tag="ensure-member-running"):
 
 
 Action: TypeAlias = (
-    Exec | StopMember | KillMember | QuitMember | PauseMember | ResumeMember | EnsureMemberRunning
+    Exec
+    | StopMember
+    | KillMember
+    | QuitMember
+    | PauseMember
+    | ResumeMember
+    | EnsureMemberRunning
+    | QualityAction
 )
 
 
@@ -148,7 +159,13 @@ class TableAbsent(Step, frozen=True, tag="nft-table-absent"):
         return f"there is no nftables table inet {self.table}"
 
 
-Check: TypeAlias = ProcessGone | ProcessStopped | ProcessNotStopped | MemberRuns | TableBlocks | TableAbsent
+Check: TypeAlias = (
+    ProcessGone | ProcessStopped | ProcessNotStopped | MemberRuns | TableBlocks | TableAbsent | QualityCheck
+)
+
+LASTING: Final = (ProcessStopped, TableBlocks, QueueAttached, ChainQueues, QdiscShapes)
+"""What must be so for as long as the fault is held. That a process is gone cannot be undone, and a member that
+ended after its restart is etcd's doing: neither is asked for again."""
 
 
 class Repeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -169,6 +186,7 @@ class FaultSteps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     undo: tuple[Action, ...]
     verify_healed: tuple[Check, ...]
     repeat: Repeat | None = None
+    counts: tuple[Count, ...] = ()
 
     def plan(self) -> FaultPlan:
         """The steps as a person reads them."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent_service.errors import AgentServiceError
 from agent_service.faults.execute import act, confirm
+from agent_service.faults.quality_execute import count
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -41,6 +42,13 @@ async def undo(steps: FaultSteps, member: MemberControl, cause: str) -> Undone:
     if seen is not None:
         problems.append(seen)
     return Undone(gone=seen is not None, evidence="; ".join(problems))
+
+
+async def counts(steps: FaultSteps) -> str:
+    """What a fault has done so far. Never raises: what cannot be counted is said so."""
+    problems: list[str] = []
+    counted = [await _attempt(count(step), problems) for step in steps.counts]
+    return "; ".join([one for one in counted if one is not None] + problems)
 
 
 async def _attempt(work: Awaitable[T], problems: list[str]) -> T | None:

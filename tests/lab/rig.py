@@ -80,6 +80,19 @@ class Look(msgspec.Struct, frozen=True):
     """Size and time of everything the agent keeps; logs grow."""
     agent: int
     """Its pid; 0: it does not run."""
+    firewall: list[str]
+    """iptables and ip6tables, without counters."""
+    cgroups: list[str]
+    processes: list[str]
+    """The first words of what runs of this tool and of etcd."""
+    kept: list[str]
+    """Names of the agent's files that no fault should add to."""
+
+    @property
+    def footprint(self) -> Look:
+        """What a fault that is over must have left as it was, with a member that runs before and after."""
+        members = dict(enumerate(sorted(self.members.values())))
+        return msgspec.structs.replace(self.lasting, members=members)
 
     @property
     def lasting(self) -> Look:

@@ -16,7 +16,7 @@ from agent_service.audit import AuditLog
 from agent_service.errors import FaultFailedError, UnavailableError
 from agent_service.faults import registry
 from agent_service.faults.manager import FaultManager
-from agent_service.faults.registry import capabilities, effective_capabilities
+from agent_service.faults.registry import capabilities
 from agent_service.models import (
     CrashLoopFault,
     FaultRequest,
@@ -30,6 +30,7 @@ from agent_service.models import (
     RestartFault,
     StopFault,
 )
+from agent_service.privileges import effective_capabilities
 from tests.unit.member.settings import member_spec
 
 if TYPE_CHECKING:
