@@ -29,8 +29,9 @@ from tester.history.records import FORMAT_VERSION, Header
 from tester.history.writer import HistoryWriter
 from tester.load.engine import Load
 from tester.load.watcher import Watcher
+from tester.memberlogs import MemberLogs
 from tester.roundlog import RoundLog
-from tester.scenario.model import Transport
+from tester.scenario.model import CheckerName, Transport
 from tester.targets import Roles
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Stage:
         monitor: ClusterMonitor,
         exits: ExitWatch,
         writer: HistoryWriter,
+        logs: MemberLogs,
     ) -> None:
         self.setting = setting
         self.background = Background()
@@ -98,6 +100,7 @@ class Stage:
             Watcher(number, endpoint, writer, setting.clock, LOAD_PREFIX, _FIRST_REVISION)
             for number, endpoint in enumerate(members, start=1)
         ]
+        self._logs = logs
         self.witness = Witness(members, setting.clock, exits, LOAD_PREFIX)
         self._history = History()
         self._reader = HistoryReader(setting.directory.history)
@@ -183,7 +186,15 @@ class Stage:
             await asyncio.gather(*(self._await_watcher(watcher, revision) for watcher in self.watchers))
         end = await self.witness.testify(revision)
         self._writer.flush()
-        return end
+        scenario = self.setting.plan.scenario
+        if CheckerName.LOGS in scenario.checkers:
+            logs = await self._logs.read()
+            members = {
+                name: msgspec.structs.replace(member, log=logs.get(name))
+                for name, member in end.members.items()
+            }
+            end = msgspec.structs.replace(end, members=members)
+        return msgspec.structs.replace(end, gap_limit=scenario.limits.gap)
 
     async def _await_watcher(self, watcher: Watcher, revision: int) -> None:
         if not await watcher.caught_up(revision, _EVIDENCE_SECONDS):
@@ -216,9 +227,11 @@ async def open_stage(setting: RoundSetting, phases: Phases) -> AsyncIterator[Sta
             monitor = ClusterMonitor(endpoints(setting.plan.hosts), clock, bus)
             await monitor.start()
             stack.push_async_callback(monitor.stop)
+            logs = MemberLogs(agents)
+            await logs.begin()
             specs = member_specs(setting.plan, round_token(setting.run, setting.number))
             await bootstrap(agents, specs, monitor, setting.plan.scenario.cluster.start_timeout)
-            stage = Stage(setting, monitor, exits, writer)
+            stage = Stage(setting, monitor, exits, writer, logs)
             stack.push_async_callback(stage.witness.close)
             stack.push_async_callback(stage.background.stop)
             stage.background.start(exits.run(), "the watch for exits")

@@ -86,6 +86,9 @@ class CheckerName(StrEnum):
     LEASES = "leases"
     LOCKS = "locks"
     ELECTIONS = "elections"
+    AVAILABILITY = "availability"
+    LOGS = "logs"
+    ALARMS = "alarms"
 
 
 DEFAULT_CHECKERS = (
@@ -127,6 +130,9 @@ class Limits(Section):
 
     recovery: Seconds = Field(
         default=30.0, description="From heal until leader, all serving, writes accepted."
+    )
+    gap: Seconds | None = Field(
+        default=None, description="Longest time without any acknowledged operation; for `availability`."
     )
     round: Seconds = Field(default=3600.0, description="A round that takes longer is ended as an error.")
 

@@ -158,6 +158,11 @@ def test_units_become_seconds_bytes_and_rates() -> None:
         ("fault: kill", "fault: none, target: one", "target: means nothing where the fault is none"),
         ("name: x", "name: x\ncheckers: []", "checkers: names nobody to judge"),
         ("name: x", "name: x\ncheckers: [exits, exits]", "checkers[1]: 'exits' is named twice"),
+        (
+            "name: x",
+            "name: x\ncheckers: [availability]",
+            "availability needs to know how long a gap in service may be",
+        ),
         ("stressers: [{kind: kv}]", "", "durability judges acknowledged writes, and nothing writes"),
         ("stressers: [{kind: kv}]", "stressers: []", "durability judges acknowledged writes"),
         ("name: x", "name: x\nlimits: {round: 4s}", "limits.round: a round may take 4s"),
