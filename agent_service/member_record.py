@@ -102,8 +102,14 @@ class MemberRecord(Wire):
     log_offset: int = 0
     """Where in the log file the output of the current process begins."""
     ending: Ending | None = None
+    excuse: str | None = None
+    """A fault on its disk that may make etcd end itself; not by a signal."""
     exits: tuple[ExitRecord, ...] = ()
     exits_total: int = 0
+
+    def excuses(self, status: ExitStatus | None) -> bool:
+        """Whether a fault on its disk explains that etcd ended itself so."""
+        return self.excuse is not None and (status is None or status.signal is None)
 
     def with_exit(self, record: ExitRecord) -> MemberRecord:
         """The process has ended; old exits lose their log lines, the oldest are forgotten."""

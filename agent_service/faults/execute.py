@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final
 
 from agent_service import commands
 from agent_service.errors import AgentServiceError, FaultFailedError
+from agent_service.faults import diskwork
 from agent_service.faults.base import REMOVED
+from agent_service.faults.disksteps import DiskRuleFelt
 from agent_service.faults.nftables import is_listed, missing_rules
 from agent_service.faults.quality_execute import quality_act, quality_objection
 from agent_service.faults.quality_steps import (
@@ -74,7 +76,7 @@ async def act(action: Action, member: MemberControl, cause: str) -> None:
         case StartQueue() | EndQueue() | RemoveChain() | RemoveQdisc():
             await quality_act(action)
         case _:
-            assert_never(action)
+            await diskwork.act(action, member, cause)
 
 
 async def confirm(checks: tuple[Check, ...], member: MemberControl) -> str:
@@ -97,14 +99,19 @@ async def confirm(checks: tuple[Check, ...], member: MemberControl) -> str:
 async def lost(checks: tuple[Check, ...], member: MemberControl) -> str | None:
     """What is gone of an effect that must last while the fault does; ``None``: nothing."""
     for check in checks:
-        if isinstance(check, LASTING):
-            try:
-                objection = await _objection(check, member)
-            except AgentServiceError as error:
-                objection = error.detail
-            if objection is not None:
-                return objection
+        try:
+            objection = await _lasting_objection(check, member)
+        except AgentServiceError as error:
+            objection = error.detail
+        if objection is not None:
+            return objection
     return None
+
+
+async def _lasting_objection(check: Check, member: MemberControl) -> str | None:
+    if isinstance(check, DiskRuleFelt):
+        return await diskwork.still_set(check, member)  # felt once: to try it again takes its time
+    return await _objection(check, member) if isinstance(check, LASTING) else None
 
 
 async def _objection(check: Check, member: MemberControl) -> str | None:
@@ -132,7 +139,8 @@ async def _objection(check: Check, member: MemberControl) -> str | None:
             return f"nftables table inet {check.table} is still there" if listed else None
         case QueueAttached() | QueueGone() | ChainQueues() | ChainAbsent() | QdiscShapes() | QdiscRestored():
             return await quality_objection(check)
-    assert_never(check)
+        case _:
+            return await diskwork.objection(check, member)
 
 
 def _process(check: ProcessGone | ProcessStopped | ProcessNotStopped) -> ProcessId:

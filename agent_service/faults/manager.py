@@ -321,6 +321,7 @@ class FaultManager:
             peer_port=None if there is None else HostPort.of(there.peer_url).port,
             protected_ports=tuple(sorted({*self._settings.protected_ports, self._settings.port})),
             network=means,
+            disk_layer=as_if_running or (there is not None and there.disk == "fuse"),
         )
 
     def _lock_of(self, fault_id: str) -> asyncio.Lock:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import pwd
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final
 
 from agent_service import commands
+from agent_service.disk.lack import layer_lack
 from agent_service.emergency import describe, read_stop
 from agent_service.errors import RefusedError, UnavailableError
 from agent_service.faults.base import HostContext, Resource
+from agent_service.faults.disk import plan_disk
 from agent_service.faults.means import find_means, find_tool
 from agent_service.faults.network import plan_isolate, plan_partition, plan_port
 from agent_service.faults.nftables import NFT
@@ -23,6 +25,9 @@ from agent_service.models import (
     Capability,
     ClientPortFault,
     CrashLoopFault,
+    DiskFullFault,
+    DiskThrottleFault,
+    IoErrorFault,
     IsolateFault,
     KillFault,
     NetworkFault,
@@ -30,6 +35,8 @@ from agent_service.models import (
     PauseFault,
     PeerPortFault,
     RestartFault,
+    SlowFsyncFault,
+    SlowIoFault,
     StopFault,
 )
 from agent_service.privileges import LinuxCapability, has_capability
@@ -45,8 +52,11 @@ _CUTTING_KINDS: Final = ("isolate", "partition")
 _PORT_KINDS: Final = ("client-port", "peer-port")
 _QUALITY_KIND: Final = "network"
 
+_DISK_KINDS: Final = ("slow-fsync", "slow-io", "io-error", "power-loss", "disk-full", "disk-throttle")
+
 _CUTTING_PROBE: Final = ("tcp dport 1 drop", "ip saddr 192.0.2.1 tcp dport 1 drop")
 _PORT_PROBE: Final = ("tcp dport 1 reject with tcp reset", "tcp sport 1 tcp flags & rst == 0 drop")
+_LAYER: Final = "by a FUSE layer under the data of a cluster with disk: fuse"
 _NOT_ALLOWED: Final = "etcd_chaos_allow is false for it in the inventory"
 _TABLE: Final = "by an nftables table of its own"
 
@@ -77,7 +87,8 @@ def plan_fault(fault_id: str, spec: FaultSpec, host: HostContext) -> FaultSteps:
             return plan_port(fault_id, spec, host)
         case NetworkFault():
             return plan_network(fault_id, spec, host)
-    assert_never(spec)
+        case _:
+            return plan_disk(fault_id, spec, host)
 
 
 def resource_of(spec: FaultSpec) -> Resource:
@@ -89,6 +100,12 @@ def resource_of(spec: FaultSpec) -> Resource:
             return Resource.CLIENT_TRAFFIC
         case NetworkFault():
             return Resource.TRAFFIC_QUALITY
+        case SlowFsyncFault() | SlowIoFault() | DiskThrottleFault():
+            return Resource.DISK_SPEED
+        case IoErrorFault():
+            return Resource.DISK_ERRORS
+        case DiskFullFault():
+            return Resource.DISK_ROOM
         case _:
             return Resource.PROCESS
 
@@ -100,7 +117,7 @@ async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
     if not settings.allow_faults:
         barred = _NOT_ALLOWED
     if barred is not None:
-        kinds = (*_PROCESS_KINDS, *_CUTTING_KINDS, *_PORT_KINDS, _QUALITY_KIND)
+        kinds = (*_PROCESS_KINDS, *_CUTTING_KINDS, *_PORT_KINDS, _QUALITY_KIND, *_DISK_KINDS)
         return tuple(_capability(kind, barred, "") for kind in kinds)
     process_lack = _process_lack(settings)
     cutting_lack = _network_lack() or await _kernel_lack(_CUTTING_PROBE)
@@ -110,6 +127,7 @@ async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
         *(_capability(kind, cutting_lack, _TABLE) for kind in _CUTTING_KINDS),
         *(_capability(kind, port_lack, _TABLE) for kind in _PORT_KINDS),
         _quality(await find_means(settings.state_dir), _network_lack()),
+        *(_capability(kind, process_lack or layer_lack(settings), _LAYER) for kind in _DISK_KINDS),
     )
 
 
@@ -126,6 +144,8 @@ async def require_capability(spec: FaultSpec, settings: AgentSettings) -> None:
             remedy="set etcd_chaos_allow: true where breaking things is fine, and deploy",
         )
     lack = _network_lack() if resource_of(spec).is_traffic else _process_lack(settings)
+    if lack is None and spec.kind in _DISK_KINDS:
+        lack = layer_lack(settings)
     if lack is not None:
         raise UnavailableError(f"this host cannot do {spec.kind}: {lack}")
 

@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from agent_service.faults.disksteps import DiskAction, DiskCheck
 from agent_service.faults.quality_steps import (
     ChainQueues,
     Count,
@@ -88,6 +89,7 @@ Action: TypeAlias = (
     | PauseMember
     | ResumeMember
     | EnsureMemberRunning
+    | DiskAction
     | QualityAction
 )
 
@@ -160,7 +162,14 @@ class TableAbsent(Step, frozen=True, tag="nft-table-absent"):
 
 
 Check: TypeAlias = (
-    ProcessGone | ProcessStopped | ProcessNotStopped | MemberRuns | TableBlocks | TableAbsent | QualityCheck
+    ProcessGone
+    | ProcessStopped
+    | ProcessNotStopped
+    | MemberRuns
+    | TableBlocks
+    | TableAbsent
+    | DiskCheck
+    | QualityCheck
 )
 
 LASTING: Final = (ProcessStopped, TableBlocks, QueueAttached, ChainQueues, QdiscShapes)

@@ -67,6 +67,8 @@ async def end(path: Path) -> None:
         await _see_ended(line)  # one that had opened it before, and only now found out
     finally:
         os.close(line)
+    with suppress(OSError):  # another queue's line may lie there
+        await asyncio.to_thread(path.parent.rmdir)
 
 
 def cut_off(path: Path) -> Path:

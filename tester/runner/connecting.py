@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import ssl
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from etcd3.etcdrpc import rpc_pb2 as pb
-
 from tester.errors import ClusterError, UsageError
-from tester.etcd.channel import Method
 from tester.etcd.client import EtcdClient
-from tester.etcd.endpoint import Access, Endpoint
+from tester.etcd.credentials import ClientTls, Login
+from tester.etcd.endpoint import Endpoint
 from tester.etcd.errors import RpcError, StatusCode
 from tester.etcd.grpc_channel import GrpcChannel
+from tester.etcd.tokens import fetch_token
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _ENDPOINT = re.compile(r"(?:(https?)://)?(\[[0-9A-Fa-f:.]+\]|[^\[\]:/\s]+):(\d{1,5})/?")
 _MOST_ENDPOINTS = 100
+_REFUSED = frozenset({StatusCode.INVALID_ARGUMENT, StatusCode.FAILED_PRECONDITION})
 
 
 async def connect(texts: Sequence[str], credentials: Credentials, timeout: float) -> tuple[Endpoint, ...]:
@@ -39,15 +40,14 @@ async def connect(texts: Sequence[str], credentials: Credentials, timeout: float
         UsageError: an endpoint, a file, or user and password are wrong.
         ClusterError: a name cannot be resolved, or no member answers in time.
     """
-    access = _access(credentials)
-    endpoints = [await _endpoint(text, access) for text in _distinct(texts)]
+    tls = _tls(credentials)
+    endpoints = [await _endpoint(text, tls) for text in _distinct(texts)]
     await _see_who_answers(endpoints, timeout)
     if not credentials.user:
         return tuple(endpoints)
-    token = await _log_in(endpoints, credentials, timeout)
-    return tuple(
-        replace(endpoint, access=replace(endpoint.access or Access(), token=token)) for endpoint in endpoints
-    )
+    login = Login(credentials.user, credentials.password)
+    await _see_that_it_is_let_in(endpoints, login, timeout)
+    return tuple(replace(endpoint, login=login) for endpoint in endpoints)
 
 
 def _distinct(texts: Sequence[str]) -> tuple[str, ...]:
@@ -59,14 +59,14 @@ def _distinct(texts: Sequence[str]) -> tuple[str, ...]:
     return given
 
 
-async def _endpoint(text: str, access: Access | None) -> Endpoint:
+async def _endpoint(text: str, tls: ClientTls | None) -> Endpoint:
     match = _ENDPOINT.fullmatch(text)
     if match is None or not 0 < int(match[3]) < 65_536:
         raise UsageError(f"--endpoints {text}: no HOST:PORT", remedy="write for example 192.0.2.11:2379")
     scheme, host, port = match[1], match[2].strip("[]"), int(match[3])
-    if scheme == "https" and access is None:
+    if scheme == "https" and tls is None:
         raise UsageError(f"{text} speaks TLS", remedy="say with --cacert who vouches for it")
-    if scheme == "http" and access is not None:
+    if scheme == "http" and tls is not None:
         raise UsageError(
             f"{text} speaks no TLS, and --cacert is given", remedy="write https://, or drop --cacert"
         )
@@ -78,11 +78,11 @@ async def _endpoint(text: str, access: Access | None) -> Endpoint:
             f"{text}: {host} cannot be resolved: {error}", remedy="look at --endpoints"
         ) from error
     address = str(found[0][4][0])
-    named = None if access is None else replace(access, server_name=host)
+    named = None if tls is None else replace(tls, server_name=host)
     return Endpoint(f"{match[2]}:{port}", address, port, named)
 
 
-def _access(credentials: Credentials) -> Access | None:
+def _tls(credentials: Credentials) -> ClientTls | None:
     pair = (credentials.certificate, credentials.key)
     if (pair[0] is None) != (pair[1] is None):
         raise UsageError("--cert and --key belong together", remedy="give both or none")
@@ -92,7 +92,12 @@ def _access(credentials: Credentials) -> Access | None:
                 "--cert without --cacert", remedy="say with --cacert who vouches for the members"
             )
         return None
-    return Access(ca=_read(credentials.ca), certificate=_read(pair[0]), key=_read(pair[1]))
+    tls = ClientTls(ca=_read(credentials.ca), certificate=_read(pair[0]), key=_read(pair[1]))
+    try:
+        tls.context()
+    except (ssl.SSLError, ValueError) as error:
+        raise UsageError(f"--cacert, --cert or --key: {error}", remedy="look at these files") from error
+    return tls
 
 
 def _read(path: Path | None) -> bytes | None:
@@ -132,24 +137,23 @@ async def _status(endpoint: Endpoint, timeout: float) -> str:
     return ""
 
 
-async def _log_in(endpoints: Sequence[Endpoint], credentials: Credentials, timeout: float) -> str:
-    request = pb.AuthenticateRequest(name=credentials.user, password=credentials.password).SerializeToString()
+async def _see_that_it_is_let_in(endpoints: Sequence[Endpoint], login: Login, timeout: float) -> None:
+    """A wrong password is told before anything starts; tokens are fetched by whoever needs one."""
     said: dict[str, str] = {}
     for endpoint in endpoints:
         channel = GrpcChannel(endpoint)
         try:
-            answer = pb.AuthenticateResponse.FromString(
-                await channel.call(Method.AUTHENTICATE, request, timeout)
-            )
-        except RpcError as error:
-            if error.code in {StatusCode.INVALID_ARGUMENT, StatusCode.FAILED_PRECONDITION}:
+            async with asyncio.timeout(timeout):
+                await fetch_token(channel, login)
+        except (RpcError, TimeoutError) as error:
+            if isinstance(error, RpcError) and error.code in _REFUSED:
                 raise UsageError(
-                    f"--user {credentials.user}: {error.text}", remedy="look at --user and --password"
+                    f"--user {login.user}: {error.text}", remedy="look at --user and --password"
                 ) from error
-            said[endpoint.member] = str(error)
+            said[endpoint.member] = str(error) or "no answer"
         else:
-            return str(answer.token)
+            return
         finally:
             await channel.close()
     told = "; ".join(f"{member}: {error}" for member, error in said.items())
-    raise ClusterError(f"nobody could log {credentials.user} in: {told}")
+    raise ClusterError(f"nobody could log {login.user} in: {told}")

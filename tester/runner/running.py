@@ -19,8 +19,8 @@ from tester.clock import RunClock
 from tester.errors import ClusterError, ExitCode, LoadError, UsageError
 from tester.etcd.channel import Method
 from tester.etcd.client import EtcdClient, prefix_end
+from tester.etcd.connect import connect_grpc
 from tester.etcd.errors import RpcError, StatusCode
-from tester.etcd.grpc_channel import GrpcChannel
 from tester.etcd.monitor import ClusterMonitor
 from tester.events import EventBus
 from tester.history.endstate import EndState
@@ -111,7 +111,7 @@ async def _first_revision(endpoints: Sequence[Endpoint], prefix: str, timeout: f
     """The revision from which the witnesses watch; it also shows that the user may read here."""
     said: list[str] = []
     for endpoint in endpoints:
-        client = EtcdClient(endpoint, GrpcChannel(endpoint), timeout)
+        client = EtcdClient(endpoint, connect_grpc(endpoint), timeout)
         try:
             return (await client.get(prefix))[0]
         except RpcError as error:
@@ -131,7 +131,7 @@ async def _clean_up(endpoints: Sequence[Endpoint], prefix: str, timeout: float) 
     """Leave no key behind; leases end by themselves. Who cannot be reached now is asked no more."""
     request = pb.DeleteRangeRequest(key=prefix.encode(), range_end=prefix_end(prefix)).SerializeToString()
     for endpoint in endpoints:
-        channel = GrpcChannel(endpoint)
+        channel = connect_grpc(endpoint)
         try:
             await channel.call(Method.DELETE_RANGE, request, timeout)
         except RpcError:
@@ -187,6 +187,7 @@ class _Runner:
                 self._clock,
                 setting.seed,
                 self._prefix,
+                connect=connect_grpc,
                 rounds=setting.rounds,
             )
             stack.push_async_callback(load.stop)

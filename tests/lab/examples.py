@@ -25,6 +25,13 @@ KEYS: Final[dict[str, dict[str, object]]] = {
     "partition": {"partition": "leader-alone"},
     "client-port": {"action": "reject"},
     "peer-port": {},
+    "network": {"traffic": "both", "delay": "50ms", "jitter": "10ms", "loss": "1%"},
+    "slow-fsync": {"delay": "200ms"},
+    "slow-io": {"delay": "50ms", "jitter": "20ms"},
+    "io-error": {"operations": ["fsync", "write"]},
+    "power-loss": {},
+    "disk-full": {},
+    "disk-throttle": {"bandwidth": "1MiB", "operations": "100/s"},
 }
 """By kind: keys that make it quick and its effect plain."""
 

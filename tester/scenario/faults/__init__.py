@@ -7,6 +7,16 @@ from typing import Annotated, Final, TypeAlias, get_args
 from pydantic import Field
 
 from tester.scenario.faults.base import FaultSection, Flap, Occupied, Place
+from tester.scenario.faults.disk import (
+    DiskFullSection,
+    DiskScope,
+    DiskSection,
+    DiskThrottleSection,
+    IoErrorSection,
+    PowerLossSection,
+    SlowFsyncSection,
+    SlowIoSection,
+)
 from tester.scenario.faults.network import (
     ClientPortSection,
     Direction,
@@ -24,6 +34,7 @@ from tester.scenario.faults.process import (
     RollingRestartSection,
     StopSection,
 )
+from tester.scenario.faults.quality import NetworkSection
 
 AnyFault: TypeAlias = (
     StopSection
@@ -36,6 +47,13 @@ AnyFault: TypeAlias = (
     | PartitionSection
     | ClientPortSection
     | PeerPortSection
+    | NetworkSection
+    | SlowFsyncSection
+    | SlowIoSection
+    | IoErrorSection
+    | PowerLossSection
+    | DiskFullSection
+    | DiskThrottleSection
 )
 Fault = Annotated[AnyFault, Field(discriminator="fault")]
 
@@ -46,9 +64,12 @@ __all__ = [
     "FAULTS",
     "AnyFault",
     "Direction",
+    "DiskScope",
+    "DiskSection",
     "Fault",
     "FaultSection",
     "Flap",
+    "NetworkSection",
     "Occupied",
     "PartitionPreset",
     "PartitionSection",

@@ -27,6 +27,10 @@ class Occupied(StrEnum):
     PROCESS = "process"
     PEER_TRAFFIC = "peer-traffic"
     CLIENT_TRAFFIC = "client-traffic"
+    TRAFFIC_QUALITY = "traffic-quality"
+    DISK_SPEED = "disk-speed"
+    DISK_ERRORS = "disk-errors"
+    DISK_ROOM = "disk-room"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ import pytest
 
 from agent_service import commands
 from agent_service.audit import AuditLog
+from agent_service.disk.lack import layer_lack
 from agent_service.errors import FaultFailedError, UnavailableError
-from agent_service.faults import registry
+from agent_service.faults import means, registry
 from agent_service.faults.manager import FaultManager
 from agent_service.faults.registry import capabilities
 from agent_service.models import (
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.etcd
 
 PATIENCE_SECONDS = 20.0
+DISK_KINDS = ("slow-fsync", "slow-io", "io-error", "power-loss", "disk-full", "disk-throttle")
 SILENCE_SECONDS = 0.4
 """Longer than the loopback's retransmission timeout."""
 
@@ -258,6 +260,7 @@ async def test_what_this_host_can_do(
     faults: FaultManager, settings: AgentSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = await capabilities(settings)
+    disk = layer_lack(settings) is None
     assert [(item.kind, item.available) for item in there] == [
         ("stop", True),
         ("kill", True),
@@ -268,11 +271,13 @@ async def test_what_this_host_can_do(
         ("partition", True),
         ("client-port", True),
         ("peer-port", True),
+        ("network", True),
+        *((kind, disk) for kind in DISK_KINDS),
     ]
     assert all(item.reason for item in there)
     assert tables() == [], "looking leaves nothing behind"
-    monkeypatch.setattr(registry, "_PATH", "/nonexistent")
-    assert (await capabilities(settings))[-1].available is False
+    monkeypatch.setattr(means, "PATH", "/nonexistent")
+    assert next(item for item in await capabilities(settings) if item.kind == "peer-port").available is False
     with pytest.raises(UnavailableError, match="there is no nft"):
         await faults.inject(request(isolate("127.0.0.1")), "tester")
     assert faults.list() == ()
