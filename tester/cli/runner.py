@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import sys
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from tester.cli.runner_options import (
+    DURATION,
+    Common,
+    common,
+    common_of,
+    connections_option,
+    rounds_option,
+    running_time_option,
+)
 from tester.runner.progress import progress_on
 from tester.runner.running import Outcome, run_runner
-from tester.runner.setting import Credentials, RunnerSetting
+from tester.runner.setting import RunnerSetting
 from tester.scenario.stressers import (
     ElectionStresser,
     LeaseStresser,
@@ -21,132 +27,12 @@ from tester.scenario.stressers import (
     RenewerStresser,
     WatcherStresser,
 )
-from tester.scenario.units import parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tester.errors import ExitCode
     from tester.scenario.stressers import RecipeStresser
 
-_F = TypeVar("_F", bound="Callable[..., Any]")
 _PREFIX = "etcd-chaos/runner/"
-_LONGEST_SECONDS = 86_400 * 365.0
-
-
-class Duration(click.ParamType):  # type: ignore[type-arg]
-    """``60`` and ``60s`` are sixty seconds; ``1m30s`` and ``500ms`` are what they say."""
-
-    name = "duration"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds."""
-        if isinstance(value, int | float):
-            return float(value)
-        text = str(value)
-        try:
-            seconds = float(text) if text.replace(".", "", 1).isdigit() else parse_duration(text)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        if not 0 <= seconds <= _LONGEST_SECONDS:
-            self.fail(f"{text} is out of bounds", param, ctx)
-        return seconds
-
-
-DURATION = Duration()
-
-
-@dataclass(frozen=True, slots=True)
-class Common:
-    """Options that every runner has."""
-
-    endpoints: str
-    dial_timeout: float
-    req_rate: float
-    no_progress: float
-    seed: int | None
-    history: Path | None
-    credentials: Credentials
-
-
-_COMMON = (
-    click.option(
-        "--endpoints", default="localhost:2379", show_default=True, help="HOST:PORT, separated by commas."
-    ),
-    click.option("--dial-timeout", type=DURATION, default=2.0, show_default="2s", help="For a first answer."),
-    click.option(
-        "--req-rate",
-        type=click.FloatRange(0, 1_000_000, min_open=True),
-        default=30.0,
-        show_default=True,
-        help="Operations a second, all clients together.",
-    ),
-    click.option(
-        "--no-progress",
-        type=DURATION,
-        default=60.0,
-        show_default="60s",
-        help="Fail after so long without any.",
-    ),
-    click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Default: drawn."),
-    click.option(
-        "--history",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="Keep the history in this new file: etcd-chaos check takes it.",
-    ),
-    click.option(
-        "--cacert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="TLS: the CA."
-    ),
-    click.option(
-        "--cert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="TLS: who we are."
-    ),
-    click.option(
-        "--key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="TLS: the key to --cert."
-    ),
-    click.option("--user", default="", help="etcd's user, NAME or NAME:PASSWORD."),
-    click.option(
-        "--password", default="", envvar="ETCD_CHAOS_PASSWORD", help="Better in the variable of that name."
-    ),
-)
-
-
-def common(command: _F) -> _F:
-    """Give a command the options that all have."""
-    for option in reversed(_COMMON):
-        command = option(command)
-    return command
-
-
-def rounds_option(command: _F) -> _F:
-    """``--rounds``, as etcd-runner has it."""
-    return click.option(
-        "--rounds",
-        type=click.IntRange(0, 1_000_000_000),
-        default=100,
-        show_default=True,
-        help="Of each client; 0: until stopped.",
-    )(command)
-
-
-def running_time_option(default: float) -> Callable[[_F], _F]:
-    """``--running-time``; 0: until stopped."""
-    return click.option(
-        "--running-time",
-        type=DURATION,
-        default=default,
-        show_default=f"{default:g}s",
-        help="The load ends after this; 0: until stopped.",
-    )
-
-
-connections_option = click.option(
-    "--total-client-connections",
-    "clients",
-    type=click.IntRange(1, 200),
-    default=10,
-    show_default=True,
-    help="Clients.",
-)
 
 
 @click.group()
@@ -164,7 +50,7 @@ def runner() -> None:
 @common
 def election(*, name: str, clients: int, rounds: int, **options: Any) -> ExitCode:  # noqa: ANN401 - the options
     """Clients campaign and observe: one leader at a time, the same for all."""
-    given = _common(options)
+    given = common_of(options)
     stresser = ElectionStresser.model_construct(kind="election", clients=clients, rate=given.req_rate)
     return _run(
         f"election {name}", "terms", stresser, ("elections", "leases", "linearizable"), given, rounds=rounds
@@ -178,7 +64,7 @@ def election(*, name: str, clients: int, rounds: int, **options: Any) -> ExitCod
 @common
 def lock_racer(*, name: str, clients: int, rounds: int, **options: Any) -> ExitCode:  # noqa: ANN401 - the options
     """Clients race for a lock: never more than one holder."""
-    given = _common(options)
+    given = common_of(options)
     stresser = LockStresser.model_construct(kind="lock", clients=clients, rate=given.req_rate)
     return _run(
         f"lock-racer {name}",
@@ -207,7 +93,7 @@ def watcher(
     **options: Any,  # noqa: ANN401 - the options
 ) -> ExitCode:
     """Watchers see every key, in order, and end when they are cancelled."""
-    given = _common(options)
+    given = common_of(options)
     stresser = WatcherStresser.model_construct(
         kind="watcher",
         prefixes=total_prefixes,
@@ -233,7 +119,7 @@ def watcher(
 @common
 def lease_renewer(*, ttl: float, clients: int, running_time: float, **options: Any) -> ExitCode:  # noqa: ANN401
     """Leases are renewed for as long as it runs: none may be lost."""
-    given = _common(options)
+    given = common_of(options)
     stresser = RenewerStresser.model_construct(kind="lease-renewer", clients=clients, ttl=_ttl(ttl))
     return _run("lease-renewer", "renewals", stresser, ("leases",), given, running_time=running_time)
 
@@ -253,7 +139,7 @@ def watch_storm(
     **options: Any,  # noqa: ANN401
 ) -> ExitCode:
     """Hundreds of watchers, each with a connection of its own."""
-    given = _common(options)
+    given = common_of(options)
     prefixes = min(total_prefixes, watchers)
     stresser = WatcherStresser.model_construct(
         kind="watcher",
@@ -297,7 +183,7 @@ def lease_storm(
     **options: Any,  # noqa: ANN401 - the options
 ) -> ExitCode:
     """Thousands of leases granted, renewed, revoked and left to end."""
-    given = _common(options)
+    given = common_of(options)
     stresser = LeaseStresser.model_construct(
         kind="lease",
         clients=clients,
@@ -322,30 +208,6 @@ def _ttl(seconds: float) -> float:
     if not 1 <= seconds <= 86_400:
         raise click.BadParameter("from 1 s to a day", param_hint="--ttl")
     return seconds
-
-
-def _common(options: dict[str, Any]) -> Common:
-    name, colon, password = str(options["user"]).partition(":")
-    password = password if colon else str(options["password"])
-    if name and not password:
-        if not sys.stdin.isatty():
-            raise click.BadParameter("there is no password", param_hint="--user")
-        password = click.prompt("Password", hide_input=True, err=True)
-    history: Path | None = options["history"]
-    if history is not None and history.exists():
-        raise click.BadParameter(f"{history} exists", param_hint="--history")
-    if history is not None and not history.absolute().parent.is_dir():
-        raise click.BadParameter(f"there is no folder {history.absolute().parent}", param_hint="--history")
-    credentials = Credentials(options["cacert"], options["cert"], options["key"], name, password)
-    return Common(
-        endpoints=options["endpoints"],
-        dial_timeout=options["dial_timeout"],
-        req_rate=options["req_rate"],
-        no_progress=options["no_progress"],
-        seed=options["seed"],
-        history=history,
-        credentials=credentials,
-    )
 
 
 def _run(

@@ -1,20 +1,27 @@
-"""The clients of stressers that do more than ask one thing after the other."""
+"""The clients of each kind of stresser, and their work."""
 
 from __future__ import annotations
 
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from random import Random
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tester.load.contenders import Contender, Contending, ContestKind
 from tester.load.crowd import Crowd, CrowdMix
+from tester.load.keys import KeySpace
 from tester.load.leases import LeaseSource
-from tester.load.presets import mix_of_leases
+from tester.load.listing import Listing
+from tester.load.listwatch import ListWatch
+from tester.load.operations import OperationSource
+from tester.load.pacer import Pacer
+from tester.load.presets import mix_of, mix_of_leases
 from tester.load.renewers import Renewer
 from tester.recipes.contest import Contest
 from tester.scenario.stressers import (
     ElectionStresser,
+    KvStresser,
     LeaseStresser,
     LockStresser,
     RenewerStresser,
@@ -24,14 +31,12 @@ from tester.scenario.stressers import (
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Coroutine, Iterator, Mapping
-    from random import Random
 
     from tester.clock import RunClock
     from tester.etcd.endpoint import Endpoint
     from tester.history.writer import Recorder
     from tester.load.client import Client
-    from tester.load.pacer import Pacer
-    from tester.scenario.stressers import RecipeStresser
+    from tester.scenario.stressers import Stresser
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +65,25 @@ class Ground:
     """The generator of the client at a place."""
 
 
-def crew_of(stresser: RecipeStresser, ground: Ground) -> Iterator[tuple[Client, Coroutine[Any, Any, None]]]:
+Crew: TypeAlias = "Iterator[tuple[Client, Coroutine[Any, Any, None]]]"
+
+
+def pacer_of(stresser: Stresser) -> Pacer:
+    """What keeps a stresser's clients to their rate, all together."""
+    match stresser:
+        case KvStresser():
+            return Pacer(stresser.rate, stresser.arrivals)
+        case RenewerStresser():
+            return Pacer(None)
+        case _:
+            return Pacer(stresser.rate)
+
+
+def crew_of(stresser: Stresser, ground: Ground) -> Crew:
     """Each client of a stresser with its work."""
     match stresser:
+        case KvStresser():
+            yield from _kv_clients(stresser, ground)
         case LeaseStresser():
             yield from _lease_clients(stresser, ground)
         case LockStresser() | ElectionStresser():
@@ -73,9 +94,31 @@ def crew_of(stresser: RecipeStresser, ground: Ground) -> Iterator[tuple[Client, 
             yield from _renewers(stresser, ground)
 
 
-def _lease_clients(
-    stresser: LeaseStresser, ground: Ground
-) -> Iterator[tuple[Client, Coroutine[Any, Any, None]]]:
+def _kv_clients(stresser: KvStresser, ground: Ground) -> Crew:
+    mix = mix_of(stresser)
+    for place in range(stresser.clients):
+        source = OperationSource(mix, ground.prefix, ground.rng(place), ground.value_ids)
+        client = ground.client(stresser.member or ground.member())
+        yield client, client.run(source, ground.pacer)
+    for _ in range(mix.list_watchers):
+        member = stresser.member or ground.member()
+        client = ground.client(member)
+        # Keys are not drawn from this space: a list has all of them.
+        space = KeySpace(ground.prefix, mix.keys, mix.distribution, Random(0))  # noqa: S311
+        lister = ListWatch(
+            client,
+            next(ground.watcher_numbers),
+            ground.endpoints[member],
+            ground.recorder,
+            ground.clock,
+            ground.gate,
+            space,
+            Listing(space, mix.page_keys),
+        )
+        yield client, lister.run()
+
+
+def _lease_clients(stresser: LeaseStresser, ground: Ground) -> Crew:
     mix = mix_of_leases(stresser)
     for place in range(stresser.clients):
         client = ground.client(ground.member())
@@ -90,9 +133,7 @@ def _lease_clients(
         yield client, client.run(source, ground.pacer)
 
 
-def _contenders(
-    stresser: LockStresser | ElectionStresser, ground: Ground
-) -> Iterator[tuple[Client, Coroutine[Any, Any, None]]]:
+def _contenders(stresser: LockStresser | ElectionStresser, ground: Ground) -> Crew:
     shared = Contending(
         kind=ContestKind(stresser.kind),
         contest=Contest(f"{ground.prefix}queue/"),
@@ -133,9 +174,7 @@ def _crowd(stresser: WatcherStresser, ground: Ground) -> tuple[Client, Coroutine
     return client, crowd.run()
 
 
-def _renewers(
-    stresser: RenewerStresser, ground: Ground
-) -> Iterator[tuple[Client, Coroutine[Any, Any, None]]]:
+def _renewers(stresser: RenewerStresser, ground: Ground) -> Crew:
     for _ in range(stresser.clients):
         member = ground.member()
         client, keeper = ground.client(member), ground.keeper(member)

@@ -15,15 +15,8 @@ from tester.etcd.keepalive import KeepAliveStream
 from tester.history.records import ClientRecord, Put
 from tester.load import values
 from tester.load.client import Client, Shared
-from tester.load.crews import Ground, crew_of
-from tester.load.keys import KeySpace
-from tester.load.listing import Listing
-from tester.load.listwatch import ListWatch
-from tester.load.operations import Mix, OperationSource
-from tester.load.pacer import Pacer
-from tester.load.presets import mix_of
+from tester.load.crews import Ground, crew_of, pacer_of
 from tester.load.statistics import Statistics
-from tester.scenario.stressers import KvStresser, RenewerStresser
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator, Sequence
@@ -33,15 +26,15 @@ if TYPE_CHECKING:
     from tester.etcd.endpoint import Endpoint
     from tester.events import LoadSample
     from tester.history.writer import HistoryWriter
+    from tester.load.pacer import Pacer
     from tester.results import PhaseStats
-    from tester.scenario.stressers import RecipeStresser, Stresser
+    from tester.scenario.stressers import Stresser
 
 _STOP_SECONDS = 1.0
 _POLL_SECONDS = 0.005
 _STUCK_SECONDS = 10.0
-_LIST_WATCHERS_FROM = 1000
+_WATCHERS_FROM = 1000
 """Numbers of watchers below are other people's."""
-_CROWDS_FROM = 1_000_000
 _MARK_SIZE = 32
 _MARK_TIMEOUT_SECONDS = 1.0
 _MARK_PAUSE_SECONDS = 0.05
@@ -109,7 +102,7 @@ class Load:
         self._renewals: list[KeepAliveStream] = []
         self._clients: list[Client] = []
         self._client_numbers = count()
-        self._watcher_numbers = count(_CROWDS_FROM)
+        self._watcher_numbers = count(_WATCHERS_FROM)
         self._rounds = rounds
         self.steps = 0
         """What recipes have got done: times that a lock was held, renewals, watchers that saw all."""
@@ -123,10 +116,10 @@ class Load:
             self._channels[endpoint.member] = self._connect(endpoint)
         members = cycle(self._channels)
         for index, stresser in enumerate(self._stressers):
-            if isinstance(stresser, KvStresser):
-                self._start_kv(stresser, index, members)
-            else:
-                self._start_recipe(stresser, index, members)
+            pacer = pacer_of(stresser)
+            self._pacers.append(pacer)
+            for client, work in crew_of(stresser, self._ground(stresser, index, pacer, members)):
+                self._spawn(client, work)
         self._shared.gate.set()
 
     async def pause(self) -> None:
@@ -235,21 +228,12 @@ class Load:
     def _step(self) -> None:
         self.steps += 1
 
-    def _start_kv(self, stresser: KvStresser, index: int, members: Iterator[str]) -> None:
-        mix, pacer = mix_of(stresser), Pacer(stresser.rate, stresser.arrivals)
-        self._pacers.append(pacer)
-        for place in range(stresser.clients):
-            source = OperationSource(mix, self._keys_of(index), self._rng(index, place), self._value_ids)
-            client = self._client(stresser.member or next(members), stresser.timeout)
-            self._spawn(client, client.run(source, pacer))
-        for _ in range(mix.list_watchers):
-            self._spawn_list_watch(stresser, mix, index, stresser.member or next(members))
+    def _ground(self, stresser: Stresser, index: int, pacer: Pacer, members: Iterator[str]) -> Ground:
+        def rng(place: int) -> Random:
+            return Random(f"{self._seed}/{index}/{place}")  # noqa: S311 - a seed to replay, no secret
 
-    def _start_recipe(self, stresser: RecipeStresser, index: int, members: Iterator[str]) -> None:
-        pacer = Pacer(None if isinstance(stresser, RenewerStresser) else stresser.rate)
-        self._pacers.append(pacer)
-        ground = Ground(
-            prefix=self._keys_of(index),
+        return Ground(
+            prefix=f"{self._prefix}{index}/",
             endpoints=self._endpoints,
             pacer=pacer,
             gate=self._shared.gate,
@@ -263,32 +247,8 @@ class Load:
             member=lambda: next(members),
             client=lambda member: self._client(member, stresser.timeout),
             keeper=lambda member: self._keeper(member, stresser.timeout),
-            rng=lambda place: self._rng(index, place),
+            rng=rng,
         )
-        for client, work in crew_of(stresser, ground):
-            self._spawn(client, work)
-
-    def _rng(self, index: int, place: int) -> Random:
-        return Random(f"{self._seed}/{index}/{place}")  # noqa: S311 - a seed to replay, no secret
-
-    def _spawn_list_watch(self, stresser: KvStresser, mix: Mix, index: int, member: str) -> None:
-        client = self._client(member, stresser.timeout)
-        # Keys are not drawn from this space: a list has all of them.
-        space = KeySpace(self._keys_of(index), mix.keys, mix.distribution, Random(0))  # noqa: S311
-        lister = ListWatch(
-            client,
-            _LIST_WATCHERS_FROM + client.number,
-            self._endpoints[member],
-            self._recorder,
-            self._clock,
-            self._shared.gate,
-            space,
-            Listing(space, mix.page_keys),
-        )
-        self._spawn(client, lister.run())
-
-    def _keys_of(self, index: int) -> str:
-        return f"{self._prefix}{index}/"
 
     def _spawn(self, client: Client, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name=f"client {client.number}")

@@ -9,8 +9,10 @@ import click
 import pytest
 
 from tester.cli.entry import run_command
-from tester.cli.runner import DURATION, runner
+from tester.cli.runner import runner
+from tester.cli.runner_options import DURATION
 from tester.errors import ExitCode
+from tests.agent.certs import Authority
 
 PEM = "-----BEGIN CERTIFICATE-----\n"
 
@@ -31,6 +33,7 @@ PEM = "-----BEGIN CERTIFICATE-----\n"
         (["election", "--history", "{tmp}/there.jsonl"], "exists"),
         (["election", "--cacert", "{tmp}/none.crt"], "--cacert"),
         (["election", "--cacert", "{tmp}/there.jsonl"], "there is no PEM in it"),
+        (["election", "--cacert", "{tmp}/bad.crt"], "does not contain a certificate"),
         (["election", "--cert", "{tmp}/ca.crt"], "--cert and --key belong together"),
         (["election", "--cert", "{tmp}/ca.crt", "--key", "{tmp}/ca.crt"], "--cert without --cacert"),
         (["election", "--endpoints", "localhost"], "--endpoints localhost: no HOST:PORT"),
@@ -48,7 +51,8 @@ def test_a_wrong_command_line(
     arguments: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "there.jsonl").write_text("")
-    (tmp_path / "ca.crt").write_text(PEM)
+    (tmp_path / "bad.crt").write_text(PEM)
+    (tmp_path / "ca.crt").write_bytes(Authority().pem)
     code = run_command(["runner", *(argument.replace("{tmp}", str(tmp_path)) for argument in arguments)])
     shown = capsys.readouterr()
     assert (code, told in shown.err) == (ExitCode.USAGE, True), shown.err
