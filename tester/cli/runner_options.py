@@ -19,7 +19,7 @@ _F = TypeVar("_F", bound="Callable[..., Any]")
 _LONGEST_SECONDS = 86_400 * 365.0
 
 
-class Duration(click.ParamType):  # type: ignore[type-arg]
+class Duration(click.ParamType):  # type: ignore[type-arg]  # a parameter that older click lacks
     """``60`` and ``60s`` are sixty seconds; ``1m30s`` and ``500ms`` are what they say."""
 
     name = "duration"
