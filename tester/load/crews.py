@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tester.etcd.endpoint import Endpoint
     from tester.history.writer import Recorder
     from tester.load.client import Client
+    from tester.load.share import Share
     from tester.scenario.stressers import Stresser
 
 
@@ -57,10 +58,10 @@ class Ground:
     step: Callable[[], None]
     member: Callable[[], str]
     """Whom the next client asks."""
-    client: Callable[[str], Client]
-    """A client of a member."""
-    keeper: Callable[[str], Client]
-    """One that renews leases, also while the load is paused."""
+    client: Callable[[int, str], Client | None]
+    """The client at a place, of a member; ``None``: it is in another process."""
+    keeper: Callable[[int, str], Client | None]
+    """Likewise, one that renews leases, also while the load is paused."""
     rng: Callable[[int], Random]
     """The generator of the client at a place."""
 
@@ -68,15 +69,17 @@ class Ground:
 Crew: TypeAlias = "Iterator[tuple[Client, Coroutine[Any, Any, None]]]"
 
 
-def pacer_of(stresser: Stresser) -> Pacer:
-    """What keeps a stresser's clients to their rate, all together."""
+def pacer_of(stresser: Stresser, share: Share) -> Pacer:
+    """What keeps a stresser's clients to their rate, all of this process together."""
     match stresser:
         case KvStresser():
-            return Pacer(stresser.rate, stresser.arrivals)
+            return Pacer(share.of_rate(stresser.rate, stresser.clients), stresser.arrivals)
         case RenewerStresser():
             return Pacer(None)
+        case WatcherStresser():
+            return Pacer(share.of_rate(stresser.rate, 1))
         case _:
-            return Pacer(stresser.rate)
+            return Pacer(share.of_rate(stresser.rate, stresser.clients))
 
 
 def crew_of(stresser: Stresser, ground: Ground) -> Crew:
@@ -89,7 +92,7 @@ def crew_of(stresser: Stresser, ground: Ground) -> Crew:
         case LockStresser() | ElectionStresser():
             yield from _contenders(stresser, ground)
         case WatcherStresser():
-            yield _crowd(stresser, ground)
+            yield from _crowd(stresser, ground)
         case RenewerStresser():
             yield from _renewers(stresser, ground)
 
@@ -97,18 +100,20 @@ def crew_of(stresser: Stresser, ground: Ground) -> Crew:
 def _kv_clients(stresser: KvStresser, ground: Ground) -> Crew:
     mix = mix_of(stresser)
     for place in range(stresser.clients):
-        source = OperationSource(mix, ground.prefix, ground.rng(place), ground.value_ids)
-        client = ground.client(stresser.member or ground.member())
-        yield client, client.run(source, ground.pacer)
-    for _ in range(mix.list_watchers):
-        member = stresser.member or ground.member()
-        client = ground.client(member)
+        client = ground.client(place, stresser.member or ground.member())
+        if client is not None:
+            source = OperationSource(mix, ground.prefix, ground.rng(place), ground.value_ids)
+            yield client, client.run(source, ground.pacer)
+    for place in range(mix.list_watchers):
+        client = ground.client(place, stresser.member or ground.member())
+        if client is None:
+            continue
         # Keys are not drawn from this space: a list has all of them.
         space = KeySpace(ground.prefix, mix.keys, mix.distribution, Random(0))  # noqa: S311
         lister = ListWatch(
             client,
             next(ground.watcher_numbers),
-            ground.endpoints[member],
+            ground.endpoints[client.member],
             ground.recorder,
             ground.clock,
             ground.gate,
@@ -121,7 +126,9 @@ def _kv_clients(stresser: KvStresser, ground: Ground) -> Crew:
 def _lease_clients(stresser: LeaseStresser, ground: Ground) -> Crew:
     mix = mix_of_leases(stresser)
     for place in range(stresser.clients):
-        client = ground.client(ground.member())
+        client = ground.client(place, ground.member())
+        if client is None:
+            continue
         source = LeaseSource(
             mix,
             f"{ground.prefix}{place}/",
@@ -150,14 +157,18 @@ def _contenders(stresser: LockStresser | ElectionStresser, ground: Ground) -> Cr
     )
     for place in range(stresser.clients):
         member = ground.member()
-        client, keeper = ground.client(member), ground.keeper(member)
+        client, keeper = ground.client(place, member), ground.keeper(place, member)
+        if client is None or keeper is None:
+            continue
         contender = Contender(shared, client, keeper, ground.endpoints[member], ground.rng(place))
         yield client, contender.run()
 
 
-def _crowd(stresser: WatcherStresser, ground: Ground) -> tuple[Client, Coroutine[Any, Any, None]]:
+def _crowd(stresser: WatcherStresser, ground: Ground) -> Crew:
     mix = CrowdMix(stresser.prefixes, stresser.watchers, stresser.keys, ground.rounds)
-    client = ground.client(ground.member())
+    client = ground.client(0, ground.member())
+    if client is None:
+        return
     crowd = Crowd(
         mix,
         ground.prefix,
@@ -171,12 +182,14 @@ def _crowd(stresser: WatcherStresser, ground: Ground) -> tuple[Client, Coroutine
         ground.recorder,
         ground.step,
     )
-    return client, crowd.run()
+    yield client, crowd.run()
 
 
 def _renewers(stresser: RenewerStresser, ground: Ground) -> Crew:
-    for _ in range(stresser.clients):
+    for place in range(stresser.clients):
         member = ground.member()
-        client, keeper = ground.client(member), ground.keeper(member)
+        client, keeper = ground.client(place, member), ground.keeper(place, member)
+        if client is None or keeper is None:
+            continue
         renewer = Renewer(client, keeper, ground.gate, math.ceil(stresser.ttl), ground.lease_ids, ground.step)
         yield client, renewer.run()

@@ -16,6 +16,7 @@ from tester.history.records import ClientRecord, Put
 from tester.load import values
 from tester.load.client import Client, Shared
 from tester.load.crews import Ground, crew_of, pacer_of
+from tester.load.share import WHOLE, Share
 from tester.load.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tester.events import LoadSample
     from tester.history.writer import HistoryWriter
     from tester.load.pacer import Pacer
+    from tester.load.workers.messages import Report
     from tester.results import PhaseStats
     from tester.scenario.stressers import Stresser
 
@@ -73,6 +75,7 @@ class Load:
         value_ids: Iterator[int] | None = None,
         connect: Connect = GrpcChannel,
         rounds: int | None = None,
+        share: Share = WHOLE,
     ) -> None:
         """A load that has not started.
 
@@ -86,6 +89,7 @@ class Load:
             value_ids: ids of written values. Pass one iterator to all loads of a run that share a cluster.
             connect: makes the one channel per member.
             rounds: of recipes; ``None``: until stopped, as all other load.
+            share: which of the clients are here.
         """
         self._stressers = tuple(stressers)
         self._endpoints = {endpoint.member: endpoint for endpoint in endpoints}
@@ -93,16 +97,17 @@ class Load:
         self._clock = clock
         self._seed = seed
         self._prefix = prefix
-        self._value_ids = count(1) if value_ids is None else value_ids
-        self._lease_ids = lease_ids(seed)
+        self._value_ids = share.numbers() if value_ids is None else value_ids
+        self._lease_ids = share.numbers(next(lease_ids(seed)))
+        self._share = share
+        self._numbers = count()
         self._connect = connect
         self._statistics = Statistics()
-        self._shared = Shared(recorder, clock, self._statistics, count(1), asyncio.Event())
+        self._shared = Shared(recorder, clock, self._statistics, share.numbers(), asyncio.Event())
         self._channels: dict[str, Channel] = {}
         self._renewals: list[KeepAliveStream] = []
         self._clients: list[Client] = []
-        self._client_numbers = count()
-        self._watcher_numbers = count(_WATCHERS_FROM)
+        self._watcher_numbers = share.numbers(_WATCHERS_FROM)
         self._rounds = rounds
         self.steps = 0
         """What recipes have got done: times that a lock was held, renewals, watchers that saw all."""
@@ -116,7 +121,7 @@ class Load:
             self._channels[endpoint.member] = self._connect(endpoint)
         members = cycle(self._channels)
         for index, stresser in enumerate(self._stressers):
-            pacer = pacer_of(stresser)
+            pacer = pacer_of(stresser, self._share)
             self._pacers.append(pacer)
             for client, work in crew_of(stresser, self._ground(stresser, index, pacer, members)):
                 self._spawn(client, work)
@@ -172,7 +177,7 @@ class Load:
         Raises:
             LoadError: no member took it within ``timeout`` seconds.
         """
-        number = next(self._client_numbers)
+        number = next(self._numbers)
         markers = [
             Client(number, member, channel, min(timeout, _MARK_TIMEOUT_SECONDS), self._shared)
             for member, channel in self._channels.items()
@@ -198,6 +203,10 @@ class Load:
         """The load since the last call, for the console."""
         return self._statistics.sample(at_ns)
 
+    def report(self) -> Report:
+        """The load since the last call, for the process that gathers it."""
+        return self._statistics.report(self.totals().lag_seconds)
+
     def window(self, start_ns: int, end_ns: int) -> PhaseStats:
         """The load between two times of the run clock."""
         return self._statistics.window(start_ns, end_ns)
@@ -213,16 +222,20 @@ class Load:
             raise self._dead
         self._check_stuck()
 
-    def _client(self, member: str, timeout: float) -> Client:
-        client = self._keeper(member, timeout)
-        self._clients.append(client)
+    def _client(self, place: int, member: str, timeout: float) -> Client | None:
+        """The client at a place of its stresser; ``None``: it is in another process."""
+        client = self._keeper(place, member, timeout)
+        if client is not None:
+            self._clients.append(client)
         return client
 
-    def _keeper(self, member: str, timeout: float) -> Client:
-        """A client that goes on while the load is paused: it must do nothing but keep leases alive."""
+    def _keeper(self, place: int, member: str, timeout: float) -> Client | None:
+        """One that goes on while the load is paused: it must do nothing but keep leases alive."""
+        number = next(self._numbers)
+        if not self._share.has(place):
+            return None
         renewals = KeepAliveStream(self._endpoints[member])
         self._renewals.append(renewals)
-        number = next(self._client_numbers)
         return Client(number, member, self._channels[member], timeout, self._shared, renewals)
 
     def _step(self) -> None:
@@ -245,8 +258,8 @@ class Load:
             rounds=self._rounds,
             step=self._step,
             member=lambda: next(members),
-            client=lambda member: self._client(member, stresser.timeout),
-            keeper=lambda member: self._keeper(member, stresser.timeout),
+            client=lambda place, member: self._client(place, member, stresser.timeout),
+            keeper=lambda place, member: self._keeper(place, member, stresser.timeout),
             rng=rng,
         )
 
