@@ -51,7 +51,6 @@ class Contending:
     rounds: int | None
     """How often each holds it; ``None``: until cancelled."""
     pacer: Pacer
-    gate: asyncio.Event
     clock: RunClock
     recorder: Recorder
     value_ids: Iterator[int]
@@ -152,12 +151,7 @@ class Contender:
 
     async def _ask(self, op: LoadOperation) -> Answer | None:
         """One operation, when it is time for it; what fails is not to be repeated at once."""
-        shared = self._shared
-        while True:
-            await shared.gate.wait()
-            late = await shared.pacer.slot()
-            if shared.gate.is_set():
-                break
+        late = await self._client.turn(self._shared.pacer)
         answer = await self._client.perform(op, late)
         if answer is None:
             await asyncio.sleep(_BACKOFF_SECONDS)

@@ -148,7 +148,6 @@ def _contenders(stresser: LockStresser | ElectionStresser, ground: Ground) -> Cr
         ttl=math.ceil(stresser.ttl),
         rounds=ground.rounds,
         pacer=ground.pacer,
-        gate=ground.gate,
         clock=ground.clock,
         recorder=ground.recorder,
         value_ids=ground.value_ids,
@@ -177,7 +176,6 @@ def _crowd(stresser: WatcherStresser, ground: Ground) -> Crew:
         ground.watcher_numbers,
         ground.value_ids,
         ground.pacer,
-        ground.gate,
         ground.clock,
         ground.recorder,
         ground.step,
@@ -191,5 +189,7 @@ def _renewers(stresser: RenewerStresser, ground: Ground) -> Crew:
         client, keeper = ground.client(place, member), ground.keeper(place, member)
         if client is None or keeper is None:
             continue
-        renewer = Renewer(client, keeper, ground.gate, math.ceil(stresser.ttl), ground.lease_ids, ground.step)
+        renewer = Renewer(
+            client, keeper, ground.pacer, math.ceil(stresser.ttl), ground.lease_ids, ground.step
+        )
         yield client, renewer.run()

@@ -50,7 +50,6 @@ class Crowd:
         numbers: Iterator[int],
         value_ids: Iterator[int],
         pacer: Pacer,
-        gate: asyncio.Event,
         clock: RunClock,
         recorder: Recorder,
         step: Callable[[], None],
@@ -65,7 +64,6 @@ class Crowd:
             numbers: of watchers in the history, none twice.
             value_ids: shared by all clients of a run.
             pacer: of the writes.
-            gate: set while the load runs.
             clock: of the run.
             recorder: gets what watchers are told.
             step: called for each write that was acknowledged, and each watcher that has seen all: progress.
@@ -77,7 +75,6 @@ class Crowd:
         self._numbers = numbers
         self._value_ids = value_ids
         self._pacer = pacer
-        self._gate = gate
         self._clock = clock
         self._recorder = recorder
         self._step = step
@@ -132,10 +129,7 @@ class Crowd:
 
     async def _put(self, key: str) -> int:
         while True:
-            await self._gate.wait()
-            late = await self._pacer.slot()
-            if not self._gate.is_set():
-                continue
+            late = await self._client.turn(self._pacer)
             value = values.text(next(self._value_ids), _VALUE_SIZE)
             answer = await self._client.perform(Put(key, value), late)
             if answer is not None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from tester.etcd.codec import Answer, LoadOperation
     from tester.load.client import Client
+    from tester.load.pacer import Pacer
 
 _BACKOFF_SECONDS = 0.2
 
@@ -23,7 +24,7 @@ class Renewer:
         self,
         client: Client,
         keeper: Client,
-        gate: asyncio.Event,
+        pacer: Pacer,
         ttl: int,
         lease_ids: Iterator[int],
         step: Callable[[], None],
@@ -33,14 +34,14 @@ class Renewer:
         Args:
             client: grants leases.
             keeper: renews them; it goes on while the load is paused, or they would end.
-            gate: set while the load runs.
+            pacer: of the grants.
             ttl: in seconds.
             lease_ids: none is used twice.
             step: called for each renewal: progress.
         """
         self._client = client
         self._keeper = keeper
-        self._gate = gate
+        self._pacer = pacer
         self._ttl = ttl
         self._lease_ids = lease_ids
         self._step = step
@@ -56,8 +57,8 @@ class Renewer:
                 await session.close()
 
     async def _ask(self, op: LoadOperation) -> Answer | None:
-        await self._gate.wait()
-        answer = await self._client.perform(op)
+        late = await self._client.turn(self._pacer)
+        answer = await self._client.perform(op, late)
         if answer is None:
             await asyncio.sleep(_BACKOFF_SECONDS)
         return answer
