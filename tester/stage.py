@@ -7,6 +7,7 @@ import hashlib
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -19,6 +20,7 @@ from tester.etcd.connect import connect, connect_grpc, connect_h2
 from tester.etcd.errors import RpcError
 from tester.etcd.monitor import ClusterMonitor
 from tester.etcd.users import enable_auth
+from tester.etcd.watch import View
 from tester.events import Notice, Phase
 from tester.evidence import Witness
 from tester.exits import ExitWatch, measure_offset
@@ -60,6 +62,8 @@ _FIRST_REVISION = 1
 _LOOK_SECONDS = 0.1
 _SAMPLE_SECONDS = 0.5
 _EVIDENCE_SECONDS = 10.0
+_VIEWS = (View(), View(prev_kv=True), View(fragment=True))
+"""Watchers of different members look in different ways: between them they see all that etcd can show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +100,8 @@ class Stage:
         members = security.load_endpoints(setting.plan.hosts)
         self.load = _load(setting, members, writer)
         self.watchers = [
-            Watcher(number, endpoint, writer, setting.clock, LOAD_PREFIX, _FIRST_REVISION)
-            for number, endpoint in enumerate(members, start=1)
+            Watcher(number, endpoint, writer, setting.clock, LOAD_PREFIX, _FIRST_REVISION, view=view)
+            for number, (endpoint, view) in enumerate(zip(members, cycle(_VIEWS), strict=False), start=1)
         ]
         self.witness = Witness(self.admin_endpoints, setting.clock, exits, LOAD_PREFIX)
         self._history = History()
@@ -346,4 +350,5 @@ def _header(setting: RoundSetting) -> Header:
         started_realtime_ns=setting.clock.started_realtime_ns,
         prefix=LOAD_PREFIX,
         members=tuple(host.name for host in setting.plan.hosts),
+        compacts_itself=bool(setting.plan.scenario.cluster.flags.get("auto-compaction-retention")),
     )

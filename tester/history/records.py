@@ -269,6 +269,8 @@ class Header(Record, frozen=True, tag="header"):
     prefix: str
     """Every key of the load starts with it; nobody else writes there."""
     members: tuple[str, ...]
+    compacts_itself: bool = False
+    """The members are set up to compact without being asked (``auto-compaction-retention``)."""
 
 
 class PhaseRecord(Record, frozen=True, tag="phase"):
