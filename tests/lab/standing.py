@@ -19,7 +19,7 @@ from tester.session import open_session
 from tester.targets import Roles
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection
 
     from agent_client import AgentClient
     from tests.lab.rig import Look, Rig
@@ -55,22 +55,27 @@ class Standing:
 
     async def able(self, kind: str) -> bool:
         """Whether every host can do such a fault."""
-        infos = await asyncio.gather(*(agent.host() for agent in self.agents.values()))
-        return all(any(one.kind == kind and one.available for one in info.capabilities) for info in infos)
+        return await _can(self.agents.values(), kind)
+
+
+async def _can(agents: Collection[AgentClient], kind: str) -> bool:
+    infos = await asyncio.gather(*(agent.host() for agent in agents))
+    return all(any(one.kind == kind and one.available for one in info.capabilities) for info in infos)
 
 
 @asynccontextmanager
-async def standing(rig: Rig, disk: str = "bare") -> AsyncIterator[Standing]:
-    """Start a cluster on the hosts of a rig; its members and their data are gone at the end."""
+async def standing(rig: Rig) -> AsyncIterator[Standing]:
+    """Start a cluster on the hosts of a rig, on disk layers if they can have them; it is gone at the end."""
     async with open_session(rig.inventory, lambda _: None) as session:
         inventory = session.inventory
-    scenario = Scenario.model_validate(
-        {"name": "standing", "nemesis": {"kind": "random"}, "cluster": {"disk": disk}}
-    )
-    plan = make_plan(scenario, inventory, seed=1)
     clock, bus = RunClock(), EventBus()
-    monitor = ClusterMonitor(endpoints(plan.hosts), clock, bus)
     async with connect(inventory) as agents:
+        disk = "fuse" if await _can(agents.values(), "power-loss") else "bare"
+        scenario = Scenario.model_validate(
+            {"name": "standing", "nemesis": {"kind": "random"}, "cluster": {"disk": disk}}
+        )
+        plan = make_plan(scenario, inventory, seed=1)
+        monitor = ClusterMonitor(endpoints(plan.hosts), clock, bus)
         scene = Scene("standing", 1, plan.hosts, agents, bus, clock, rig.inventory)
         await monitor.start()
         try:
