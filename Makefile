@@ -67,6 +67,7 @@ bench: $(VENV)/dev.stamp packages
 	python -m benchmarks.load
 	python -m benchmarks.check
 	python -m benchmarks.faults
+	python -m benchmarks.packet_queue
 	python -m benchmarks.orchestration
 	python -m benchmarks.faults
 
