@@ -56,6 +56,7 @@ _DISK_KINDS: Final = ("slow-fsync", "slow-io", "io-error", "power-loss", "disk-f
 
 _CUTTING_PROBE: Final = ("tcp dport 1 drop", "ip saddr 192.0.2.1 tcp dport 1 drop")
 _PORT_PROBE: Final = ("tcp dport 1 reject with tcp reset", "tcp sport 1 tcp flags & rst == 0 drop")
+_CORRUPT_KIND: Final = "corrupt-file"
 _LAYER: Final = "by a FUSE layer under the data of a cluster with disk: fuse"
 _NOT_ALLOWED: Final = "etcd_chaos_allow is false for it in the inventory"
 _TABLE: Final = "by an nftables table of its own"
@@ -117,7 +118,7 @@ async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
     if not settings.allow_faults:
         barred = _NOT_ALLOWED
     if barred is not None:
-        kinds = (*_PROCESS_KINDS, *_CUTTING_KINDS, *_PORT_KINDS, _QUALITY_KIND, *_DISK_KINDS)
+        kinds = (*_PROCESS_KINDS, *_CUTTING_KINDS, *_PORT_KINDS, _QUALITY_KIND, *_DISK_KINDS, _CORRUPT_KIND)
         return tuple(_capability(kind, barred, "") for kind in kinds)
     process_lack = _process_lack(settings)
     cutting_lack = _network_lack() or await _kernel_lack(_CUTTING_PROBE)
@@ -128,6 +129,7 @@ async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
         *(_capability(kind, port_lack, _TABLE) for kind in _PORT_KINDS),
         _quality(await find_means(settings.state_dir), _network_lack()),
         *(_capability(kind, process_lack or layer_lack(settings), _LAYER) for kind in _DISK_KINDS),
+        _capability(_CORRUPT_KIND, process_lack, "in files of a member that was killed before"),
     )
 
 
