@@ -156,7 +156,7 @@ class PowerLossSection(DiskSection):
 
 
 class CorruptFileSection(FaultSection):
-    """SIGKILL to etcd, and a damaged file; needs no layer. The heal starts it, and puts the bytes back if it refuses."""
+    """SIGKILL to etcd, and a damaged file. Healed by a start, with the bytes put back if that fails."""
 
     fault: Literal["corrupt-file"] = "corrupt-file"
     occupies: ClassVar = Occupied.PROCESS
