@@ -28,6 +28,7 @@ from agent_service.models import FaultRequest, SlowFsyncFault
 from agent_service.supervisor import create_supervisor
 from benchmarks.load import Figures, Nowhere, stretch
 from tester.clock import RunClock
+from tester.etcd.connect import connect_h2
 from tester.etcd.endpoint import Endpoint
 from tester.etcd.monitor import ClusterMonitor
 from tester.events import EventBus
@@ -59,14 +60,16 @@ async def measure(options: argparse.Namespace, directory: Path) -> dict[str, obj
             for disk in ("bare", "fuse"):
                 await member.start(member_spec(options.version, disk=disk))
                 await _served()
-                taken[disk].append(await stretch(One(), Nowhere(), options.clients, options.seconds))
+                taken[disk].append(
+                    await stretch(One(), Nowhere(), options.clients, options.seconds, connect_h2)
+                )
                 if disk == "fuse":
                     spec = SlowFsyncFault(delay_seconds=_DELAY_SECONDS)
                     request = FaultRequest(id=f"f-{turn}", spec=spec, lease_seconds=600, reason="benchmark")
                     begun = time.perf_counter()
                     await faults.inject(request, "benchmark")
                     latencies["inject"].append(time.perf_counter() - begun)
-                    slow = await stretch(One(), Nowhere(), options.clients, options.seconds)
+                    slow = await stretch(One(), Nowhere(), options.clients, options.seconds, connect_h2)
                     taken["fuse, syncs 20 ms slower"].append(slow)
                     begun = time.perf_counter()
                     await faults.heal(request.id, "benchmark")

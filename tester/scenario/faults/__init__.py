@@ -18,6 +18,7 @@ from tester.scenario.faults.disk import (
     SlowFsyncSection,
     SlowIoSection,
 )
+from tester.scenario.faults.failpoint import FailpointSection
 from tester.scenario.faults.network import (
     ClientPortSection,
     Direction,
@@ -56,6 +57,7 @@ AnyFault: TypeAlias = (
     | CorruptFileSection
     | DiskFullSection
     | DiskThrottleSection
+    | FailpointSection
 )
 Fault = Annotated[AnyFault, Field(discriminator="fault")]
 
