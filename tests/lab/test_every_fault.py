@@ -90,7 +90,7 @@ async def _lose(cluster: Standing, kind: str, section: FaultSection) -> list[flo
 
     await until_quiet(active)
     ended = [await cluster.agents[name].fault(requests[name].id) for name in (forsaken, both)]
-    # Nobody asked for it. An agent that dies late, or while it heals, is followed by its unit's command or the next one.
+    # Nobody asked for it. An agent that dies late, or while it heals, is followed by its unit's command or the next.
     assert {status.healed_by for status in ended} <= {"lease", "heal-command", "agent-start"}, kind
     return [
         (status.healed_monotonic_ns - status.injected_monotonic_ns) / 1e9 - LEASE_SECONDS
