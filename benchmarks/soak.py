@@ -87,13 +87,14 @@ async def _soak(inventory: Path, minutes: float, folder: Path) -> tuple[list[Sam
         *map(str, command),
         stdout=asyncio.subprocess.DEVNULL,
     )
+    tester = psutil.Process(process.pid)
     samples: list[Sample] = []
     async with connect(known) as agents:
         until = time.monotonic() + minutes * 60
         pause = min(60.0, minutes * 60 / 16)
         while time.monotonic() < until and process.returncode is None:
             await asyncio.sleep(pause)
-            sample = await _sample(psutil.Process(process.pid), agents, folder)
+            sample = await _sample(tester, agents, folder)
             if sample is not None:
                 samples.append(sample)
                 print(" ".join(f"{name} {value:.4g}" for name, value in vars(sample).items()), flush=True)
@@ -110,6 +111,8 @@ async def _sample(tester: psutil.Process, agents: dict[str, AgentClient], folder
     try:
         usages = [await agent.usage() for agent in agents.values()]
     except AgentClientError:
+        return None
+    if not tester.is_running():
         return None
     return Sample(
         tester_mib=tester.memory_info().rss / _MIB,

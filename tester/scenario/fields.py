@@ -61,6 +61,8 @@ def field_mistakes(tree: Tree, error: ValidationError) -> Iterator[Mistake]:
         if details["type"] == "default_factory_not_called":
             continue  # a default that depends on what has mistakes of its own
         where = _way(tree, details["loc"])
+        if where and details["type"] == "value_error" and child(find(tree, where[:-1]), where[-1]) is None:
+            where = where[:-1]  # about a whole part: the last step is the tag of its union
         if details["type"].startswith("union_tag_"):
             where = (*where, str(details.get("ctx", {})["discriminator"]).strip("'"))
         place = find(tree, where)

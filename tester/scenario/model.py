@@ -61,7 +61,7 @@ class ClusterSection(Section):
     @model_validator(mode="after")
     def _certificates_need_a_ca(self) -> Self:
         if self.client_cert_auth and self.tls is not Tls.OWN:
-            raise ValueError("client_cert_auth needs a CA: say tls: own")
+            raise ValueError("client_cert_auth needs a CA to verify clients with: set tls to own")
         return self
 
 

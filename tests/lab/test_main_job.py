@@ -46,10 +46,13 @@ HITS = {"follower": 1, "leader": 1, "minority": 1, "majority": 2, "all": 3}
 @pytest.mark.parametrize("which", [0, 1], ids=["oldest-etcd", "newest-etcd"])
 async def test_every_fault_is_held_healed_and_proven(rig: Rig, tmp_path: Path, which: int) -> None:
     """The newest etcd with certificates and users, too: files of the member's user, gone with the member."""
-    version, cases, clusters = rig.versions[which], CASES[which], ({}, SECURED)
+    version, cases, secured = rig.versions[which], CASES[which], ({}, SECURED)[which]
     before = await rig.looks()
     written = scenario(
-        tmp_path, *cases, cluster={"version": version, **clusters[which]}, limits={"recovery": "60s"}
+        tmp_path,
+        *cases,
+        cluster={"version": version, **secured},
+        limits={"recovery": "60s"},
     )
     async with rig.running(written, "--seed", "7") as running:
         await running.phase(Phase.HOLD)

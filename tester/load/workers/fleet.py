@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _PAUSE_MARGIN_SECONDS = 20.0
 """Beyond the longest deadline of an operation."""
+_START_SECONDS = 60.0
 _STOP_SECONDS = 10.0
 _LAST_WORDS = 5
 
@@ -39,6 +40,7 @@ class Worker:
         self.name = name
         self._order = order
         self._gathered = gathered
+        self._begun = asyncio.Event()
         self._paused = asyncio.Event()
         self._stopping = False
         self._dead: LoadError | None = None
@@ -58,7 +60,11 @@ class Worker:
         return self._process.pid
 
     async def start(self) -> None:
-        """Start it, and tell it what to do."""
+        """Start it, tell it what to do, and wait until it does.
+
+        Raises:
+            LoadError: it could not.
+        """
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tester.load.workers.worker"),
             stdin=asyncio.subprocess.PIPE,
@@ -72,6 +78,12 @@ class Worker:
             asyncio.create_task(self._overhear(self._process), name=f"{self.name}, stderr"),
         ]
         await self._say(self._order.encode())
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                await self._begun.wait()
+        except TimeoutError:
+            raise LoadError(f"{self.name} did not begin within {_START_SECONDS:g} s") from None
+        self.check()
 
     async def pause(self, limit_seconds: float) -> None:
         """As ``Load.pause``."""
@@ -133,6 +145,7 @@ class Worker:
             match decoder.decode(line):
                 case Report() as report:
                     self._gathered.take(self.name, report)
+                    self._begun.set()
                 case Paused():
                     self._paused.set()
                 case Failed(error, remedy):
@@ -142,6 +155,7 @@ class Worker:
             words = "; its last words: " + " | ".join(self._words) if self._words else ""
             how = f"signal {-status}" if status < 0 else f"status {status}"
             self._dead = LoadError(f"{self.name} (pid {process.pid}) died with {how}{words}")
+        self._begun.set()
         self._paused.set()
 
     async def _overhear(self, process: asyncio.subprocess.Process) -> None:
@@ -171,7 +185,10 @@ class LoadFleet:
     async def start(self) -> None:
         """See ``Load.start``."""
         await self._own.start()
-        await asyncio.gather(*(worker.start() for worker in self.workers))
+        began = await asyncio.gather(*(worker.start() for worker in self.workers), return_exceptions=True)
+        for failure in began:
+            if failure is not None:
+                raise failure
 
     async def pause(self) -> None:
         """See ``Load.pause``."""

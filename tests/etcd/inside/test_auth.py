@@ -79,10 +79,10 @@ async def test_tokens(secured: Bench) -> None:
         nobody = EtcdClient(m1, make(m1))
         assert await outcome(nobody, f"{PREFIX}a") == "etcdserver: user name is empty"
         await nobody.close()
+    await watches_show_tokens_of_their_own(m1)
 
 
-async def test_a_watch_shows_a_token_of_its_own(secured: Bench) -> None:
-    m1 = secured.cluster.endpoints[0]
+async def watches_show_tokens_of_their_own(m1: Endpoint) -> None:
     writer = client_of(m1, LOAD, connect_h2)
     revision = await writer.put(f"{PREFIX}k", b"1:")
     await writer.close()

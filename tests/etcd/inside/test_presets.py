@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from tests.etcd.inside.conftest import Bench
 
 PREFIX = "load/"
-SECONDS = 1.5
+SECONDS = 1.0
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,12 @@
-"""Load in processes of its own against real members: judged as one history; a worker that dies is told by name."""
+"""Load in processes of its own against real members: judged as one history."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tester.checkers import run_checkers
-from tester.errors import LoadError
 from tester.history.endstate import EndState, MemberEnd
 from tester.history.history import History
 from tester.history.parts import PartsReader, files_of, join_parts, part_of
@@ -112,30 +107,3 @@ async def test_workers_write_one_history(bench: Bench, tmp_path: Path) -> None:
     assert {record.c for record in asked} == set(range(10))  # nine clients, and the mark
     written = [record.op.v for record in asked if isinstance(record.op, Put)]
     assert len(set(written)) == len(written)
-
-
-async def test_a_worker_that_dies_is_told_by_its_name(bench: Bench, tmp_path: Path) -> None:
-    writer = HistoryWriter(tmp_path / "history.jsonl")
-    fleet = fleet_of(bench, writer)
-    await fleet.start()
-    await until_ok(fleet, 50)
-    pids = [worker.pid for worker in fleet.workers]
-    os.kill(pids[1], signal.SIGKILL)
-    with pytest.raises(LoadError, match=rf"load worker 2 \(pid {pids[1]}\) died with signal 9"):
-        await until_ok(fleet, 10**9)
-    with pytest.raises(LoadError, match="load worker 2"):
-        await fleet.pause()
-    await fleet.stop()
-    await writer.close()
-    assert PartsReader(writer.path).read_new()  # what the dead one wrote is there
-
-
-async def test_a_worker_says_why_it_cannot_go_on(bench: Bench, tmp_path: Path) -> None:
-    writer = HistoryWriter(tmp_path / "history.jsonl")
-    fleet = fleet_of(bench, writer)
-    part_of(writer.path, 1).touch()
-    await fleet.start()
-    with pytest.raises(LoadError, match=r"load worker 1: cannot create the history .*worker-1.* File exists"):
-        await until_ok(fleet, 10**9)
-    await fleet.stop()
-    await writer.close()

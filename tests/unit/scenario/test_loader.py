@@ -72,6 +72,18 @@ def test_units_become_seconds_bytes_and_rates() -> None:
         ("kind: kv", "kind: kv, clients: '5'", "clients: '5' is not a whole number; without quotes or unit"),
         ("kind: kv", "kind: kv, clients: true", "clients: true is not a whole number"),
         ("kind: kv", "kind: kv, clients: 0", "clients: 0 is out of bounds; at least 1"),
+        ("kind: kv", "kind: kv, arrivals: open", "stressers[0]: arrivals are open and there is no rate; add"),
+        ("kind: kv", "kind: kv, weights: {pt: 1}", "weights.pt: 'pt' is not one of its values; did you"),
+        (
+            "name: x",
+            "name: x\ncluster: {client_cert_auth: true}",
+            "f:2:10: cluster: client_cert_auth needs a CA",
+        ),
+        (
+            "name: x",
+            "name: x\ntransport: grpc\ncluster: {tls: auto}",
+            "f:2:12: transport: grpc believes no certificate of tls: auto; say transport: h2, or tls: own",
+        ),
         ("kind: kv", "kind: kv, clients: 1.5", "clients: 1.5 is not a whole number"),
         ("name: x", "name: x\nrounds:", "f:2:8: rounds: has no value; give it one or remove the key"),
         ("name: x", "name: x\nlimits: [a]", "limits: a list is not a mapping; write KEY: VALUE"),
