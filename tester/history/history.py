@@ -149,7 +149,7 @@ class History:
             elif type(record) is Ok:
                 asked = end(record.id, None)
                 if asked is None:
-                    raise _without_question(record.id)
+                    raise without_question(record.id)
                 member = members.setdefault(asked.m, len(members))
                 op, out = asked.op, record.out
                 if type(op) is Put and out is None:
@@ -209,7 +209,7 @@ class History:
     def _not_ok(self, record: Info | Fail) -> None:
         invoke = self._open.pop(record.id, None)
         if invoke is None:
-            raise _without_question(record.id)
+            raise without_question(record.id)
         if isinstance(record, Fail):
             if is_write(invoke.op):
                 self.failed_writes[record.id] = invoke
@@ -269,5 +269,6 @@ class History:
                 self.client_deaths.append(record)
 
 
-def _without_question(operation_id: int) -> HistoryMismatchError:
+def without_question(operation_id: int) -> HistoryMismatchError:
+    """For an end without an invocation."""
     return HistoryMismatchError(f"operation {operation_id} ends, but was not invoked or has ended before")
