@@ -27,11 +27,14 @@ from tester.exits import ExitWatch, measure_offset
 from tester.faults.finish import to_the_end
 from tester.fleet import ask_all
 from tester.history.history import History
-from tester.history.reader import HistoryReader
+from tester.history.parts import PartsReader, join_parts, part_of
 from tester.history.records import FORMAT_VERSION, Header
 from tester.history.writer import HistoryWriter
 from tester.load.engine import Load
+from tester.load.share import WHOLE, Share
 from tester.load.watcher import Watcher
+from tester.load.workers.fleet import LoadFleet
+from tester.load.workers.messages import Order
 from tester.roundlog import RoundLog
 from tester.scenario.model import Transport
 from tester.security import Security, make_security
@@ -95,22 +98,14 @@ class Stage:
         self.exits = exits
         self._writer = writer
         members = security.load_endpoints(setting.plan.hosts)
-        self.load = Load(
-            setting.plan.scenario.stressers,
-            members,
-            writer,
-            setting.clock,
-            setting.plan.load_stream(setting.number).getrandbits(63),
-            LOAD_PREFIX,
-            connect=_connect(setting.plan.scenario.transport, writer),
-        )
+        self.load = _load(setting, members, writer)
         self.watchers = [
             Watcher(number, endpoint, writer, setting.clock, LOAD_PREFIX, _FIRST_REVISION, view=view)
             for number, (endpoint, view) in enumerate(zip(members, cycle(_VIEWS), strict=False), start=1)
         ]
         self.witness = Witness(self.admin_endpoints, setting.clock, exits, LOAD_PREFIX)
         self._history = History()
-        self._reader = HistoryReader(setting.directory.history)
+        self._reader = PartsReader(setting.directory.history)
 
     @property
     def admin_endpoints(self) -> tuple[Endpoint, ...]:
@@ -235,6 +230,7 @@ async def open_stage(setting: RoundSetting, phases: Phases) -> AsyncIterator[Sta
     bus, clock, agents = setting.bus, setting.clock, setting.agents
     async with _closed_to_the_end() as stack:
         writer = HistoryWriter(setting.directory.history)
+        stack.push_async_callback(asyncio.to_thread, join_parts, setting.directory.history)
         stack.push_async_callback(writer.close)
         writer.write(_header(setting))
         stack.enter_context(bus.listening(RoundLog(writer)))
@@ -278,6 +274,38 @@ async def _sample(stage: Stage) -> None:
     while True:
         await asyncio.sleep(_SAMPLE_SECONDS)
         stage.setting.bus.publish(stage.load.sample(stage.setting.clock.now()))
+
+
+def _load(setting: RoundSetting, members: Sequence[Endpoint], writer: HistoryWriter) -> Load | LoadFleet:
+    scenario, history = setting.plan.scenario, setting.directory.history
+    seed = setting.plan.load_stream(setting.number).getrandbits(63)
+    share = WHOLE if scenario.workers == 1 else Share.rest(scenario.workers)
+    load = Load(
+        scenario.stressers,
+        members,
+        writer,
+        setting.clock,
+        seed,
+        LOAD_PREFIX,
+        connect=_connect(scenario.transport, writer),
+        share=share,
+    )
+    if scenario.workers == 1:
+        return load
+    orders = [
+        Order(
+            scenario.stressers,
+            tuple(members),
+            setting.clock,
+            seed,
+            LOAD_PREFIX,
+            Share(number, scenario.workers),
+            part_of(history, number + 1),
+            over_grpc=scenario.transport is Transport.GRPC,
+        )
+        for number in range(scenario.workers)
+    ]
+    return LoadFleet(load, orders)
 
 
 def _connect(transport: Transport, writer: HistoryWriter) -> Connect:

@@ -166,7 +166,7 @@ Result: TypeAlias = RangeResult | PutResult | DeleteResult | TxnResult | LeaseRe
 
 
 class Invoke(Record, frozen=True, tag="invoke"):
-    """Client ``c`` is about to ask member ``m`` for ``op``. ``id`` counts up from 1 over the whole file."""
+    """Client ``c`` is about to ask member ``m`` for ``op``. ``id`` is nobody else's in the file."""
 
     id: int
     at: int
