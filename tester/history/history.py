@@ -18,6 +18,7 @@ from tester.history.operations import Operations, is_write, range_flags
 from tester.history.records import (
     ClientRecord,
     Compact,
+    CompactionRecord,
     Fail,
     FaultRecord,
     Header,
@@ -90,6 +91,8 @@ class History:
         """Grants and keepalives of which nobody knows whether they took effect."""
         self.unknown_compactions: list[Invoke] = []
         """Compactions of which nobody knows whether they were done; those in flight are ``unfinished``."""
+        self.compactions: list[CompactionRecord] = []
+        """Those of the tester; clients' are among the operations."""
         self.phases: list[PhaseRecord] = []
         self.faults: list[FaultRecord] = []
         self.leaders: list[LeaderRecord] = []
@@ -265,6 +268,8 @@ class History:
                 self.leaders.append(record)
             case MemberRecord():
                 self.member_events.append(record)
+            case CompactionRecord():
+                self.compactions.append(record)
             case ClientRecord():
                 self.client_deaths.append(record)
 

@@ -310,6 +310,13 @@ class MemberRecord(Record, frozen=True, tag="member"):
     text: str = ""
 
 
+class CompactionRecord(Record, frozen=True, tag="compaction"):
+    """The tester itself, and no client, is about to ask for a compaction at ``rev``: after a round."""
+
+    at: int
+    rev: int
+
+
 class ClientRecord(Record, frozen=True, tag="client"):
     """Client ``c`` (-1: a watcher or another task of the load) died of a defect: the round is an error."""
 
@@ -331,5 +338,6 @@ HistoryRecord: TypeAlias = (
     | FaultRecord
     | LeaderRecord
     | MemberRecord
+    | CompactionRecord
     | ClientRecord
 )
