@@ -71,6 +71,8 @@ class HostContext:
     peer_port: int | None
     protected_ports: tuple[int, ...]
     """Ports no fault may touch, the agent's own among them, sorted."""
+    failpoint_address: str | None = None
+    """Where the member's failpoints are set, if it was started with such a place."""
     network: NetworkMeans | None = None
     """What was found for a fault of the network's quality; no other needs it."""
     disk_layer: bool = False

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Final
 
-from agent_service import commands
+from agent_service import commands, failpoints
 from agent_service.errors import AgentServiceError, FaultFailedError
 from agent_service.faults import diskwork
 from agent_service.faults.base import REMOVED
@@ -27,8 +27,10 @@ from agent_service.faults.quality_steps import (
 )
 from agent_service.faults.steps import (
     LASTING,
+    DeleteFailpoints,
     EnsureMemberRunning,
     Exec,
+    FailpointsAre,
     KillMember,
     MemberRuns,
     PauseMember,
@@ -37,6 +39,7 @@ from agent_service.faults.steps import (
     ProcessStopped,
     QuitMember,
     ResumeMember,
+    SetFailpoints,
     StopMember,
     TableAbsent,
     TableBlocks,
@@ -51,7 +54,9 @@ CONFIRM_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.005
 
 
-async def act(action: Action, member: MemberControl, cause: str) -> None:
+async def act(  # noqa: C901 - one arm per action, nothing nested
+    action: Action, member: MemberControl, cause: str
+) -> None:
     """Do one action; every one may be done again.
 
     Raises:
@@ -73,6 +78,10 @@ async def act(action: Action, member: MemberControl, cause: str) -> None:
                 await member.resume()
         case EnsureMemberRunning():
             await member.recover()
+        case SetFailpoints():
+            await failpoints.set_terms(action.address, action.terms)
+        case DeleteFailpoints():
+            await failpoints.delete(action.address, action.names)
         case StartQueue() | EndQueue() | RemoveChain() | RemoveQdisc():
             await quality_act(action)
         case _:
@@ -137,10 +146,30 @@ async def _objection(check: Check, member: MemberControl) -> str | None:
         case TableAbsent():
             listed = is_listed((await commands.check(check.argv)).stdout, check.table)
             return f"nftables table inet {check.table} is still there" if listed else None
+        case FailpointsAre():
+            return await _other_terms(check, member)
         case QueueAttached() | QueueGone() | ChainQueues() | ChainAbsent() | QdiscShapes() | QdiscRestored():
             return await quality_objection(check)
         case _:
             return await diskwork.objection(check, member)
+
+
+async def _other_terms(check: FailpointsAre, member: MemberControl) -> str | None:
+    wanted_away = not any(check.terms.values())
+    if wanted_away and member.state in REMOVED:
+        return None  # nothing is left that could have them
+    try:
+        now = await failpoints.terms_of(check.address, check.terms)
+    except failpoints.NobodyAnswersError:
+        if wanted_away:
+            return None
+        raise
+    told = [
+        f"failpoint {name} is {f'set to {term}' if term else 'not set'}"
+        for name, term in now.items()
+        if term != check.terms[name]
+    ]
+    return "; ".join(told) or None
 
 
 def _process(check: ProcessGone | ProcessStopped | ProcessNotStopped) -> ProcessId:

@@ -81,6 +81,26 @@ class EnsureMemberRunning(Step, frozen=True, tag="ensure-member-running"):
         return "start etcd as it was, unless it runs"
 
 
+class SetFailpoints(Step, frozen=True, tag="set-failpoints"):
+    """Set failpoints of the member, by name."""
+
+    address: str
+    terms: dict[str, str]
+
+    def __str__(self) -> str:
+        return "; ".join(f"PUT http://{self.address}/{name} {term}" for name, term in self.terms.items())
+
+
+class DeleteFailpoints(Step, frozen=True, tag="delete-failpoints"):
+    """Take failpoints of the member away; nothing if it does not run."""
+
+    address: str
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "; ".join(f"DELETE http://{self.address}/{name}" for name in self.names)
+
+
 Action: TypeAlias = (
     Exec
     | StopMember
@@ -90,6 +110,8 @@ Action: TypeAlias = (
     | ResumeMember
     | EnsureMemberRunning
     | DiskAction
+    | SetFailpoints
+    | DeleteFailpoints
     | QualityAction
 )
 
@@ -161,6 +183,19 @@ class TableAbsent(Step, frozen=True, tag="nft-table-absent"):
         return f"there is no nftables table inet {self.table}"
 
 
+class FailpointsAre(Step, frozen=True, tag="failpoints-are"):
+    """Each failpoint has this term (empty: none). Where none is wanted, a member that was removed will do."""
+
+    address: str
+    terms: dict[str, str]
+
+    def __str__(self) -> str:
+        return "; ".join(
+            f"failpoint {name} is {f'set to {term}' if term else 'not set'}"
+            for name, term in self.terms.items()
+        )
+
+
 Check: TypeAlias = (
     ProcessGone
     | ProcessStopped
@@ -169,10 +204,11 @@ Check: TypeAlias = (
     | TableBlocks
     | TableAbsent
     | DiskCheck
+    | FailpointsAre
     | QualityCheck
 )
 
-LASTING: Final = (ProcessStopped, TableBlocks, QueueAttached, ChainQueues, QdiscShapes)
+LASTING: Final = (ProcessStopped, TableBlocks, FailpointsAre, QueueAttached, ChainQueues, QdiscShapes)
 """What must be so for as long as the fault is held. That a process is gone cannot be undone, and a member that
 ended after its restart is etcd's doing: neither is asked for again."""
 

@@ -261,7 +261,7 @@ async def test_what_this_host_can_do(
 ) -> None:
     there = await capabilities(settings)
     disk = layer_lack(settings) is None
-    assert [(item.kind, item.available) for item in there] == [
+    assert [(item.kind, item.available) for item in there if item.kind != "failpoint"] == [
         ("stop", True),
         ("kill", True),
         ("pause", True),
