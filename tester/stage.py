@@ -120,6 +120,7 @@ class Stage:
             connect=connect,
             certificates=security.members,
             limit=plan.scenario.limits.recovery,
+            announce_compaction=self.note_compaction,
         )
         self._history = History()
         self._reader = PartsReader(setting.directory.history)
