@@ -73,6 +73,7 @@ bench: $(VENV)/dev.stamp packages
 	python -m benchmarks.agent_rpc
 	python -m benchmarks.channel
 	python -m benchmarks.load
+	python -m benchmarks.disk
 	python -m benchmarks.check
 	python -m benchmarks.faults
 	python -m benchmarks.packet_queue

@@ -25,11 +25,12 @@ from agent_service import archive, datadir, failpoints, membertls
 from agent_service.disk.layer import mount_of
 from agent_service.errors import IllegalStateError
 from agent_service.failpoints import HTTP_VARIABLE
-from agent_service.launch import data_dir_of
+from agent_service.launch import HostPort, data_dir_of
 from agent_service.lifecycle import Lifecycle
 from agent_service.logfile import last_lines, log_size
 from agent_service.member_record import Ending, Operation, require
 from agent_service.models import DiskLayerStatus, Failpoints, LogTail, MemberState, MemberStatus
+from agent_service.readiness import until_answers
 from agent_service.statelock import StateLock
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ LOCK_WAIT_SECONDS: Final = 10.0
 """A heal from outside that is just finishing is worth waiting for."""
 
 _WITHOUT_DISK: Final = frozenset({MemberState.UNINITIALIZED, MemberState.TERMINATED})
+_SERVES_POLL_SECONDS: Final = 0.02
 _QUIT_SECONDS: Final = 10.0
 # Its data goes anyway: a graceful end, in which the last members wait seconds for the others, saves nothing.
 _TERMINATE_GRACE_SECONDS: Final = 0.5
@@ -209,6 +211,29 @@ class MemberControl:
         """Where the member sees its data through the layer, if there should be one."""
         layer = self._disk_layer(self._life.record.spec)
         return None if layer is None else Path(layer.mount)
+
+    @property
+    def data_path(self) -> Path:
+        """The member's data as it sees them itself; raises ``IllegalStateError`` when there never was one."""
+        return self.disk_mount or data_dir_of(self._settings, self._life.last_spec())
+
+    def damage_record(self, fault: str) -> Path:
+        """Where a fault that damages a file writes down how to put it back."""
+        return self._settings.state_dir / "damage" / f"{fault}.json"
+
+    async def serves(self, seconds: float) -> bool:
+        """Whether it serves its peers within so many seconds; ``False`` at once when it ends."""
+        url = HostPort.of(self._life.last_spec().peer_url)
+        answers = asyncio.ensure_future(until_answers(url))
+        try:
+            async with asyncio.timeout(seconds):
+                while self.process is not None and not answers.done():  # noqa: ASYNC110 - two ends to wait for
+                    await asyncio.sleep(_SERVES_POLL_SECONDS)
+        except TimeoutError:
+            return False
+        finally:
+            answers.cancel()
+        return self.process is not None
 
     async def lose_power(self, cause: str, crash: Callable[[], Awaitable[None]]) -> MemberStatus:
         """SIGKILL, and ``crash`` its disk before the end is waited for.

@@ -497,6 +497,17 @@ class PowerLossFault(Wire):
     kind: Literal["power-loss"] = "power-loss"
 
 
+class CorruptFileFault(Wire):
+    """The member is killed and a file of it damaged; healed by a start, with the bytes put back if that fails."""
+
+    kind: Literal["corrupt-file"] = "corrupt-file"
+    file: Literal["wal", "db"]
+    """The newest file of the log, or the store."""
+    damage: Literal["bit-flip", "truncate"]
+    seed: Annotated[int, Field(strict=True, ge=0, lt=1 << 63)] = 0
+    """Where in the log a bit is flipped."""
+
+
 class DiskFullFault(Wire):
     """The member's file system, and no other, is full; healed by making room, and starting it if it ended."""
 
@@ -534,6 +545,7 @@ FaultSpec = Annotated[
     | SlowIoFault
     | IoErrorFault
     | PowerLossFault
+    | CorruptFileFault
     | DiskFullFault
     | DiskThrottleFault
     | FailpointFault,

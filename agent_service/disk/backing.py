@@ -275,7 +275,9 @@ class Backing:
     def _everything(self) -> Iterator[int]:
         for _, _, files, parent in os.fwalk(".", dir_fd=self._root):
             for name in files:
-                with suppress(FileNotFoundError):
+                with suppress(
+                    FileNotFoundError, PermissionError
+                ):  # what is not the member's takes none of its room
                     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
                     try:
                         yield descriptor

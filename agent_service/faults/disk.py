@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
 from agent_service.disk.messages import Delay, Fail, Full, Throttle
 from agent_service.faults.disksteps import (
+    DamageFile,
     DiskPowered,
     DiskRuleFelt,
     DiskRuleGone,
     DropDiskRule,
     ExcuseEnd,
     ExcuseNothing,
+    FileDamaged,
     LoseMemberPower,
     MarkerLost,
+    NoDamage,
+    PutBack,
     RestoreMemberPower,
     SetDiskRule,
+    StartOnDamage,
     WriteMarkers,
 )
-from agent_service.faults.steps import EnsureMemberRunning, FaultSteps, MemberRuns, ProcessGone
+from agent_service.faults.steps import EnsureMemberRunning, FaultSteps, KillMember, MemberRuns, ProcessGone
 from agent_service.models import (
+    CorruptFileFault,
     DiskFullFault,
     DiskThrottleFault,
     IoErrorFault,
@@ -33,8 +39,17 @@ if TYPE_CHECKING:
     from agent_service.faults.base import HostContext
 
 DiskFault: TypeAlias = (
-    SlowFsyncFault | SlowIoFault | IoErrorFault | PowerLossFault | DiskFullFault | DiskThrottleFault
+    SlowFsyncFault
+    | SlowIoFault
+    | IoErrorFault
+    | PowerLossFault
+    | CorruptFileFault
+    | DiskFullFault
+    | DiskThrottleFault
 )
+
+_RECOVERS: Final = frozenset({("wal", "truncate")})
+"""A log that ends within a record is what a crash leaves: etcd cuts the rest off. All else it must not accept."""
 
 
 def plan_disk(fault_id: str, spec: DiskFault, host: HostContext) -> FaultSteps:
@@ -54,6 +69,8 @@ def plan_disk(fault_id: str, spec: DiskFault, host: HostContext) -> FaultSteps:
             return plan_disk_full(fault_id, spec, host)
         case PowerLossFault():
             return plan_power_loss(fault_id, spec, host)
+        case CorruptFileFault():
+            return plan_corrupt_file(fault_id, spec, host)
     assert_never(spec)
 
 
@@ -111,4 +128,20 @@ def plan_power_loss(_fault_id: str, _spec: PowerLossFault, host: HostContext) ->
         verify_injected=(ProcessGone(process.pid, process.start_ticks), MarkerLost()),
         undo=(RestoreMemberPower(), EnsureMemberRunning()),
         verify_healed=(DiskPowered(), MemberRuns()),
+    )
+
+
+def plan_corrupt_file(fault_id: str, spec: CorruptFileFault, host: HostContext) -> FaultSteps:
+    """SIGKILL and a damaged file; at the start that heals, etcd recovers, or refuses and gets its bytes back."""
+    process = host.running_process()
+    expected = "recover" if (spec.file, spec.damage) in _RECOVERS else "refuse"
+    return FaultSteps(
+        inject=(
+            KillMember(),
+            ExcuseEnd(f"fault {fault_id}"),
+            DamageFile(fault_id, spec.file, spec.damage, spec.seed, expected),
+        ),
+        verify_injected=(ProcessGone(process.pid, process.start_ticks), FileDamaged(fault_id)),
+        undo=(StartOnDamage(fault_id), PutBack(fault_id), EnsureMemberRunning(), ExcuseNothing()),
+        verify_healed=(NoDamage(fault_id), MemberRuns()),
     )

@@ -66,6 +66,39 @@ class RestoreMemberPower(Step, frozen=True, tag="restore-power"):
         return "disk layer: the power is back"
 
 
+class DamageFile(Step, frozen=True, tag="damage-file"):
+    """Damage a file of a member that does not run; what is changed is written down before."""
+
+    fault: str
+    file: str
+    damage: str
+    seed: int
+    expected: str
+
+    def __str__(self) -> str:
+        what = "flip a bit" if self.damage == "bit-flip" else "cut off the end"
+        return f"{what} of etcd's {self.file}; at its start etcd should {self.expected}"
+
+
+class StartOnDamage(Step, frozen=True, tag="start-on-damage"):
+    """Start etcd on the damaged file. If it serves, it has recovered, and nothing is put back."""
+
+    fault: str
+
+    def __str__(self) -> str:
+        return "start etcd on the damaged file"
+
+
+class PutBack(Step, frozen=True, tag="put-back"):
+    """Put the bytes back, if etcd refused to start on what there was."""
+
+    fault: str
+
+    def __str__(self) -> str:
+        return "if it refuses, put the file back as it was"
+
+
+FileAction: TypeAlias = DamageFile | StartOnDamage | PutBack
 DiskAction: TypeAlias = (
     SetDiskRule
     | DropDiskRule
@@ -74,6 +107,7 @@ DiskAction: TypeAlias = (
     | WriteMarkers
     | LoseMemberPower
     | RestoreMemberPower
+    | FileAction
 )
 
 
@@ -113,4 +147,23 @@ class DiskPowered(Step, frozen=True, tag="disk-powered"):
         return "the disk layer takes what is written"
 
 
-DiskCheck: TypeAlias = DiskRuleFelt | DiskRuleGone | MarkerLost | DiskPowered
+class FileDamaged(Step, frozen=True, tag="file-damaged"):
+    """The file is as it was damaged."""
+
+    fault: str
+
+    def __str__(self) -> str:
+        return "the file is damaged as it should be"
+
+
+class NoDamage(Step, frozen=True, tag="no-damage"):
+    """Nothing is left to put back."""
+
+    fault: str
+
+    def __str__(self) -> str:
+        return "the file is whole, or etcd has recovered from it"
+
+
+FileCheck: TypeAlias = FileDamaged | NoDamage
+DiskCheck: TypeAlias = DiskRuleFelt | DiskRuleGone | MarkerLost | DiskPowered | FileCheck

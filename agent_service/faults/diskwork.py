@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final
 
 from agent_service.disk import probe
 from agent_service.disk.messages import Ask, DropRule, LosePower, Revive, SetRule
 from agent_service.errors import UnavailableError
+from agent_service.faults import filework
 from agent_service.faults.disksteps import (
     DiskPowered,
     DiskRuleFelt,
@@ -60,7 +61,7 @@ async def act(action: DiskAction, member: MemberControl, cause: str) -> None:
             if member.disk.alive:
                 await member.disk.say(Revive())
         case _:
-            assert_never(action)
+            await filework.act(action, member)
 
 
 async def objection(check: DiskCheck, member: MemberControl) -> str | None:
@@ -80,7 +81,8 @@ async def objection(check: DiskCheck, member: MemberControl) -> str | None:
             return await _through(probe.marker_objection, member)
         case DiskPowered():
             return await _powered_objection(member)
-    assert_never(check)
+        case _:
+            return await filework.objection(check, member)
 
 
 async def still_set(check: DiskRuleFelt, member: MemberControl) -> str | None:

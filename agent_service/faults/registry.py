@@ -62,6 +62,7 @@ _DISK_KINDS: Final = ("slow-fsync", "slow-io", "io-error", "power-loss", "disk-f
 
 _CUTTING_PROBE: Final = ("tcp dport 1 drop", "ip saddr 192.0.2.1 tcp dport 1 drop")
 _PORT_PROBE: Final = ("tcp dport 1 reject with tcp reset", "tcp sport 1 tcp flags & rst == 0 drop")
+_CORRUPT_KIND: Final = "corrupt-file"
 _LAYER: Final = "by a FUSE layer under the data of a cluster with disk: fuse"
 _NOT_ALLOWED: Final = "etcd_chaos_allow is false for it in the inventory"
 _TABLE: Final = "by an nftables table of its own"
@@ -133,6 +134,7 @@ async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
             *_PORT_KINDS,
             _QUALITY_KIND,
             *_DISK_KINDS,
+            _CORRUPT_KIND,
             _FAILPOINT_KIND,
         )
         return tuple(_capability(kind, barred, "") for kind in kinds)
@@ -146,6 +148,7 @@ async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
         *(_capability(kind, port_lack, _TABLE) for kind in _PORT_KINDS),
         _quality(await find_means(settings.state_dir), _network_lack()),
         *(_capability(kind, process_lack or layer_lack(settings), _LAYER) for kind in _DISK_KINDS),
+        _capability(_CORRUPT_KIND, process_lack, "in files of a member that was killed before"),
         _capability(_FAILPOINT_KIND, failpoint_lack, "by gofail's HTTP on the loopback"),
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import ValidationError
 
 from tester.quorum import objection
-from tester.scenario.faults import DiskSection, PartitionPreset, PartitionSection
+from tester.scenario.faults import CorruptFileSection, DiskSection, PartitionPreset, PartitionSection
 from tester.scenario.mistakes import Mistake, Position, Where
 from tester.scenario.model import (
     CaseSection,
@@ -144,6 +144,11 @@ def _fault_mistakes(tree: Tree, where: Where, fault: FaultSection) -> Iterator[M
 
 
 def _disk_mistakes(tree: Tree, where: Where, fault: FaultSection) -> Iterator[Mistake]:
+    if isinstance(fault, CorruptFileSection) and fault.target.is_only(
+        TargetWord.MAJORITY, TargetWord.QUORUM, TargetWord.ALL
+    ):
+        what = f"damages files of {fault.target}: what a majority has lost is lost"
+        yield Mistake(*_place(tree, *where, "target"), what, "a minority at most")
     if not isinstance(fault, DiskSection):
         return
     written = child(tree, "cluster")

@@ -30,6 +30,7 @@ KEYS: Final[dict[str, dict[str, object]]] = {
     "slow-io": {"delay": "50ms", "jitter": "20ms"},
     "io-error": {"operations": ["fsync", "write"]},
     "power-loss": {},
+    "corrupt-file": {},
     "disk-full": {},
     "disk-throttle": {"bandwidth": "1MiB", "operations": "100/s"},
     "failpoint": {"terms": {"beforeCommit": "sleep(5)"}},

@@ -15,12 +15,12 @@ from tester.events import EventBus
 from tester.faults import Scene
 from tester.plan import Plan, make_plan
 from tester.scenario.model import Scenario
-from tester.security import Security
+from tester.security import make_security
 from tester.session import open_session
 from tester.targets import Roles
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection
 
     from agent_client import AgentClient
     from tests.lab.rig import Look, Rig
@@ -56,23 +56,28 @@ class Standing:
 
     async def able(self, kind: str) -> bool:
         """Whether every host can do such a fault."""
-        infos = await asyncio.gather(*(agent.host() for agent in self.agents.values()))
-        return all(any(one.kind == kind and one.available for one in info.capabilities) for info in infos)
+        return await _can(self.agents.values(), kind)
+
+
+async def _can(agents: Collection[AgentClient], kind: str) -> bool:
+    infos = await asyncio.gather(*(agent.host() for agent in agents))
+    return all(any(one.kind == kind and one.available for one in info.capabilities) for info in infos)
 
 
 @asynccontextmanager
-async def standing(rig: Rig, disk: str = "bare") -> AsyncIterator[Standing]:
-    """Start a cluster on the hosts of a rig; its members and their data are gone at the end."""
+async def standing(rig: Rig) -> AsyncIterator[Standing]:
+    """Start a cluster on the hosts of a rig, on disk layers if they can have them; it is gone at the end."""
     async with open_session(rig.inventory, lambda _: None) as session:
         inventory = session.inventory
-    scenario = Scenario.model_validate(
-        {"name": "standing", "nemesis": {"kind": "random"}, "cluster": {"disk": disk}}
-    )
-    plan = make_plan(scenario, inventory, seed=1)
     clock, bus = RunClock(), EventBus()
-    security = Security()
-    monitor = ClusterMonitor(security.admin_endpoints(plan.hosts), clock, bus)
     async with connect(inventory) as agents:
+        disk = "fuse" if await _can(agents.values(), "power-loss") else "bare"
+        scenario = Scenario.model_validate(
+            {"name": "standing", "nemesis": {"kind": "random"}, "cluster": {"disk": disk}}
+        )
+        plan = make_plan(scenario, inventory, seed=1)
+        security = make_security(scenario.cluster, plan.hosts)
+        monitor = ClusterMonitor(security.admin_endpoints(plan.hosts), clock, bus)
         scene = Scene("standing", 1, plan.hosts, agents, bus, clock, rig.inventory)
         await monitor.start()
         try:

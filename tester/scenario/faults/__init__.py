@@ -8,6 +8,7 @@ from pydantic import Field
 
 from tester.scenario.faults.base import FaultSection, Flap, Occupied, Place
 from tester.scenario.faults.disk import (
+    CorruptFileSection,
     DiskFullSection,
     DiskScope,
     DiskSection,
@@ -53,6 +54,7 @@ AnyFault: TypeAlias = (
     | SlowIoSection
     | IoErrorSection
     | PowerLossSection
+    | CorruptFileSection
     | DiskFullSection
     | DiskThrottleSection
     | FailpointSection
@@ -65,6 +67,7 @@ FAULTS: Final[dict[str, type[FaultSection]]] = {section.kind(): section for sect
 __all__ = [
     "FAULTS",
     "AnyFault",
+    "CorruptFileSection",
     "Direction",
     "DiskScope",
     "DiskSection",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from agent_service.models import (
+    CorruptFileFault,
     DiskFullFault,
     DiskOperation,
     DiskThrottleFault,
@@ -32,6 +33,22 @@ class DiskScope(StrEnum):
     DB = "db"
     """The store and its snapshots."""
     ALL = "all"
+
+
+class CorruptibleFile(StrEnum):
+    """Which file is damaged."""
+
+    WAL = "wal"
+    DB = "db"
+
+
+class FileDamage(StrEnum):
+    """How it is damaged."""
+
+    BIT_FLIP = "bit-flip"
+    """One in the middle of the log, or one in each meta page of the store."""
+    TRUNCATE = "truncate"
+    """Cut off within the last record of the log, or behind the first page of the store."""
 
 
 class Spread(StrEnum):
@@ -136,6 +153,23 @@ class PowerLossSection(DiskSection):
     def spec(self, place: Place) -> FaultSpec:  # noqa: ARG002 - the same everywhere
         """The loss."""
         return PowerLossFault()
+
+
+class CorruptFileSection(FaultSection):
+    """SIGKILL to etcd, and a damaged file. Healed by a start, with the bytes put back if that fails."""
+
+    fault: Literal["corrupt-file"] = "corrupt-file"
+    occupies: ClassVar = Occupied.PROCESS
+    on_agent: ClassVar = "corrupt-file"
+
+    file: CorruptibleFile = Field(
+        default=CorruptibleFile.WAL, description="The newest of the log, or the store."
+    )
+    damage: FileDamage = Field(default=FileDamage.BIT_FLIP, description="What is done to it.")
+
+    def spec(self, place: Place) -> FaultSpec:  # noqa: ARG002 - the same everywhere
+        """The damage."""
+        return CorruptFileFault(file=self.file.value, damage=self.damage.value)
 
 
 class DiskFullSection(DiskSection):

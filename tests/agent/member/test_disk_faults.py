@@ -22,12 +22,14 @@ from agent_service.faults.heal import heal_host
 from agent_service.faults.manager import FaultManager
 from agent_service.faults.registry import capabilities
 from agent_service.models import (
+    CorruptFileFault,
     DiskFullFault,
     DiskThrottleFault,
     FaultRequest,
     FaultSpec,
     FaultState,
     IoErrorFault,
+    MemberState,
     PowerLossFault,
     SlowFsyncFault,
     SlowIoFault,
@@ -367,3 +369,49 @@ async def test_a_host_without_fuse_says_so(
     await member.start(on_layer(any_version))
     with pytest.raises(UnavailableError, match="no libfuse3"):
         await faults.inject(request(PowerLossFault()), "tester")
+
+
+# --- damaged files -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("disk", ["bare", "fuse"])
+@pytest.mark.parametrize(
+    ("file", "damage", "recovers"),
+    [
+        ("wal", "bit-flip", False),
+        ("wal", "truncate", True),
+        ("db", "bit-flip", False),
+        ("db", "truncate", False),
+    ],
+)
+async def test_etcd_meets_a_damaged_file(
+    faults: FaultManager,
+    member: MemberControl,
+    any_version: str,
+    settings: AgentSettings,
+    disk: str,
+    file: str,
+    damage: str,
+    recovers: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    await member.start(member_spec(any_version, disk=disk))
+    await served()
+    for number in range(20):
+        await put(f"k{number}")
+    await asyncio.sleep(0.2)  # the store is written
+    pattern = "wal/*.wal" if file == "wal" else "snap/db"
+    (path,) = (settings.data_roots[0] / "m1" / "member").glob(pattern)
+    spec = CorruptFileFault(file=file, damage=damage, seed=3)
+    status = await faults.inject(request(spec), "tester")
+    assert member.state is MemberState.STOPPED
+    assert f"should {'recover' if recovers else 'refuse'}" in str((await faults.plan(spec)).inject)
+    assert status.state is FaultState.INJECTED
+    healed = await faults.heal("f-1", "tester")
+    assert healed.state is FaultState.HEALED, healed.evidence
+    ends = member.status().exits
+    assert [(end.expected, end.cause) for end in ends] == [(True, "fault f-1")] * (1 if recovers else 2), ends
+    await served()
+    # The last entry of a log that was cut within it is gone, unless the store had it already.
+    assert await count() in ({20, 21} if recovers else {21})
+    assert recovers or path.stat().st_size > 4096
+    assert list((settings.state_dir / "damage").iterdir()) == []

@@ -273,6 +273,7 @@ async def test_what_this_host_can_do(
         ("peer-port", True),
         ("network", True),
         *((kind, disk) for kind in DISK_KINDS),
+        ("corrupt-file", True),
     ]
     assert all(item.reason for item in there)
     assert tables() == [], "looking leaves nothing behind"

@@ -202,7 +202,7 @@ async def secured(directory: Path) -> AsyncIterator[tuple[str, ...]]:
             ("auth", "enable"),
         ):
             await _etcdctl(directory, *command)
-        yield ("--endpoints", url, *files)
+        yield ("--endpoints", url, *files, "--dial-timeout", "30s")  # a password is hashed for long
     finally:
         member.kill()
         await member.wait()

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from agent_service.faults.registry import resource_of
 from agent_service.models import (
     ClientPortFault,
+    CorruptFileFault,
     CrashLoopFault,
     DiskFullFault,
     DiskThrottleFault,
@@ -59,6 +60,11 @@ PLACES = [Place(host, inventory(3).hosts, Cut(("h3",), "in")) for host in invent
             IoErrorFault(scope="all", operations=("read", "write")),
         ),
         (fault("power-loss"), PowerLossFault()),
+        (fault("corrupt-file"), CorruptFileFault(file="wal", damage="bit-flip")),
+        (
+            fault("corrupt-file", file="db", damage="truncate"),
+            CorruptFileFault(file="db", damage="truncate"),
+        ),
         (fault("disk-full"), DiskFullFault()),
         (fault("disk-full", room="1MiB"), DiskFullFault(room_bytes=1 << 20)),
         (

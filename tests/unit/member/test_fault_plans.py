@@ -14,16 +14,21 @@ from agent_service.disk.messages import AnyRule, Delay, Fail, Full, Throttle
 from agent_service.errors import IllegalStateError, RefusedError
 from agent_service.faults.base import HostContext
 from agent_service.faults.disksteps import (
+    DamageFile,
     DiskPowered,
     DiskRuleFelt,
     DiskRuleGone,
     DropDiskRule,
     ExcuseEnd,
     ExcuseNothing,
+    FileDamaged,
     LoseMemberPower,
     MarkerLost,
+    NoDamage,
+    PutBack,
     RestoreMemberPower,
     SetDiskRule,
+    StartOnDamage,
     WriteMarkers,
 )
 from agent_service.faults.nftables import table_name
@@ -47,6 +52,7 @@ from agent_service.faults.steps import (
 )
 from agent_service.models import (
     ClientPortFault,
+    CorruptFileFault,
     CrashLoopFault,
     DiskFullFault,
     DiskThrottleFault,
@@ -167,6 +173,24 @@ GOLDEN: dict[str, tuple[FaultSpec, FaultSteps]] = {
     "io-error": (
         IoErrorFault(scope="all", operations=("read", "write")),
         ending(Fail("all", ("read", "write"))),
+    ),
+    "corrupt-file": (
+        CorruptFileFault(file="wal", damage="truncate", seed=4),
+        FaultSteps(
+            inject=(
+                KillMember(),
+                ExcuseEnd("fault run-1-case-2"),
+                DamageFile("run-1-case-2", "wal", "truncate", 4, "recover"),
+            ),
+            verify_injected=(ProcessGone(42, 7), FileDamaged("run-1-case-2")),
+            undo=(
+                StartOnDamage("run-1-case-2"),
+                PutBack("run-1-case-2"),
+                EnsureMemberRunning(),
+                ExcuseNothing(),
+            ),
+            verify_healed=(NoDamage("run-1-case-2"), MemberRuns()),
+        ),
     ),
     "disk-full": (DiskFullFault(room_bytes=5), ending(Full(5))),
     "power-loss": (

@@ -311,3 +311,9 @@ def test_a_fault_on_the_disk_needs_a_layer() -> None:
 def test_a_throttle_limits_something() -> None:
     text = "name: x\ncluster: {disk: fuse}\ncases: [{name: a, fault: disk-throttle}]\n"
     assert any("a throttle needs bandwidth, operations or both" in mistake for mistake in mistakes(text))
+
+
+@pytest.mark.parametrize("target", ["majority", "quorum", "all"])
+def test_no_majority_is_damaged(target: str) -> None:
+    text = "name: x\ncases: [{{name: a, fault: corrupt-file, target: {}, allow_quorum_loss: true}}]\n"
+    assert any("what a majority has lost is lost" in mistake for mistake in mistakes(text.format(target)))
