@@ -101,6 +101,28 @@ def _case_mistakes(tree: Tree, number: int, case: CaseSection) -> Iterator[Mista
             yield mistake
     if not found and case.faults:
         yield from _quorum_mistakes(tree, number, case)
+    yield from _waiting_mistakes(tree, number, case)
+
+
+def _waiting_mistakes(tree: Tree, number: int, case: CaseSection) -> Iterator[Mistake]:
+    """What waits for something that never comes."""
+    if case.until is not None and not case.faults:
+        place = _place(tree, "cases", number, "until")
+        yield Mistake(
+            *place, "means nothing where the fault is none", "nobody is away who could lack entries"
+        )
+    for index, action in enumerate(case.actions):
+        where: Where = ("cases", number, "actions", index)
+        if action.last and case.until is None:
+            yield Mistake(
+                *_place(tree, *where, "last"), "waits for nothing", "say until: snapshot in the case"
+            )
+        target = getattr(action, "target", None)
+        if target is not None and target.is_only(TargetWord.SAME) and not case.faults:
+            hint = "name a role or a member"
+            yield Mistake(
+                *_place(tree, *where, "target"), "no fault hits anybody who could be the same", hint
+            )
 
 
 def _fault_mistakes(tree: Tree, where: Where, fault: FaultSection) -> Iterator[Mistake]:

@@ -13,7 +13,7 @@ from tester.actions import course
 from tester.actions.course import CaseActions
 from tester.actions.ground import Done, Ground
 from tester.clock import RunClock
-from tester.errors import ActionError, FaultIneffectiveError
+from tester.errors import ActionError, FaultIneffectiveError, ScenarioError
 from tester.events import Event, EventBus, Notice
 from tester.results import CheckResult, Verdict
 from tester.scenario.loader import parse_scenario
@@ -49,7 +49,8 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def actions(text: str, leader: str | None = "m2") -> tuple[CaseActions, list[Event]]:
     case = parse_scenario(
-        f"name: s\nstressers: [{{kind: kv}}]\ncases: [{{name: c, fault: none, actions: [{text}]}}]", "s.yml"
+        f"name: s\nstressers: [{{kind: kv}}]\ncases: [{{name: c, fault: kill, until: entries, actions: [{text}]}}]",
+        "s.yml",
     ).cases[0]
     events: list[Event] = []
     bus = EventBus()
@@ -92,3 +93,21 @@ async def test_what_was_done_before_an_error_is_kept(heard: list[str]) -> None:
     made, _ = actions("{action: defragment, target: leader}", leader=None)
     with pytest.raises(FaultIneffectiveError, match="no member leads now"):
         await made.run()
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("fault: none, until: snapshot", "until: means nothing where the fault is none"),
+        ("fault: kill, actions: [{action: defragment, last: true}]", "last: waits for nothing; say until"),
+        ("fault: none, actions: [{action: defragment, target: same}]", "target: no fault hits anybody"),
+        ("fault: none, actions: [{action: grow}]", r"actions\[0\].to: is missing"),
+        ("fault: none, actions: [{action: explode}]", "'explode' is not one of its values"),
+        ("fault: none, actions: [{action: mistakes, make: []}]", "make"),
+        ("fault: failpoint, terms: {beforeCommit: print}", "terms"),
+        ("fault: failpoint", "terms: is missing"),
+    ],
+)
+def test_what_makes_no_sense_is_told(case: str, message: str) -> None:
+    with pytest.raises(ScenarioError, match=message):
+        parse_scenario(f"name: s\nstressers: [{{kind: kv}}]\ncases: [{{name: c, {case}}}]", "s.yml")
