@@ -102,7 +102,8 @@ class Lifecycle:
 
         An end that nobody asked for shows at once; its record follows when the exit status is known.
         """
-        ended_unasked = self.watch is not None and self.watch.ended and self.record.ending is None
+        asked = self.record.ending or self.record.foreseen
+        ended_unasked = self.watch is not None and self.watch.ended and asked is None
         return MemberState.EXITED if ended_unasked else self.record.state
 
     @property
@@ -118,16 +119,19 @@ class Lifecycle:
 
     # --- starting -----------------------------------------------------------------------------------------
 
-    async def launch_again(self) -> None:
+    async def launch_again(self, clock_offset_seconds: int = 0) -> None:
         """Start the last spec on the data it left; without them another, empty member would come back."""
         spec = self.last_spec()
         await asyncio.to_thread(
             datadir.check_owned, data_dir_of(self._settings, spec), self._settings.data_roots
         )
-        await self.launch(spec)
+        await self.launch(spec, clock_offset_seconds)
 
-    async def launch(self, spec: MemberSpec) -> None:
-        """Start a member while none runs, and wait until it has survived its first moments."""
+    async def launch(self, spec: MemberSpec, clock_offset_seconds: int = 0) -> None:
+        """Start a member while none runs, and wait until it has survived its first moments.
+
+        With an offset its monotonic clock is ahead of the host's by so many seconds.
+        """
         settings = self._settings
         binary = await asyncio.to_thread(check_spec, settings, spec)
         data = data_dir_of(settings, spec)
@@ -144,7 +148,13 @@ class Lifecycle:
         self.update(spec=spec, launching=True, data_dirs=dirs, log_offset=log_size(self.log_path))
         await self._save()
         argv = etcd_argv(binary, spec, data)
-        launch = Launch(argv=argv, env=dict(spec.env), log=self.log_path, user=settings.member_user)
+        launch = Launch(
+            argv=argv,
+            env=dict(spec.env),
+            log=self.log_path,
+            user=settings.member_user,
+            clock_offset_seconds=clock_offset_seconds,
+        )
         try:
             process = await self._supervisor.launch(launch)
         except AgentServiceError:
@@ -220,7 +230,7 @@ class Lifecycle:
         if watch is None or not watch.ended:
             return
         status = await self._supervisor.exit_status(watch.process)
-        ending = self.record.ending
+        ending = self.record.ending or self.record.foreseen
         expected = ending is not None and ending.explains(status)
         now = time.monotonic_ns()
         at = now if status is None or status.monotonic_ns is None else status.monotonic_ns

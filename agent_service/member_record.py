@@ -38,6 +38,8 @@ class Operation(StrEnum):
     QUIT = "quit"
     TERMINATE = "terminate"
     ARCHIVE = "archive"
+    FORESEE = "foresee an end of"
+    MOVE_DATA = "move the data of"
     RECOVER = "recover"
     """Back to running after a fault, if it was not removed meanwhile."""
 
@@ -55,6 +57,8 @@ LEGAL: Final[Mapping[Operation, frozenset[MemberState]]] = {
     Operation.QUIT: frozenset(MemberState) - {_S.PAUSED},
     Operation.TERMINATE: frozenset(MemberState),
     Operation.ARCHIVE: frozenset({_S.STOPPED, _S.EXITED, _S.TERMINATED}),
+    Operation.FORESEE: frozenset(MemberState),
+    Operation.MOVE_DATA: frozenset(MemberState),
     Operation.RECOVER: frozenset(MemberState),
 }
 """From which states an operation is legal. In states where there is nothing to do it does nothing."""
@@ -102,6 +106,8 @@ class MemberRecord(Wire):
     log_offset: int = 0
     """Where in the log file the output of the current process begins."""
     ending: Ending | None = None
+    foreseen: Ending | None = None
+    """An end that a held fault may bring without any signal of the agent's; its cause is the fault."""
     exits: tuple[ExitRecord, ...] = ()
     exits_total: int = 0
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from agent_service.errors import IllegalStateError
+from agent_service.faults.machine import Machine
 from agent_service.models import MemberState
 
 if TYPE_CHECKING:
@@ -23,11 +24,16 @@ class Resource(StrEnum):
     PROCESS = "process"
     PEER_TRAFFIC = "peer-traffic"
     CLIENT_TRAFFIC = "client-traffic"
+    CPU = "cpu"
+    MEMORY = "memory"
+    WALL_CLOCK = "wall-clock"
+    AGENT = "agent"
+    HOST = "host"
 
     @property
     def is_traffic(self) -> bool:
         """Whether it is something on the network."""
-        return self is not Resource.PROCESS
+        return self in {Resource.PEER_TRAFFIC, Resource.CLIENT_TRAFFIC}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,9 @@ class HostContext:
     peer_port: int | None
     protected_ports: tuple[int, ...]
     """Ports no fault may touch, the agent's own among them, sorted."""
+    data_dir: str | None = None
+    """Where the member's data lie, ``None`` before its first start."""
+    machine: Machine = field(default_factory=Machine)
 
     def running_process(self) -> ProcessId:
         """The process of a running member; raises ``IllegalStateError`` in every other state."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final
 
 from agent_service import commands
 from agent_service.errors import AgentServiceError, FaultFailedError
 from agent_service.faults.base import REMOVED
+from agent_service.faults.machine_execute import act_on_machine, machine_objection
+from agent_service.faults.machine_steps import CgroupHolds, CgroupShows, ClockShifted, WallClockIs
 from agent_service.faults.nftables import is_listed, missing_rules
 from agent_service.faults.steps import (
     EnsureMemberRunning,
@@ -33,10 +35,11 @@ if TYPE_CHECKING:
 
 CONFIRM_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.005
+_LASTING: Final = (ProcessStopped, TableBlocks, CgroupHolds, ClockShifted, WallClockIs)
 
 
-async def act(action: Action, member: MemberControl, cause: str) -> None:
-    """Do one action; every one may be done again.
+async def act(action: Action, member: MemberControl, cause: str) -> str | None:
+    """Do one action; every one may be done again. Returns what was seen that is worth telling.
 
     Raises:
         AgentServiceError: it could not be done.
@@ -58,7 +61,8 @@ async def act(action: Action, member: MemberControl, cause: str) -> None:
         case EnsureMemberRunning():
             await member.recover()
         case _:
-            assert_never(action)
+            return await act_on_machine(action, member, cause)
+    return None
 
 
 async def confirm(checks: tuple[Check, ...], member: MemberControl) -> str:
@@ -85,7 +89,7 @@ async def lost(checks: tuple[Check, ...], member: MemberControl) -> str | None:
     is asked for again.
     """
     for check in checks:
-        if isinstance(check, (ProcessStopped, TableBlocks)):
+        if isinstance(check, _LASTING) or (isinstance(check, CgroupShows) and check.lasting):
             try:
                 objection = await _objection(check, member)
             except AgentServiceError as error:
@@ -93,6 +97,12 @@ async def lost(checks: tuple[Check, ...], member: MemberControl) -> str | None:
             if objection is not None:
                 return objection
     return None
+
+
+async def objections(checks: tuple[Check, ...], member: MemberControl) -> str | None:
+    """What speaks against these now; ``None``: nothing."""
+    seen = [await _objection(check, member) for check in checks]
+    return "; ".join(filter(None, seen)) or None
 
 
 async def _objection(check: Check, member: MemberControl) -> str | None:
@@ -118,7 +128,8 @@ async def _objection(check: Check, member: MemberControl) -> str | None:
         case TableAbsent():
             listed = is_listed((await commands.check(check.argv)).stdout, check.table)
             return f"nftables table inet {check.table} is still there" if listed else None
-    assert_never(check)
+        case _:
+            return await machine_objection(check, member)
 
 
 def _process(check: ProcessGone | ProcessStopped | ProcessNotStopped) -> ProcessId:

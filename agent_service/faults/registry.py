@@ -8,28 +8,49 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
 from agent_service import commands
 from agent_service.emergency import describe, read_stop
 from agent_service.errors import RefusedError, UnavailableError
+from agent_service.faults import machine
 from agent_service.faults.base import HostContext, Resource
+from agent_service.faults.blows import plan_agent_hang, plan_agent_kill, plan_down
+from agent_service.faults.clocks import plan_clock_offset, plan_wall_clock
+from agent_service.faults.limits import plan_cpu, plan_freeze, plan_memory
 from agent_service.faults.network import plan_isolate, plan_partition, plan_port
 from agent_service.faults.nftables import NFT
-from agent_service.faults.process import plan_crash_loop, plan_kill, plan_pause, plan_restart, plan_stop
+from agent_service.faults.process import (
+    plan_crash_loop,
+    plan_kill,
+    plan_lose_data,
+    plan_pause,
+    plan_restart,
+    plan_stop,
+)
+from agent_service.linuxcaps import LinuxCapability, has_capability
 from agent_service.models import (
+    AgentHangFault,
+    AgentKillFault,
     Capability,
     ClientPortFault,
+    ClockOffsetFault,
+    CpuThrottleFault,
     CrashLoopFault,
+    FreezeFault,
     IsolateFault,
     KillFault,
+    LoseDataFault,
+    MemoryLimitFault,
     PartitionFault,
     PauseFault,
     PeerPortFault,
+    PowerOffFault,
+    RebootFault,
     RestartFault,
     StopFault,
+    WallClockFault,
 )
 
 if TYPE_CHECKING:
@@ -37,7 +58,31 @@ if TYPE_CHECKING:
     from agent_service.models import FaultSpec
     from agent_service.settings import AgentSettings
 
-_PROCESS_KINDS: Final = ("stop", "kill", "pause", "restart", "crash-loop")
+    _MachineSpec: TypeAlias = (
+        LoseDataFault
+        | FreezeFault
+        | CpuThrottleFault
+        | MemoryLimitFault
+        | ClockOffsetFault
+        | WallClockFault
+        | RebootFault
+        | PowerOffFault
+        | AgentKillFault
+        | AgentHangFault
+    )
+
+_PROCESS_KINDS: Final = ("stop", "kill", "pause", "restart", "crash-loop", "lose-data")
+_MACHINE_MEANS: Final = {
+    "freeze": "by the freezer of cgroups",
+    "cpu-throttle": "by a CPU quota of its cgroup",
+    "memory-limit": "by a memory limit of its cgroup",
+    "clock-offset": "by a restart in a time namespace",
+    "wall-clock": "by setting the clock, which the inventory says is this host's own",
+    "reboot": "by systemd",
+    "power-off": "by systemd",
+    "agent-kill": "by SIGKILL; systemd starts it again",
+    "agent-hang": "by SIGSTOP for a time",
+}
 _CUTTING_KINDS: Final = ("isolate", "partition")
 _PORT_KINDS: Final = ("client-port", "peer-port")
 
@@ -72,6 +117,30 @@ def plan_fault(fault_id: str, spec: FaultSpec, host: HostContext) -> FaultSteps:
             return plan_partition(fault_id, spec, host)
         case ClientPortFault() | PeerPortFault():
             return plan_port(fault_id, spec, host)
+        case _:
+            return _plan_on_machine(fault_id, spec, host)
+
+
+def _plan_on_machine(fault_id: str, spec: _MachineSpec, host: HostContext) -> FaultSteps:
+    match spec:
+        case LoseDataFault():
+            return plan_lose_data(fault_id, spec, host)
+        case FreezeFault():
+            return plan_freeze(fault_id, spec, host)
+        case CpuThrottleFault():
+            return plan_cpu(fault_id, spec, host)
+        case MemoryLimitFault():
+            return plan_memory(fault_id, spec, host)
+        case ClockOffsetFault():
+            return plan_clock_offset(fault_id, spec, host)
+        case WallClockFault():
+            return plan_wall_clock(fault_id, spec, host)
+        case RebootFault() | PowerOffFault():
+            return plan_down(fault_id, spec, host)
+        case AgentKillFault():
+            return plan_agent_kill(fault_id, spec, host)
+        case AgentHangFault():
+            return plan_agent_hang(fault_id, spec, host)
     assert_never(spec)
 
 
@@ -82,6 +151,16 @@ def resource_of(spec: FaultSpec) -> Resource:
             return Resource.PEER_TRAFFIC
         case ClientPortFault():
             return Resource.CLIENT_TRAFFIC
+        case CpuThrottleFault():
+            return Resource.CPU
+        case MemoryLimitFault():
+            return Resource.MEMORY
+        case WallClockFault():
+            return Resource.WALL_CLOCK
+        case RebootFault() | PowerOffFault():
+            return Resource.HOST
+        case AgentKillFault() | AgentHangFault():
+            return Resource.AGENT
         case _:
             return Resource.PROCESS
 
@@ -93,13 +172,14 @@ async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
     if not settings.allow_faults:
         barred = _NOT_ALLOWED
     if barred is not None:
-        kinds = (*_PROCESS_KINDS, *_CUTTING_KINDS, *_PORT_KINDS)
+        kinds = (*_PROCESS_KINDS, *_MACHINE_MEANS, *_CUTTING_KINDS, *_PORT_KINDS)
         return tuple(_capability(kind, barred, "") for kind in kinds)
     process_lack = _process_lack(settings)
     cutting_lack = _network_lack() or await _kernel_lack(_CUTTING_PROBE)
     port_lack = cutting_lack or await _kernel_lack(_PORT_PROBE)
     return (
         *(_capability(kind, process_lack, "by signals to etcd") for kind in _PROCESS_KINDS),
+        *(_capability(kind, _machine_lack(kind, settings), means) for kind, means in _MACHINE_MEANS.items()),
         *(_capability(kind, cutting_lack, _TABLE) for kind in _CUTTING_KINDS),
         *(_capability(kind, port_lack, _TABLE) for kind in _PORT_KINDS),
     )
@@ -117,13 +197,34 @@ async def require_capability(spec: FaultSpec, settings: AgentSettings) -> None:
             f"nothing is injected on this host: {_NOT_ALLOWED}",
             remedy="set etcd_chaos_allow: true where breaking things is fine, and deploy",
         )
-    lack = _network_lack() if resource_of(spec).is_traffic else _process_lack(settings)
+    if spec.kind in _MACHINE_MEANS:
+        lack = _machine_lack(spec.kind, settings)
+    else:
+        lack = _network_lack() if resource_of(spec).is_traffic else _process_lack(settings)
     if lack is not None:
         raise UnavailableError(f"this host cannot do {spec.kind}: {lack}")
 
 
 def _capability(kind: str, lack: str | None, means: str) -> Capability:
     return Capability(kind=kind, available=lack is None, reason=means if lack is None else lack)
+
+
+def _machine_lack(kind: str, settings: AgentSettings) -> str | None:
+    match kind:
+        case "freeze":
+            return machine.freeze_lack()
+        case "cpu-throttle":
+            return machine.limit_lack(settings, "cpu")
+        case "memory-limit":
+            return machine.limit_lack(settings, "memory")
+        case "clock-offset":
+            return _process_lack(settings) or machine.clock_lack(settings)
+        case "wall-clock":
+            return machine.wall_clock_lack(settings)
+        case "agent-kill" | "agent-hang":
+            return machine.agent_lack()
+        case _:
+            return machine.host_lack()
 
 
 def _process_lack(settings: AgentSettings) -> str | None:
@@ -158,23 +259,3 @@ async def _kernel_lack(rules: tuple[str, ...]) -> str | None:
     table = f"table inet etcd_chaos_probe {{\nchain input {{\n{chain}\n}}\n}}\n"
     probe = await commands.run((NFT, "--check", "-f", "-"), stdin=table)
     return f"the kernel refuses nftables rules: {probe.complaint}" if probe.code != 0 else None
-
-
-class LinuxCapability(IntEnum):
-    """Bits of capability sets, as ``capabilities(7)`` numbers them."""
-
-    KILL = 5
-    NET_ADMIN = 12
-
-
-def has_capability(capability: LinuxCapability) -> bool:
-    """Whether this process has the capability in effect."""
-    return (
-        effective_capabilities(Path("/proc/self/status").read_text(encoding="ascii")) >> capability & 1 == 1
-    )
-
-
-def effective_capabilities(status: str) -> int:
-    """The bit set ``CapEff`` out of the text of ``/proc/PID/status``."""
-    line = next(line for line in status.splitlines() if line.startswith("CapEff:"))
-    return int(line.partition(":")[2], 16)

@@ -7,16 +7,13 @@ They are written to disk before anything is done, so that another process, after
 from __future__ import annotations
 
 import shlex
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
+from agent_service.faults.machine_steps import MachineAction, MachineCheck
+from agent_service.faults.step import Step
 from agent_service.models import FaultPlan
-
-
-class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step"):
-    """Base of all actions and checks."""
-
 
 # --- actions: doing one twice is the same as doing it once ------------------------------------------------
 
@@ -77,7 +74,14 @@ class EnsureMemberRunning(Step, frozen=True, tag="ensure-member-running"):
 
 
 Action: TypeAlias = (
-    Exec | StopMember | KillMember | QuitMember | PauseMember | ResumeMember | EnsureMemberRunning
+    Exec
+    | StopMember
+    | KillMember
+    | QuitMember
+    | PauseMember
+    | ResumeMember
+    | EnsureMemberRunning
+    | MachineAction
 )
 
 
@@ -148,7 +152,9 @@ class TableAbsent(Step, frozen=True, tag="nft-table-absent"):
         return f"there is no nftables table inet {self.table}"
 
 
-Check: TypeAlias = ProcessGone | ProcessStopped | ProcessNotStopped | MemberRuns | TableBlocks | TableAbsent
+Check: TypeAlias = (
+    ProcessGone | ProcessStopped | ProcessNotStopped | MemberRuns | TableBlocks | TableAbsent | MachineCheck
+)
 
 
 class Repeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -169,6 +175,10 @@ class FaultSteps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     undo: tuple[Action, ...]
     verify_healed: tuple[Check, ...]
     repeat: Repeat | None = None
+    verify_effect: tuple[Check, ...] = ()
+    """What can only be seen when it is over: that a host was down. Looked at before the undo."""
+    until: Literal["heal", "next-agent", "next-boot"] = "heal"
+    """What ends it: a fault that ends the agent or the boot is undone by the next one, as soon as it starts."""
 
     def plan(self) -> FaultPlan:
         """The steps as a person reads them."""

@@ -34,21 +34,23 @@ async def undo(steps: FaultSteps, member: MemberControl, cause: str) -> Undone:
 
     Only looking decides: a step that complained about what is gone anyway is no failure.
     """
-    problems: list[str] = []
+    notes: list[str] = []
     for action in steps.undo:
-        await _attempt(act(action, member, cause), problems)
-    seen = await _attempt(confirm(steps.verify_healed, member), problems)
+        told = await _attempt(act(action, member, cause), notes)
+        if told is not None:
+            notes.append(told)
+    seen = await _attempt(confirm(steps.verify_healed, member), notes)
     if seen is not None:
-        problems.append(seen)
-    return Undone(gone=seen is not None, evidence="; ".join(problems))
+        notes.append(seen)
+    return Undone(gone=seen is not None, evidence="; ".join(notes))
 
 
-async def _attempt(work: Awaitable[T], problems: list[str]) -> T | None:
+async def _attempt(work: Awaitable[T], notes: list[str]) -> T | None:
     try:
         return await work
     except AgentServiceError as error:
-        problems.append(error.detail)
+        notes.append(error.detail)
     except Exception as error:  # noqa: BLE001 - a defect in an undo must be reported and tried again, not lost
         _log.exception("an undo step has a defect")
-        problems.append(f"{type(error).__name__}: {error}")
+        notes.append(f"{type(error).__name__}: {error}")
     return None

@@ -16,7 +16,8 @@ from agent_service.audit import AuditLog
 from agent_service.errors import FaultFailedError, UnavailableError
 from agent_service.faults import registry
 from agent_service.faults.manager import FaultManager
-from agent_service.faults.registry import capabilities, effective_capabilities
+from agent_service.faults.registry import capabilities
+from agent_service.linuxcaps import effective_capabilities
 from agent_service.models import (
     CrashLoopFault,
     FaultRequest,
