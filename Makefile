@@ -8,13 +8,14 @@ BIN := $(abspath $(VENV))/bin
 PACKAGES := debian-archive-keyring debootstrap gpgv iproute2 iptables nftables openssh-client systemd-container
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help demo deploy lab test lint unit real-tests lab-tests bench fuzz lock clean packages
+.PHONY: help demo deploy lab test lint unit real-tests lab-tests soak-faults bench fuzz lock clean packages
 
 help:
 	@echo "demo        install what is missing, build the lab, deploy, run scenarios/quick.yml"
 	@echo "test        lint, unit tests, then tests with real agents, real etcd and real hosts"
 	@echo "lint unit real-tests lab-tests   parts of it"
 	@echo "fuzz        checkers against a search through every order; FUZZ=100000 cases"
+	@echo "soak-faults every fault in the lab, and SOAK=200 random compositions of them"
 	@echo "bench       measure, each figure beside a control"
 	@echo "lock        pin requirements/*.txt anew"
 	@echo "clean       remove the lab, the virtual environment and caches; runs/ stays"
@@ -48,6 +49,11 @@ real-tests: $(VENV)/dev.stamp packages
 
 lab-tests: $(VENV)/dev.stamp packages
 	pytest --no-fold-skipped tests/lab
+
+# 200 random compositions with a fixed seed, and every fault with whoever dies while it is held; half an hour.
+SOAK ?= 200
+soak-faults: $(VENV)/dev.stamp packages
+	ETCD_CHAOS_SOAK=$(SOAK) pytest -s --no-fold-skipped tests/lab/test_every_fault.py
 
 bench: $(VENV)/dev.stamp packages
 	python -m benchmarks.agent_rpc

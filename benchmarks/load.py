@@ -33,7 +33,8 @@ from tester.history.reader import read_history
 from tester.history.records import HistoryRecord, Invoke
 from tester.history.writer import HistoryWriter, Recorder
 from tester.load.client import Client, Shared
-from tester.load.operations import Mix, OperationKind, OperationSource
+from tester.load.kinds import OperationKind
+from tester.load.operations import Mix, OperationSource
 from tester.load.pacer import Pacer
 from tester.load.statistics import Statistics
 from tester.load.watcher import Watcher

@@ -8,19 +8,15 @@ from typing import TYPE_CHECKING
 from tester.cluster import measure_recovery
 from tester.errors import EtcdChaosError, FaultIneffectiveError
 from tester.events import Event, LeaderChanged, Phase
-from tester.faults import CaseFault
+from tester.faults import CaseFaults
 from tester.history.endstate import CaseRecovery
-from tester.partitions import resolve_cuts
 from tester.phases import Phases, Span
 from tester.results import CaseResult, CaseState, PhaseStats, Recovery, Verdict
-from tester.scenario.model import FaultKind
-from tester.targets import resolve_targets
 
 if TYPE_CHECKING:
-    from random import Random
-
     from tester.faults import Scene
-    from tester.results import CheckResult
+    from tester.faults.composition import Draw
+    from tester.results import CheckResult, InjectedFault
     from tester.scenario.model import CaseSection
     from tester.stage import Stage
 
@@ -39,6 +35,7 @@ class _Course:
 
     targets: tuple[str, ...] = ()
     held_seconds: float | None = None
+    faults: tuple[InjectedFault, ...] = ()
     recovery: Recovery | None = None
     checks: tuple[CheckResult, ...] = ()
     leader_changes: int = 0
@@ -47,11 +44,11 @@ class _Course:
 class CaseRunner:
     """Runs one case on the stage of its round. Not reusable."""
 
-    def __init__(self, stage: Stage, scene: Scene, case: CaseSection, rng: Random) -> None:
+    def __init__(self, stage: Stage, scene: Scene, case: CaseSection, draw: Draw) -> None:
         self._stage = stage
         self._scene = scene
         self._case = case
-        self._rng = rng
+        self._draw = draw
         setting = stage.setting
         self._limits = setting.plan.scenario.limits
         self._clock = setting.clock
@@ -84,7 +81,7 @@ class CaseRunner:
         case, stage = self._case, self._stage
         with self._phases.phase(Phase.STEADY, case.steady):
             await stage.look_on(case.steady)
-        if case.fault is FaultKind.NONE:
+        if not case.faults:
             with self._phases.phase(Phase.HOLD, case.hold):
                 await stage.look_on(case.hold)
             with self._phases.phase(Phase.RECOVER):
@@ -96,22 +93,20 @@ class CaseRunner:
 
     async def _break_and_heal(self) -> None:
         case, stage, course = self._case, self._stage, self._course
-        fault = CaseFault(case, self._scene)
+        faults = CaseFaults(case, self._scene, stage.roles, self._draw)
         try:
-            async with fault:
+            async with faults:
                 with self._phases.phase(Phase.INJECT):
-                    roles = stage.roles()
-                    cuts = resolve_cuts(case.partition, roles, self._rng) if case.partition else {}
-                    course.targets = tuple(cuts) or resolve_targets(case.target, roles, self._rng)
-                    await stage.while_alive(fault.inject(course.targets, roles, self._recover, cuts))
-                    course.targets = fault.targets
+                    await stage.while_alive(faults.inject(self._recover))
                 with self._phases.phase(Phase.HOLD, case.hold):
-                    await stage.while_alive(fault.hold(case.hold))
+                    await stage.while_alive(faults.hold(case.hold))
                 with self._phases.phase(Phase.RECOVER):
-                    await fault.heal()
+                    await faults.heal()
                     await self._recover()
-        finally:
-            course.held_seconds = fault.held_seconds  # also of a case that ends here
+        finally:  # also of a case that ends here
+            course.targets = faults.targets
+            course.held_seconds = faults.held_seconds
+            course.faults = faults.injected
 
     async def _recover(self) -> bool:
         """Measure how long it takes to be whole again, for the checkers; whether it is."""
@@ -134,15 +129,16 @@ class CaseRunner:
             + (course.held_seconds or 0)
             + self._phases.seconds(Phase.SETTLE)
         )
-        if case.fault is FaultKind.NONE:
+        if not case.faults:
             planned += self._phases.seconds(Phase.HOLD)
         return CaseResult(
             name=case.name,
-            fault=case.fault.value,
+            fault=case.title,
             targets=course.targets,
             state=state,
             reason=reason,
             held_seconds=course.held_seconds,
+            faults=course.faults,
             leader_changes=course.leader_changes,
             before=self._stats(self._phases.spans.get(Phase.STEADY)),
             during=self._stats(self._during()),
@@ -155,7 +151,7 @@ class CaseRunner:
 
     def _during(self) -> Span | None:
         hold = self._phases.spans.get(Phase.HOLD)
-        if hold is not None and self._case.fault is FaultKind.ROLLING_RESTART:
+        if hold is not None and any(fault.one_at_a_time for fault in self._case.faults):
             return Span(self._phases.spans[Phase.INJECT].start_ns, hold.end_ns)  # members roll while injected
         return hold
 
@@ -165,9 +161,7 @@ class CaseRunner:
 
 def skipped(case: CaseSection, reason: str) -> CaseResult:
     """The result of a case that was not run."""
-    return CaseResult(
-        name=case.name, fault=case.fault.value, targets=(), state=CaseState.SKIPPED, reason=reason
-    )
+    return CaseResult(name=case.name, fault=case.title, targets=(), state=CaseState.SKIPPED, reason=reason)
 
 
 def judge(checks: tuple[CheckResult, ...]) -> tuple[CaseState, str]:

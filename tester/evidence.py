@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tester.exits import ExitWatch
 
 _CALL_SECONDS = 10.0
+_ATTEMPTS = 4
+_PAUSE_SECONDS = 0.2
 
 
 class Witness:
@@ -42,12 +44,21 @@ class Witness:
         """Read every member at ``revision``, the newest of the paused load. A member's error is part of it."""
         await self._exits.poll_now()
         names = list(self._clients)
-        ends = await asyncio.gather(*(self._member(name, revision) for name in names))
+        ends = await self._ask(revision)
+        for _ in range(_ATTEMPTS):
+            if len({end.revision for end in ends if end.error is None}) <= 1:
+                break
+            # A lease may have ended when one member had been asked and another had not.
+            await asyncio.sleep(_PAUSE_SECONDS)
+            ends = await self._ask(revision)
         return EndState(
             at=self._clock.now(),
             members=dict(zip(names, ends, strict=True)),
             recoveries=tuple(self._recoveries),
         )
+
+    async def _ask(self, revision: int) -> list[MemberEnd]:
+        return await asyncio.gather(*(self._member(name, revision) for name in self._clients))
 
     async def close(self) -> None:
         """Close the connections."""

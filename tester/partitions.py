@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from tester.errors import FaultIneffectiveError
-from tester.scenario.model import PartitionPreset
+from tester.scenario.faults import PartitionPreset
+from tester.targets import resolve_targets
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from tester.scenario.faults import PartitionSection
     from tester.targets import Roles
 
 Direction: TypeAlias = Literal["in", "out", "both"]
@@ -28,18 +30,45 @@ class Cut:
     direction: Direction
 
 
-def resolve_cuts(preset: PartitionPreset, roles: Roles, rng: random.Random) -> dict[str, Cut]:
-    """The members that drop something, in the order of the voters, and what they drop.
+def resolve_cuts(
+    partition: PartitionSection, roles: Roles, rng: random.Random, *, same: Collection[str] = ()
+) -> dict[str, Cut]:
+    """The members that drop something, in the order of the members, and what they drop.
+
+    Args:
+        partition: a preset, or who drops whom.
+        roles: the cluster as it is.
+        rng: draws.
+        same: those that the first fault of the case has hit.
 
     Raises:
         FaultIneffectiveError: it means nobody now (no leader is known, or the cluster is too small).
     """
-    cuts = _cuts(preset, roles, rng)
+    if partition.partition is not None:
+        cuts = _cuts(partition.partition, roles, rng)
+    else:
+        cuts = _said(partition, roles, rng, same)
     if not cuts:
+        what = partition.partition or "drops"
         raise FaultIneffectiveError(
-            f"partition {preset}: cuts nothing in a cluster of {len(roles.voters)} voting members"
+            f"partition {what}: cuts nothing in a cluster of {len(roles.voters)} voting members"
         )
-    return {name: cuts[name] for name in roles.voters if name in cuts}
+    return {name: cuts[name] for name in roles.members if name in cuts}
+
+
+def _said(
+    partition: PartitionSection, roles: Roles, rng: random.Random, same: Collection[str]
+) -> dict[str, Cut]:
+    """What the file says in full. Nobody drops itself."""
+    dropped: dict[str, set[str]] = {}
+    for who, whom in (partition.drops or {}).items():
+        for name in resolve_targets(who, roles, rng, same=same):
+            dropped.setdefault(name, set()).update(resolve_targets(whom, roles, rng, same=same))
+    return {
+        name: Cut(tuple(peer for peer in roles.members if peer in peers - {name}), partition.direction.value)
+        for name, peers in dropped.items()
+        if peers - {name}
+    }
 
 
 def _cuts(preset: PartitionPreset, roles: Roles, rng: random.Random) -> dict[str, Cut]:
@@ -58,15 +87,19 @@ def _cuts(preset: PartitionPreset, roles: Roles, rng: random.Random) -> dict[str
             return _ring(roles.voters, rng)
 
 
-def keeps_quorum(cuts: Mapping[str, Cut], voters: Sequence[str]) -> bool:
-    """Whether some voter still talks both ways with enough others to lead them.
+def keeps_quorum(
+    partitions: Iterable[Mapping[str, Cut]], voters: Sequence[str], down: Collection[str] = ()
+) -> bool:
+    """Whether some voter that is not down still talks both ways with enough others to lead them.
 
     A link that is cut one way counts as cut: no answer comes back over it, and TCP needs them.
     """
-    gone = {frozenset((name, peer)) for name, cut in cuts.items() for peer in cut.peers}
+    gone = {
+        frozenset((name, peer)) for cuts in partitions for name, cut in cuts.items() for peer in cut.peers
+    }
+    up = [name for name in voters if name not in down]
     best = max(
-        (sum(one == other or frozenset((one, other)) not in gone for other in voters) for one in voters),
-        default=0,
+        (sum(one == other or frozenset((one, other)) not in gone for other in up) for one in up), default=0
     )
     return best > len(voters) // 2
 

@@ -14,14 +14,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tester.errors import InventoryError, ScenarioError
-from tester.scenario.model import FaultKind
-from tester.targets import most_at_once, objection
+from tester.nemesis import draw_cases, menu_of, menu_problems
+from tester.quorum import most_at_once, objection
+from tester.scenario.faults import PartitionSection
+from tester.scenario.mistakes import suggestion
+from tester.scenario.stressers import KvStresser
+from tester.scenario.target import TargetWord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from agent_service.models import HostInfo
     from tester.inventory import Host, Inventory
+    from tester.scenario.faults import FaultSection
     from tester.scenario.model import CaseSection, Scenario
 
 MAX_MEMBERS: Final = 15
@@ -51,15 +56,20 @@ class Plan:
     """Members hit at once at most, says the inventory."""
 
     def cases(self, number: int) -> tuple[CaseSection, ...]:
-        """The cases of a round in its order."""
+        """The cases of a round in its order: those of the file, then those that are drawn."""
         cases = list(self.scenario.cases)
+        if self.scenario.nemesis is not None:
+            voters = tuple(host.name for host in self.hosts)
+            draw = stream(self.seed, "nemesis", number)
+            cases += draw_cases(self.scenario.nemesis, voters, self.max_faulted, draw)
         if self.scenario.shuffle:
             stream(self.seed, "order", number).shuffle(cases)
         return tuple(cases)
 
-    def target_stream(self, number: int, case: CaseSection) -> random.Random:
-        """The generator that draws who is hit by a case of a round."""
-        return stream(self.seed, "target", number, case.name)
+    def target_stream(self, number: int, case: CaseSection, fault: int = 0) -> random.Random:
+        """The generator that draws who is hit by a case's fault (counted from 0) in a round."""
+        nth = (fault,) if fault else ()
+        return stream(self.seed, "target", number, case.name, *nth)
 
     def load_stream(self, number: int) -> random.Random:
         """The generator of the load of a round."""
@@ -116,12 +126,34 @@ def _problems(scenario: Scenario, inventory: Inventory, hosts: tuple[Host, ...])
             yield f"host {host.name} has no etcd {version} (has {have}): add it to etcd_builds and deploy"
         if version is None and host.default_version is None:
             yield f"host {host.name} has no etcd: add it to etcd_builds and run playbooks/deploy.yml"
-    bound = inventory.max_faulted
+    names = {host.name for host in hosts}
+    for number, stresser in enumerate(scenario.stressers, start=1):
+        member = stresser.member if isinstance(stresser, KvStresser) else None
+        if member is not None and member not in names:
+            yield f"stresser {number}: {member} is none of the members: {', '.join(sorted(names))}"
+    yield from _case_problems(scenario, tuple(host.name for host in hosts), inventory.max_faulted)
+
+
+def _case_problems(scenario: Scenario, voters: tuple[str, ...], bound: int | None) -> Iterator[str]:
     for case in scenario.cases:
-        if problem := objection(case, len(hosts)):
+        if strangers := [name for name in _named(case) if name not in voters]:
+            hint = suggestion(strangers[0], [*voters, *TargetWord])
+            yield f"case {case.name}: {', '.join(strangers)} is no member: {hint}"
+        elif problem := objection(case, voters):
             yield f"case {case.name}: {problem}"
-        elif bound is not None and (count := most_at_once(case, len(hosts))) > bound:
+        elif bound is not None and (count := most_at_once(case, voters)) > bound:
             yield f"case {case.name}: hits {count} members, and etcd_chaos_max_faulted is {bound}"
+    if scenario.nemesis is not None:
+        yield from menu_problems(scenario.nemesis, voters, bound)
+
+
+def _named(case: CaseSection) -> Iterator[str]:
+    """Members that a case names."""
+    for fault in case.faults:
+        yield from fault.target.names
+        if isinstance(fault, PartitionSection):
+            for who, whom in (fault.drops or {}).items():
+                yield from (*who.names, *whom.names)
 
 
 def lacking(plan: Plan, hosts: Mapping[str, HostInfo]) -> tuple[str, ...]:
@@ -131,9 +163,10 @@ def lacking(plan: Plan, hosts: Mapping[str, HostInfo]) -> tuple[str, ...]:
         plan: the run.
         hosts: what the agents said, by host; nothing is said about a host that is not there.
     """
-    kinds = dict.fromkeys(
-        case.fault.on_agent for case in plan.scenario.cases if case.fault is not FaultKind.NONE
-    )
+    faults: list[FaultSection] = [fault for case in plan.scenario.cases for fault in case.faults]
+    if plan.scenario.nemesis is not None:
+        faults += [item.fault for item in menu_of(plan.scenario.nemesis)]
+    kinds = [kind for kind in dict.fromkeys(fault.on_agent for fault in faults) if kind is not None]
     lines: list[str] = []
     for name, info in hosts.items():
         capabilities = {capability.kind: capability for capability in info.capabilities}

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from agent_client.errors import AgentClientError
-from tester.faults.specs import fault_spec
+from tester.errors import FaultIneffectiveError
 from tester.partitions import resolve_cuts
 from tester.plan import lacking
-from tester.scenario.model import FaultKind, PartitionPreset, TargetKind
+from tester.scenario.faults import PartitionPreset, PartitionSection, Place
 from tester.targets import Roles, resolve_targets
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from tester.inventory import Host
     from tester.partitions import Cut
     from tester.plan import Plan
+    from tester.scenario.faults import FaultSection
     from tester.scenario.model import CaseSection
 
-_BY_ROLE = frozenset({TargetKind.LEADER, TargetKind.FOLLOWER})
 _BY_LEADER = frozenset(
     {PartitionPreset.LEADER_ALONE, PartitionPreset.LEADER_TO_FOLLOWERS, PartitionPreset.TO_LEADER}
 )
@@ -60,18 +60,27 @@ class Commands:
 
 
 @dataclass(frozen=True, slots=True)
-class CasePreview:
-    """A case of the first round. ``certain``: the seed decides the targets; else any one of them is hit."""
+class FaultPreview:
+    """A fault of a case. ``certain``: the seed decides the targets; else any one of them is hit."""
 
-    name: str
     fault: str
     target: str
     targets: tuple[str, ...]
     certain: bool
+    when: str
+    """When it comes and goes, in words; empty if it does so with the case."""
+    commands: tuple[Commands, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CasePreview:
+    """A case of the first round."""
+
+    name: str
+    faults: tuple[FaultPreview, ...]
     steady_seconds: float
     hold_seconds: float
     settle_seconds: float
-    commands: tuple[Commands, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,55 +126,97 @@ async def _ask(agent: PreviewAgent) -> HostInfo | str:
         return error.message
 
 
-def _targets(plan: Plan, case: CaseSection) -> tuple[tuple[str, ...], bool]:
+def _resolve(plan: Plan, case: CaseSection, number: int) -> tuple[tuple[str, ...], bool]:
+    """Whom a fault hits, as far as the seed decides it; else everybody it may hit, and ``False``."""
+    fault = case.faults[number]
     names = tuple(host.name for host in plan.hosts)
-    if case.fault is FaultKind.NONE:
-        return (), True
-    if case.partition is not None:
-        uncertain = case.partition in _BY_LEADER
-        return (names, False) if uncertain else (tuple(_cuts(plan, case, None)), True)
-    if case.target in _BY_ROLE:
+    if isinstance(fault, PartitionSection):
+        by_role = [who.by_role or whom.by_role for who, whom in (fault.drops or {}).items()]
+        if fault.partition in _BY_LEADER or any(by_role):
+            return names, False
+        return tuple(_cuts(plan, case, number, None)), True
+    if fault.target.by_role or number > 0:  # later ones go out of the way of those before
         return names, len(names) == 1
     # Every member votes and nobody's role matters: the draw is the one that the run will make.
     roles = Roles(voters=names, leader=None)
-    return resolve_targets(case.target, roles, plan.target_stream(1, case)), True
+    return resolve_targets(fault.target, roles, plan.target_stream(1, case, number)), True
 
 
-def _cuts(plan: Plan, case: CaseSection, leader: str | None) -> dict[str, Cut]:
+def _cuts(plan: Plan, case: CaseSection, number: int, leader: str | None) -> dict[str, Cut]:
     """What would be cut if that member led."""
-    if case.partition is None:
+    fault = case.faults[number]
+    if not isinstance(fault, PartitionSection):
         return {}
     roles = Roles(voters=tuple(host.name for host in plan.hosts), leader=leader)
-    return resolve_cuts(case.partition, roles, plan.target_stream(1, case))
+    try:
+        return resolve_cuts(fault, roles, plan.target_stream(1, case, number), same=roles.voters[:1])
+    except FaultIneffectiveError:
+        return {}  # nothing, if that member led
 
 
 async def _case(
     plan: Plan, case: CaseSection, agents: Mapping[str, PreviewAgent], known: Mapping[str, HostInfo | str]
 ) -> CasePreview:
-    targets, certain = _targets(plan, case)
-    hosts = [host for host in plan.hosts if host.name in targets]
-    commands = [_commands(plan, case, host, agents[host.name], known[host.name]) for host in hosts]
+    numbers = range(len(case.faults))
+    faults = await asyncio.gather(*(_fault(plan, case, number, agents, known) for number in numbers))
     return CasePreview(
         name=case.name,
-        fault=case.fault,
-        target=case.partition or case.target,
-        targets=targets,
-        certain=certain,
+        faults=tuple(faults),
         steady_seconds=case.steady,
         hold_seconds=case.hold,
         settle_seconds=case.settle,
+    )
+
+
+async def _fault(
+    plan: Plan,
+    case: CaseSection,
+    number: int,
+    agents: Mapping[str, PreviewAgent],
+    known: Mapping[str, HostInfo | str],
+) -> FaultPreview:
+    fault = case.faults[number]
+    targets, certain = _resolve(plan, case, number)
+    hosts = [host for host in plan.hosts if host.name in targets]
+    commands = [_commands(plan, case, number, host, agents[host.name], known[host.name]) for host in hosts]
+    target = str(fault.target)
+    if isinstance(fault, PartitionSection):
+        drops = (f"{who} drops {whom}" for who, whom in (fault.drops or {}).items())
+        target = fault.partition or ", ".join(drops)
+    return FaultPreview(
+        fault=fault.kind(),
+        target=target,
+        targets=targets,
+        certain=certain,
+        when=_when(fault),
         commands=tuple(await asyncio.gather(*commands)),
     )
 
 
+def _when(fault: FaultSection) -> str:
+    parts = []
+    if fault.after:
+        parts.append(f"after {fault.after:g}s")
+    if fault.lasts is not None:
+        parts.append(f"for {fault.lasts:g}s")
+    if fault.flap is not None:
+        parts.append(f"{fault.flap.on:g}s on, {fault.flap.off:g}s off")
+    return ", ".join(parts)
+
+
 async def _commands(
-    plan: Plan, case: CaseSection, host: Host, agent: PreviewAgent, info: HostInfo | str
+    plan: Plan, case: CaseSection, number: int, host: Host, agent: PreviewAgent, info: HostInfo | str
 ) -> Commands:
+    fault: FaultSection = case.faults[number]
+    if fault.on_agent is None:
+        return Commands(host.name, (), (), "agents have no part in it")
     if isinstance(info, str):
         return Commands(host.name, (), (), "its agent could not be asked")
+    cut = _cuts(plan, case, number, host.name).get(host.name)
+    if isinstance(fault, PartitionSection) and cut is None:
+        return Commands(host.name, (), (), "it drops nothing if it leads")
     try:
-        cut = _cuts(plan, case, host.name).get(host.name)
-        answer = await agent.plan(fault_spec(case, host, plan.hosts, cut))
+        answer = await agent.plan(fault.spec(Place(host, plan.hosts, cut)))
     except AgentClientError as error:
         return Commands(host.name, (), (), error.message)
     return Commands(host.name, answer.inject, answer.undo)
@@ -196,17 +247,28 @@ def render(shown: Preview, inventory: str) -> str:
 
 
 def _case_lines(number: int, case: CasePreview) -> list[str]:
-    if not case.targets:
-        what = "no fault"
-    elif case.certain:
-        what = f"{case.fault} {case.target}: {', '.join(case.targets)}"
-    else:
-        what = f"{case.fault} {case.target}: one of {', '.join(case.targets)}, by role at injection"
     times = f"steady {case.steady_seconds:g}s, hold {case.hold_seconds:g}s, settle {case.settle_seconds:g}s"
-    lines = [f"  {number}. {case.name}: {what} ({times})"]
-    for commands in case.commands:
-        if commands.problem is not None:
-            lines.append(f"       {commands.host}  commands unknown: {commands.problem}")
-        lines += [f"       {commands.host}  do    {step}" for step in commands.inject]
-        lines += [f"       {commands.host}  undo  {step}" for step in commands.undo]
+    whats = [_what(fault) for fault in case.faults] or ["no fault"]
+    lines = [f"  {number}. {case.name}: {whats[0]} ({times})"]
+    for index, what in enumerate(whats):
+        if index:
+            lines.append(f"     and {what}")
+        lines += _command_lines(case.faults[index].commands) if case.faults else []
+    return lines
+
+
+def _what(fault: FaultPreview) -> str:
+    when = f" ({fault.when})" if fault.when else ""
+    if fault.certain:
+        return f"{fault.fault} {fault.target}{when}: {', '.join(fault.targets)}"
+    return f"{fault.fault} {fault.target}{when}: one of {', '.join(fault.targets)}, by role at injection"
+
+
+def _command_lines(commands: tuple[Commands, ...]) -> list[str]:
+    lines: list[str] = []
+    for each in commands:
+        if each.problem is not None:
+            lines.append(f"       {each.host}  commands unknown: {each.problem}")
+        lines += [f"       {each.host}  do    {step}" for step in each.inject]
+        lines += [f"       {each.host}  undo  {step}" for step in each.undo]
     return lines

@@ -61,6 +61,16 @@ class CaseState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceGap:
+    """A stretch of more than 100 ms in which operations waited and none was answered ``ok``."""
+
+    start_ns: int
+    """Run clock: the last ``ok``, or when the first operation that had to wait was asked for, if that is later."""
+    end_ns: int | None
+    """Run clock: the next ``ok``, or when the load was paused; ``None`` while there is neither."""
+
+
+@dataclass(frozen=True, slots=True)
 class PhaseStats:
     """The load during one stretch of a case. Latencies in seconds, of operations with outcome ``ok``."""
 
@@ -69,10 +79,20 @@ class PhaseStats:
     fail: int = 0
     info: int = 0
     p50: float | None = None
+    p95: float | None = None
     p99: float | None = None
     max: float | None = None
     errors: dict[str, int] = field(default_factory=dict)
     """Failed and unknown operations by error kind."""
+    rate: float = 0.0
+    """Operations with outcome ``ok`` a second."""
+    lag: float = 0.0
+    """By how many seconds the latest operation was started late: open loops alone."""
+    gaps: tuple[ServiceGap, ...] = ()
+    """Whole, also those that began before the stretch or ended after it; the ten longest."""
+    gaps_total: int = 0
+    gap_seconds: float = 0.0
+    """What of the stretch lies in gaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +108,29 @@ class Recovery:
 
 
 @dataclass(frozen=True, slots=True)
+class InjectedFault:
+    """One fault of a case, as it was done. ``times``: how often it came; more than once if it flaps."""
+
+    fault: str
+    targets: tuple[str, ...]
+    times: int
+    held_seconds: float | None
+    """Measured, of all its times together."""
+
+
+@dataclass(frozen=True, slots=True)
 class CaseResult:
     """One case, done."""
 
     name: str
     fault: str
+    """Its faults in words: ``kill``, ``isolate + kill``, ``none``."""
     targets: tuple[str, ...]
     state: CaseState
     reason: str
     """Why it is not ``PASSED``; empty when it is."""
     held_seconds: float | None = None
-    """Measured from verified injection to the start of healing."""
+    """Measured from the first verified injection to the start of healing."""
     leader_changes: int = 0
     before: PhaseStats = PhaseStats()
     during: PhaseStats = PhaseStats()
@@ -108,6 +140,8 @@ class CaseResult:
     overhead_seconds: float = 0.0
     """Wall time of the case that is neither steady, hold, settle nor etcd's own recovery."""
     elapsed_seconds: float = 0.0
+    faults: tuple[InjectedFault, ...] = ()
+    """What was injected, in the order of the scenario."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tester.case import CaseRunner, skipped
@@ -117,7 +118,7 @@ class RoundRunner:
     async def _cases(self, stage: Stage) -> None:
         plan, number = self._setting.plan, self._setting.number
         for case in plan.cases(number):
-            runner = CaseRunner(stage, self._scene, case, plan.target_stream(number, case))
+            runner = CaseRunner(stage, self._scene, case, partial(plan.target_stream, number, case))
             try:
                 end = await runner.run()
             except asyncio.CancelledError:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tester.errors import FaultIneffectiveError
-from tester.partitions import keeps_quorum, resolve_cuts
-from tester.scenario.model import CaseSection, FaultKind, TargetKind
+from tester.scenario.target import TargetSum, TargetWord
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
-    from tester.partitions import Cut
+    from tester.scenario.target import Term
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,111 +26,129 @@ class Roles:
     leader: str | None
     learners: tuple[str, ...] = ()
 
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Everybody, voters first."""
+        return (*self.voters, *self.learners)
+
 
 def quorum(voters: int) -> int:
     """How many of so many voters a majority is."""
     return voters // 2 + 1
 
 
-def target_count(kind: TargetKind, voters: int) -> int:
-    """How many members a target means in a cluster of so many voters; 0: it would mean nobody."""
-    match kind:
-        case TargetKind.ONE | TargetKind.LEADER:
+def target_count(word: TargetWord, voters: int) -> int:
+    """How many members a word means in a cluster of so many voters; 0: it would mean nobody."""
+    match word:
+        case TargetWord.ONE | TargetWord.LEADER:
             return min(1, voters)
-        case TargetKind.FOLLOWER:
+        case TargetWord.FOLLOWER:
             return min(1, max(0, voters - 1))
-        case TargetKind.MINORITY:
+        case TargetWord.MINORITY:
             return max(0, voters - quorum(voters))
-        case TargetKind.MAJORITY:
+        case TargetWord.MAJORITY:
             return voters - quorum(voters) + 1
-        case TargetKind.ALL:
+        case TargetWord.QUORUM:
+            return quorum(voters)
+        case TargetWord.ALL:
             return voters
+        case TargetWord.LEARNER | TargetWord.SAME:
+            return 1
 
 
-def resolve_targets(kind: TargetKind, roles: Roles, rng: random.Random) -> tuple[str, ...]:
-    """The members a target means now, in the order of the voters.
+def resolve_targets(
+    target: TargetSum,
+    roles: Roles,
+    rng: random.Random,
+    *,
+    same: Collection[str] = (),
+    taken: Collection[str] = (),
+) -> tuple[str, ...]:
+    """The members a target means now, in the order of the members.
+
+    Args:
+        target: who.
+        roles: the cluster as it is.
+        rng: draws.
+        same: those that the first fault of the case has hit.
+        taken: those that cannot be hit: another fault has hold of what this one wants. They are never drawn.
 
     Raises:
-        FaultIneffectiveError: it means nobody now (no leader is known, or the cluster is too small).
+        FaultIneffectiveError: it means nobody now (no leader is known, the cluster is too small, all that it
+            could mean are taken).
     """
-    if kind in {TargetKind.LEADER, TargetKind.FOLLOWER} and roles.leader not in roles.voters:
-        raise FaultIneffectiveError(f"target {kind}: no member leads now, so it means nobody")
-    match kind:
-        case TargetKind.LEADER:
-            pool: tuple[str, ...] = tuple(name for name in roles.voters if name == roles.leader)
-        case TargetKind.FOLLOWER:
-            pool = tuple(name for name in roles.voters if name != roles.leader)
+    hit: set[str] = set()
+    for term in target.terms:
+        if term.minus:
+            # Whom a draw would take away is drawn among those who are there.
+            hit -= _meant(target, term, roles, rng, same, out_of=hit)
+        else:
+            hit |= _meant(target, term, roles, rng, same, out_of=set(roles.members) - set(taken) - hit)
+    if stuck := hit & set(taken):
+        raise FaultIneffectiveError(
+            f"target {target}: another fault of the case has hold of {', '.join(sorted(stuck))}"
+        )
+    if not hit:
+        raise FaultIneffectiveError(f"target {target}: means nobody now")
+    return tuple(name for name in roles.members if name in hit)
+
+
+def _meant(
+    target: TargetSum,
+    term: Term,
+    roles: Roles,
+    rng: random.Random,
+    same: Collection[str],
+    out_of: Collection[str],
+) -> set[str]:
+    who = term.who
+    if not isinstance(who, TargetWord):
+        if who not in roles.members:
+            raise FaultIneffectiveError(f"target {target}: {who} is no member of the cluster now")
+        return {who}
+    if who in {TargetWord.LEADER, TargetWord.FOLLOWER} and roles.leader not in roles.voters:
+        raise FaultIneffectiveError(f"target {target}: no member leads now, so it means nobody")
+    match who:
+        case TargetWord.LEADER:
+            return {name for name in roles.voters if name == roles.leader}
+        case TargetWord.ALL:
+            return set(roles.voters)
+        case TargetWord.SAME:
+            return set(same)
+        case TargetWord.FOLLOWER:
+            pool: tuple[str, ...] = tuple(name for name in roles.voters if name != roles.leader)
+        case TargetWord.LEARNER:
+            pool = roles.learners
         case _:
             pool = roles.voters
-    count = target_count(kind, len(roles.voters))
-    if count == 0:
-        raise FaultIneffectiveError(f"target {kind}: means nobody in a cluster of {len(roles.voters)}")
-    drawn = set(rng.sample(pool, count))
-    return tuple(name for name in roles.voters if name in drawn)
-
-
-def breaks_quorum(targets: Collection[str], roles: Roles) -> bool:
-    """Whether the voters that are not hit are fewer than a quorum."""
-    untouched = sum(name not in targets for name in roles.voters)
-    return untouched < quorum(len(roles.voters))
-
-
-def at_once(fault: FaultKind, targets: Sequence[str]) -> tuple[str, ...]:
-    """Who of the targets is down at one time: all of them, or one after the other."""
-    return tuple(targets[:1] if fault is FaultKind.ROLLING_RESTART else targets)
-
-
-def most_at_once(case: CaseSection, voters: int) -> int:
-    """How many members a case hits at one time in a cluster of so many voters."""
-    if case.fault is FaultKind.NONE:
-        return 0
-    if case.fault is FaultKind.PARTITION:
-        return len(_example_cuts(case, voters))
-    return len(at_once(case.fault, [""] * target_count(case.target, voters)))
-
-
-def objection(case: CaseSection, voters: int) -> str | None:
-    """Why a case must not or cannot run on a cluster of so many voters; ``None`` if it may."""
-    if case.fault is FaultKind.NONE:
-        return None
-    if case.fault is FaultKind.PARTITION:
-        return _partition_objection(case, voters)
-    members = f"a cluster of {voters} member{'s' if voters != 1 else ''}"
-    count = target_count(case.target, voters)
-    if count == 0:
-        return f"target {case.target} means nobody in {members}"
-    if case.fault is FaultKind.ISOLATE and voters < 2:
-        return f"nobody can be isolated in {members}: it has no peer traffic"
-    hit = most_at_once(case, voters)
-    if voters - hit < quorum(voters) and not case.allow_quorum_loss:
-        return (
-            f"{case.fault} of {case.target} ({hit} of {voters}) takes quorum away: "
-            "say allow_quorum_loss: true if that is wanted"
+    count = target_count(who, len(roles.voters)) * term.count
+    free = [name for name in pool if name in out_of]
+    if count == 0 or count > len(free):
+        cluster = f"a cluster of {len(roles.voters)}" + (
+            " with what is taken" if len(free) < len(pool) else ""
         )
-    return None
+        raise FaultIneffectiveError(f"target {target}: means nobody in {cluster}")
+    return set(rng.sample(free, count))
 
 
-def _partition_objection(case: CaseSection, voters: int) -> str | None:
-    try:
-        cuts = _example_cuts(case, voters)
-    except FaultIneffectiveError as error:
-        return error.message
-    if not keeps_quorum(cuts, _names(voters)) and not case.allow_quorum_loss:
-        return (
-            f"partition {case.partition} takes quorum away from {voters} members: "
-            "say allow_quorum_loss: true if that is wanted"
-        )
-    return None
+def largest(target: TargetSum, voters: Collection[str]) -> int:
+    """How many members a target means at most in a cluster of these voters; 0: it means nobody.
+
+    Found by trying: every member leads once, with a few draws each. Names that are not among the voters
+    stand for members that are.
+    """
+    names = tuple(dict.fromkeys((*target.names, *voters)))[: max(len(voters), len(target.names))]
+    sizes = [0]
+    for leader in names:
+        for seed in range(4):
+            roles = Roles(names, leader, learners=("a learner",) * _wants_learner(target))
+            try:
+                drawn = resolve_targets(target, roles, random.Random(seed), same=names[:1])  # noqa: S311 - an example
+            except FaultIneffectiveError:
+                continue
+            sizes.append(sum(name in names for name in drawn))
+    return max(sizes)
 
 
-def _example_cuts(case: CaseSection, voters: int) -> dict[str, Cut]:
-    """As a run might draw them: how many there are does not depend on the draw."""
-    if case.partition is None:
-        raise ValueError(f"case {case.name} does not say who drops whom")
-    names = _names(voters)
-    roles = Roles(names, names[0] if names else None)
-    return resolve_cuts(case.partition, roles, random.Random(0))  # noqa: S311 - an example
-
-
-def _names(voters: int) -> tuple[str, ...]:
-    return tuple(map(str, range(voters)))
+def _wants_learner(target: TargetSum) -> bool:
+    return any(term.who is TargetWord.LEARNER for term in target.terms)

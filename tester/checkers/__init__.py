@@ -8,6 +8,7 @@ from tester.checkers.base import Checker, run
 from tester.checkers.durability import Durability
 from tester.checkers.exits import Exits
 from tester.checkers.kv_hash import KvHash
+from tester.checkers.leases import Leases
 from tester.checkers.linearizability.checker import Linearizable
 from tester.checkers.recovery import RecoveryTimes
 from tester.checkers.serializable import Serializable
@@ -30,6 +31,7 @@ CHECKERS: dict[str, Checker] = {
         Linearizable(),
         Serializable(),
         Watch(),
+        Leases(),
     )
 }
 

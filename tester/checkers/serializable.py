@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tester.checkers.linearizability.assembly import Assembly
     from tester.history.endstate import EndState
     from tester.history.history import History
-    from tester.history.table import Columns
+    from tester.history.table import Columns, Mask
     from tester.results import CheckResult
 
 
@@ -55,14 +55,19 @@ class Serializable:
         )
 
 
+def _of_leases(ops: Columns) -> Mask:
+    """What the lessor answered: no read of the store, and its header may be of any moment of the call."""
+    return np.isin(ops[OpCol.KIND], (Kind.KEEPALIVE, Kind.TTL))
+
+
 def _judged(ops: Columns) -> Columns:
-    return np.flatnonzero((ops[OpCol.LOCAL] == 1) & (ops[OpCol.KIND] != Kind.KEEPALIVE))
+    return np.flatnonzero((ops[OpCol.LOCAL] == 1) & ~_of_leases(ops))
 
 
 def _judge_members(history: History, judged: Columns, ruling: Ruling) -> None:
     """What a member has answered with once, it does not forget while it runs."""
     ops = history.operations.rows.columns
-    usable = ops[OpCol.KIND] != Kind.KEEPALIVE
+    usable = ~_of_leases(ops)
     for member, name in enumerate(history.members.texts):
         restarts = np.array(_restarts(history, name), dtype=np.int64)
         life = np.searchsorted(restarts, ops[OpCol.CALL])

@@ -54,10 +54,15 @@ def round_table(result: RoundResult, rounds: int, width: int, rule: box.Box = bo
     table.add_column("case", overflow="fold", min_width=min(longest, max(16, width - 64)))
     table.add_column("timing", no_wrap=True)
     table.add_column("operations", no_wrap=True)
-    table.add_column("p50 / p99", no_wrap=True)
+    if wide:
+        table.add_column("rate", no_wrap=True)
+    table.add_column("p50 / p95 / p99 / max" if wide else "p50 / p99", no_wrap=True)
     table.add_column("verdict", overflow="fold", min_width=8)
     for case in result.cases:
-        table.add_row(_who(case), _timing(case), _operations(case), _latency(case), _verdict(case, wide=wide))
+        cells = [_who(case), _timing(case), _operations(case)]
+        if wide:
+            cells.append(_rates(case))
+        table.add_row(*cells, _latency(case, wide=wide), _verdict(case, wide=wide))
     return table
 
 
@@ -68,8 +73,18 @@ def _title(result: RoundResult, rounds: int) -> str:
 
 
 def _who(case: CaseResult) -> Text:
-    on = f" on {', '.join(case.targets)}" if case.targets else ""
-    return Text.assemble((case.name, "bold"), f"\n{case.fault}{on}")
+    return Text.assemble((case.name, "bold"), f"\n{_what(case)}")
+
+
+def _what(case: CaseResult) -> str:
+    """Its faults and whom they hit; a fault that came more than once, how often."""
+    if len(case.faults) <= 1 and all(fault.times == 1 for fault in case.faults):
+        on = f" on {', '.join(case.targets)}" if case.targets else ""
+        return f"{case.fault}{on}"
+    return " + ".join(
+        f"{fault.fault} on {', '.join(fault.targets)}" + (f" x{fault.times}" if fault.times > 1 else "")
+        for fault in case.faults
+    )
 
 
 def _timing(case: CaseResult) -> Text:
@@ -81,7 +96,19 @@ def _timing(case: CaseResult) -> Text:
     text.append(*_recovery(case.recovery))
     text.append("\nleader changes ", style="dim")
     text.append(str(case.leader_changes), style="yellow" if case.leader_changes else "dim")
+    if (gap := _longest_gap(case)) is not None:
+        text.append("\nmax gap  ", style="dim")
+        text.append(f"{gap:>7}", style="yellow")
     return text
+
+
+def _longest_gap(case: CaseResult) -> str | None:
+    """In service, since the fault."""
+    gaps = (*case.during.gaps, *case.after.gaps)
+    lengths = [gap.end_ns - gap.start_ns for gap in gaps if gap.end_ns is not None]
+    if len(lengths) < len(gaps):
+        return "open"
+    return units.seconds(max(lengths) / 1e9) if lengths else None
 
 
 def _recovery(recovery: Recovery | None) -> tuple[str, str]:
@@ -110,14 +137,22 @@ def _operations(case: CaseResult) -> Text:
     return text[:-1]
 
 
-def _latency(case: CaseResult) -> Text:
+def _rates(case: CaseResult) -> Text:
+    phases = (case.before, case.during, case.after)
+    if not any(stats.ok for stats in phases):
+        return Text(units.NOTHING, style="dim")
+    return Text("\n".join(f"{units.count(stats.rate)}/s" for stats in phases))
+
+
+def _latency(case: CaseResult, *, wide: bool) -> Text:
     phases = (("before", case.before), ("during", case.during), ("after", case.after))
     if not any(stats.ok for _, stats in phases):
         return Text(units.NOTHING, style="dim")
     text = Text()
     for name, stats in phases:
         text.append(f"{name:<7}", style="dim")
-        text.append(f"{units.seconds(stats.p50)} / {units.seconds(stats.p99)}\n" if stats.ok else "none ok\n")
+        shown = (stats.p50, stats.p95, stats.p99, stats.max) if wide else (stats.p50, stats.p99)
+        text.append((" / ".join(map(units.seconds, shown)) if stats.ok else "none ok") + "\n")
     return text[:-1]
 
 

@@ -10,11 +10,18 @@ from etcd3.etcdrpc import rpc_pb2 as pb
 
 from tester.etcd.channel import Method
 from tester.history.records import (
+    Compact,
     Compare,
     Delete,
     DeleteResult,
     Event,
     KeyValue,
+    LeaseGrant,
+    LeaseKeepAlive,
+    LeaseOperation,
+    LeaseResult,
+    LeaseRevoke,
+    LeaseTimeToLive,
     Put,
     PutResult,
     Range,
@@ -28,7 +35,11 @@ from tester.load import values
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-KvOperation: TypeAlias = Put | Range | Delete | Txn
+KvStep: TypeAlias = Put | Range | Delete | Txn
+"""What a transaction may hold."""
+
+KvOperation: TypeAlias = KvStep | Compact
+LoadOperation: TypeAlias = KvOperation | LeaseOperation
 
 _COMPARE_RESULTS = {"=": 0, ">": 1, "<": 2, "!=": 3}
 _COMPARE_TARGETS = {"version": 0, "create": 1, "mod": 2, "value": 3, "lease": 4}
@@ -49,14 +60,14 @@ class Answer:
     result: Result | None
 
 
-def is_write(op: KvOperation) -> bool:
-    """Whether ``op`` can change anything."""
+def is_write(op: LoadOperation) -> bool:
+    """Whether ``op`` can change anything: keys, leases, or that the past can be read."""
     if isinstance(op, Txn):
         return any(is_write(inner) for inner in (*op.then, *op.orelse))
-    return not isinstance(op, Range)
+    return not isinstance(op, Range | LeaseTimeToLive)
 
 
-def request(op: KvOperation) -> tuple[Method, bytes]:
+def request(op: KvOperation | LeaseGrant | LeaseRevoke | LeaseTimeToLive) -> tuple[Method, bytes]:
     """The method and the serialized request of an operation."""
     if isinstance(op, Put):
         return Method.PUT, _put(op).SerializeToString()
@@ -64,10 +75,27 @@ def request(op: KvOperation) -> tuple[Method, bytes]:
         return Method.RANGE, _range(op).SerializeToString()
     if isinstance(op, Delete):
         return Method.DELETE_RANGE, _delete(op).SerializeToString()
-    return Method.TXN, _txn(op).SerializeToString()
+    if isinstance(op, Compact):
+        return Method.COMPACT, pb.CompactionRequest(revision=op.r, physical=op.physical).SerializeToString()
+    if isinstance(op, Txn):
+        return Method.TXN, _txn(op).SerializeToString()
+    return _lease_request(op)
 
 
-def answer(op: KvOperation, response: bytes) -> Answer:
+def _lease_request(op: LeaseGrant | LeaseRevoke | LeaseTimeToLive) -> tuple[Method, bytes]:
+    if isinstance(op, LeaseGrant):
+        return Method.LEASE_GRANT, pb.LeaseGrantRequest(ID=op.l, TTL=op.ttl).SerializeToString()
+    if isinstance(op, LeaseRevoke):
+        return Method.LEASE_REVOKE, pb.LeaseRevokeRequest(ID=op.l).SerializeToString()
+    return Method.LEASE_TTL, pb.LeaseTimeToLiveRequest(ID=op.l).SerializeToString()
+
+
+def keepalive_request(op: LeaseKeepAlive) -> bytes:
+    """The message of a keepalive, which goes over a stream."""
+    return bytes(pb.LeaseKeepAliveRequest(ID=op.l).SerializeToString())
+
+
+def answer(op: LoadOperation, response: bytes) -> Answer:
     """The answer to an operation.
 
     Raises:
@@ -82,8 +110,28 @@ def answer(op: KvOperation, response: bytes) -> Answer:
     if isinstance(op, Delete):
         gone = pb.DeleteRangeResponse.FromString(response)
         return Answer(gone.header.revision, gone.header.raft_term, DeleteResult(deleted=gone.deleted))
-    done = pb.TxnResponse.FromString(response)
-    return Answer(done.header.revision, done.header.raft_term, _txn_result(done))
+    if isinstance(op, Compact):
+        compacted = pb.CompactionResponse.FromString(response)
+        return Answer(compacted.header.revision, compacted.header.raft_term, None)
+    if isinstance(op, Txn):
+        done = pb.TxnResponse.FromString(response)
+        return Answer(done.header.revision, done.header.raft_term, _txn_result(done))
+    return _lease_answer(op, response)
+
+
+def _lease_answer(op: LeaseOperation, response: bytes) -> Answer:
+    if isinstance(op, LeaseGrant):
+        granted = pb.LeaseGrantResponse.FromString(response)
+        return Answer(granted.header.revision, granted.header.raft_term, LeaseResult(ttl=granted.TTL))
+    if isinstance(op, LeaseRevoke):
+        revoked = pb.LeaseRevokeResponse.FromString(response)
+        return Answer(revoked.header.revision, revoked.header.raft_term, None)
+    if isinstance(op, LeaseKeepAlive):
+        kept = pb.LeaseKeepAliveResponse.FromString(response)
+        return Answer(kept.header.revision, kept.header.raft_term, LeaseResult(ttl=kept.TTL))
+    left = pb.LeaseTimeToLiveResponse.FromString(response)
+    result = LeaseResult(ttl=left.TTL, granted=left.grantedTTL)
+    return Answer(left.header.revision, left.header.raft_term, result)
 
 
 def key_value(kv: kv_pb2.KeyValue) -> KeyValue:
@@ -152,7 +200,7 @@ def _txn(op: Txn) -> pb.TxnRequest:
     )
 
 
-def _request_op(op: KvOperation) -> pb.RequestOp:
+def _request_op(op: KvStep) -> pb.RequestOp:
     if isinstance(op, Put):
         return pb.RequestOp(request_put=_put(op))
     if isinstance(op, Range):

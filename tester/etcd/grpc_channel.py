@@ -42,9 +42,19 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 
 
 def open_channel(endpoint: Endpoint) -> grpc.aio.Channel:
-    """A plain-text channel that needs no resolver, with ``OPTIONS``."""
-    scheme = f"ipv{ip_address(endpoint.address).version}"
-    return grpc.aio.insecure_channel(f"{scheme}:{endpoint.authority}", options=OPTIONS)
+    """A channel that needs no resolver, with ``OPTIONS``; TLS if the endpoint says so."""
+    target = f"ipv{ip_address(endpoint.address).version}:{endpoint.authority}"
+    access = endpoint.access
+    if access is None or access.ca is None:
+        return grpc.aio.insecure_channel(target, options=OPTIONS)
+    credentials = grpc.ssl_channel_credentials(access.ca, access.key, access.certificate)
+    name = ("grpc.ssl_target_name_override", access.server_name or endpoint.address)
+    return grpc.aio.secure_channel(target, credentials, options=(*OPTIONS, name))
+
+
+def metadata_of(endpoint: Endpoint) -> tuple[tuple[str, str], ...] | None:
+    """What goes with every call to an endpoint, for gRPC."""
+    return endpoint.access.metadata if endpoint.access is not None else None
 
 
 def rpc_error(error: grpc.aio.AioRpcError) -> RpcError:
@@ -57,6 +67,7 @@ class GrpcChannel:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._channel = open_channel(endpoint)
+        self._metadata = metadata_of(endpoint)
         self._calls: dict[Method, _UnaryCall] = {
             method: self._channel.unary_unary(method.value, None, None) for method in Method
         }
@@ -64,7 +75,7 @@ class GrpcChannel:
     async def call(self, method: Method, request: bytes, timeout_seconds: float) -> bytes:
         """See ``Channel.call``."""
         try:
-            return await self._calls[method](request, timeout=timeout_seconds)
+            return await self._calls[method](request, timeout=timeout_seconds, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
             raise rpc_error(error) from None
         except asyncio.CancelledError:

@@ -9,7 +9,7 @@ import grpc.aio
 from etcd3.etcdrpc import rpc_pb2 as pb
 
 from tester.etcd.errors import RpcError, StatusCode
-from tester.etcd.grpc_channel import open_channel, rpc_error
+from tester.etcd.grpc_channel import metadata_of, open_channel, rpc_error
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -35,7 +35,9 @@ class WatchStream:
             request_serializer=pb.WatchRequest.SerializeToString,
             response_deserializer=pb.WatchResponse.FromString,
         )
-        self._stream: grpc.aio.StreamStreamCall[pb.WatchRequest, pb.WatchResponse] = open_stream(None)
+        self._stream: grpc.aio.StreamStreamCall[pb.WatchRequest, pb.WatchResponse] = open_stream(
+            None, metadata=metadata_of(self._endpoint)
+        )
         return self
 
     async def __aexit__(

@@ -1,4 +1,4 @@
-"""The fault of one case: on all its members at once, held by leases, healed on every way out."""
+"""One fault on its members: injected on all at once, held by leases, healed on every way out."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ from tester.events import FaultHealed, FaultInjected, Notice
 from tester.faults.finish import to_the_end
 from tester.faults.leases import keep_lease
 from tester.faults.scene import FaultTiming
-from tester.faults.specs import fault_id, fault_spec
-from tester.partitions import Cut, keeps_quorum
-from tester.scenario.model import FaultKind
-from tester.targets import at_once, breaks_quorum
+from tester.faults.specs import fault_id
+from tester.scenario.faults import Place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,11 +25,10 @@ if TYPE_CHECKING:
     from agent_service.models import FaultStatus
     from tester.faults.scene import Scene
     from tester.faults.specs import FaultAgent
-    from tester.scenario.model import CaseSection
-    from tester.targets import Roles
+    from tester.partitions import Cut
+    from tester.scenario.faults import FaultSection
 
 _NOT_FOUND = 404
-_WITH_GRACE = frozenset({FaultKind.STOP, FaultKind.RESTART, FaultKind.ROLLING_RESTART})
 _UNDONE = frozenset({FaultState.HEALED, FaultState.FAILED})
 
 
@@ -72,28 +69,46 @@ class _Times:
 
 
 class CaseFault:
-    """Inject, hold and heal the fault of one case. Leaving the block heals, whatever happened in it.
+    """Inject, hold and heal one fault of a case. Leaving the block heals, whatever happened in it.
 
-    That a fault ended before it was asked to is raised once, by whatever notices it first.
+    That a fault ended before it was asked to is raised once, by whatever notices it first. Whether the
+    cluster can bear it is not asked here: ``tester.quorum``.
 
     ::
 
-        async with CaseFault(case, scene) as fault:
-            await fault.inject(members, roles)
-            await fault.hold(case.hold)
+        async with CaseFault(section, "kill-leader", scene) as fault:
+            await fault.inject(members)
+            await fault.hold(3.0)
             await fault.heal()
 
     Not reusable: one object is one fault of one case in one round.
     """
 
-    def __init__(self, case: CaseSection, scene: Scene, timing: FaultTiming | None = None) -> None:
-        self._case = case
+    def __init__(
+        self,
+        fault: FaultSection,
+        label: str,
+        scene: Scene,
+        timing: FaultTiming | None = None,
+        ended_early: asyncio.Event | None = None,
+    ) -> None:
+        """Prepare it; nothing happens yet.
+
+        Args:
+            fault: what is done.
+            label: names it within its round, and no other: part of the fault's id on its hosts.
+            scene: where.
+            timing: deadlines and leases.
+            ended_early: is set when the fault is over on some member although nobody asked for it.
+        """
+        self._fault = fault
+        self._label = label
         self._scene = scene
         self._timing = timing or FaultTiming()
         self._hits: list[_Hit] = []
         self._times = _Times()
-        self._ended_early = asyncio.Event()
         self._healing = asyncio.Lock()
+        self._ended_early = ended_early or asyncio.Event()
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -115,12 +130,11 @@ class CaseFault:
     ) -> None:
         await to_the_end(self._undo())
         if error is None:
-            self._raise_if_ended_early()
+            self.raise_if_ended_early()
 
     async def inject(
         self,
         members: Sequence[str],
-        roles: Roles,
         whole: Whole = _believed_whole,
         cuts: Mapping[str, Cut] = _NO_CUTS,
     ) -> None:
@@ -131,14 +145,13 @@ class CaseFault:
         each of the members drops.
 
         Raises:
-            FaultIneffectiveError: it is refused (nobody to hit, quorum, the inventory's bound), or had no
-                verified effect on every member; what was injected has been healed by then.
+            FaultIneffectiveError: it had no verified effect on every member; what was injected has been
+                healed by then.
             HealError: that, and it could not be healed.
         """
         if self._hits:
             raise RuntimeError("a CaseFault is injected once")
-        self._refuse(members, roles, cuts)
-        size = len(at_once(self._case.fault, members))
+        size = 1 if self._fault.one_at_a_time else max(1, len(members))
         for start in range(0, len(members), size):
             if start > 0 and not await whole():
                 break
@@ -179,7 +192,7 @@ class CaseFault:
                 await self._ended_early.wait()
         except TimeoutError:
             return
-        self._raise_if_ended_early()
+        self.raise_if_ended_early()
 
     async def heal(self) -> None:
         """Heal every member and see that it is healed; does nothing where that was done before.
@@ -191,45 +204,24 @@ class CaseFault:
             FaultIneffectiveError: all are healed, but one had ended before it was asked to.
         """
         await to_the_end(self._undo())
-        self._raise_if_ended_early()
-
-    def _refuse(self, members: Sequence[str], roles: Roles, cuts: Mapping[str, Cut]) -> None:
-        case, bound = self._case, self._scene.max_faulted
-        if not members:
-            raise FaultIneffectiveError(f"case {case.name}: target {case.target} means nobody")
-        hit = at_once(case.fault, members)
-        broken = not keeps_quorum(cuts, roles.voters) if cuts else breaks_quorum(hit, roles)
-        if broken and not case.allow_quorum_loss:
-            raise FaultIneffectiveError(
-                f"case {case.name}: {case.fault} of {', '.join(members)} would take quorum from "
-                f"{', '.join(roles.voters)}",
-                remedy="say allow_quorum_loss: true in the case if that is wanted",
-            )
-        if bound is not None and len(hit) > bound:
-            raise FaultIneffectiveError(
-                f"case {case.name}: would hit {len(hit)} members, and etcd_chaos_max_faulted is {bound}"
-            )
+        self.raise_if_ended_early()
 
     def _hit(self, member: str, cut: Cut | None) -> _Hit:
-        scene, case = self._scene, self._case
+        scene = self._scene
         host = next(host for host in scene.hosts if host.name == member)
-        spec = fault_spec(case, host, scene.hosts, cut)
         request = FaultRequest(
-            id=fault_id(scene.run, scene.round, case.name, member),
-            spec=spec,
-            lease_seconds=self._timing.lease + self._grace(),
-            reason=f"run {scene.run} round {scene.round} case {case.name}",
+            id=fault_id(scene.run, scene.round, self._label, member),
+            spec=self._fault.spec(Place(host, scene.hosts, cut)),
+            # Injecting may take as long as the grace, and the lease runs meanwhile.
+            lease_seconds=self._timing.lease + self._fault.grace_seconds,
+            reason=f"run {scene.run} round {scene.round} case {self._label}",
         )
         return _Hit(member, scene.agents[member], request)
 
-    def _grace(self) -> float:
-        """Injecting a stop or restart may take this long, and its lease runs meanwhile."""
-        return self._case.grace if self._case.fault in _WITH_GRACE else 0.0
-
     async def _inject_one(self, hit: _Hit) -> str | None:
-        where = f"host {hit.member}: fault {hit.request.id} ({self._case.fault})"
+        where = f"host {hit.member}: fault {hit.request.id} ({self._fault.kind()})"
         try:
-            async with asyncio.timeout(self._timing.inject + self._grace()):
+            async with asyncio.timeout(self._timing.inject + self._fault.grace_seconds):
                 hit.status = status = await hit.agent.inject(hit.request)
         except (AgentClientError, TimeoutError) as error:
             return f"{where} was not injected: {str(error) or 'no answer in time'}"
@@ -237,7 +229,7 @@ class CaseFault:
             return f"{where} had no effect (it is {status.state}): {status.evidence}"
         hit.keeper = asyncio.create_task(self._keep(hit))
         at_ns = self._scene.clock.now()
-        event = FaultInjected(at_ns, hit.request.id, self._case.fault, hit.member, status.evidence)
+        event = FaultInjected(at_ns, hit.request.id, self._fault.kind(), hit.member, status.evidence)
         self._scene.bus.publish(event)
         return None
 
@@ -253,12 +245,17 @@ class CaseFault:
         self._times.early.setdefault(hit.member, how)
         self._ended_early.set()
 
-    def _raise_if_ended_early(self) -> None:
+    def raise_if_ended_early(self) -> None:
+        """Tell once that it ended before its time.
+
+        Raises:
+            FaultIneffectiveError: it did, and nobody was told so far.
+        """
         if self._times.early and not self._times.told:
             self._times.told = True
             raise FaultIneffectiveError(
                 "\n".join(
-                    f"host {member}: the fault of case {self._case.name} ended before its time: {how}"
+                    f"host {member}: fault {self._fault.kind()} of case {self._label} ended before its time: {how}"
                     for member, how in self._times.early.items()
                 ),
                 remedy="it was not held as long as the scenario says, so the case proves nothing",
@@ -277,7 +274,7 @@ class CaseFault:
         async with self._healing:
             if self._times.healing_ns is None:
                 self._times.healing_ns = self._scene.clock.now()
-                self._times.heal_until = asyncio.get_running_loop().time() + self._timing.heal
+                self._times.heal_until = asyncio.get_running_loop().time() + self._patience
             await self._stop_keepers()  # first: what cannot be healed from here ends with its lease
             left = [hit for hit in reversed(self._hits) if not hit.healed]
             # A defect met on one host must not keep the others from being healed: it is told with the rest.
@@ -288,6 +285,11 @@ class CaseFault:
                 "\n".join(problems),
                 remedy=f"etcd-chaos heal --inventory {self._scene.inventory}",
             )
+
+    @property
+    def _patience(self) -> float:
+        """An injection under way holds its agent until it has come to its end."""
+        return self._timing.heal + self._fault.grace_seconds
 
     async def _stop_keepers(self) -> None:
         keepers = [hit.keeper for hit in self._hits if hit.keeper is not None]
@@ -300,7 +302,7 @@ class CaseFault:
             if asyncio.get_running_loop().time() + self._timing.retry >= self._times.heal_until:
                 undo = hit.status.undo if hit.status else ()
                 left = "; ".join(undo) or "whatever was done before the agent answered"
-                name = f"fault {hit.request.id} ({self._case.fault})"
+                name = f"fault {hit.request.id} ({self._fault.kind()})"
                 return f"host {hit.member}: {name} could not be healed: {problem}; still to undo: {left}"
             await asyncio.sleep(self._timing.retry)
         hit.healed = True
@@ -321,6 +323,6 @@ class CaseFault:
             if status.healed_by != "request":
                 self._note_early_end(hit, f"healed by {status.healed_by}: {status.evidence}")
             at_ns = self._scene.clock.now()
-            event = FaultHealed(at_ns, hit.request.id, self._case.fault, hit.member, status.evidence)
+            event = FaultHealed(at_ns, hit.request.id, self._fault.kind(), hit.member, status.evidence)
             self._scene.bus.publish(event)
         return None

@@ -19,6 +19,7 @@ class Kind(IntEnum):
     GRANT = 5
     REVOKE = 6
     KEEPALIVE = 7
+    TTL = 8
 
 
 class OpCol(IntEnum):
@@ -56,6 +57,7 @@ class LeafCol(IntEnum):
     AT = 8
     """Revision asked for, 0: now."""
     LIMIT = 9
+    """Of a range; the granted TTL that a question for a lease's TTL was answered with."""
     FLAGS = 10
     KV = 11
     """Row of its first answered key."""

@@ -12,6 +12,7 @@ from tester.history.records import (
     LeaseGrant,
     LeaseKeepAlive,
     LeaseRevoke,
+    LeaseTimeToLive,
     Operation,
     Put,
     Range,
@@ -58,11 +59,13 @@ def describe_request(op: Operation) -> str:
         case Compact():
             return f"compact {op.r}"
         case LeaseGrant():
-            return f"grant lease {op.l}"
+            return f"grant lease {op.l} for {op.ttl} s"
         case LeaseRevoke():
             return f"revoke lease {op.l}"
         case LeaseKeepAlive():
             return f"keep lease {op.l} alive"
+        case LeaseTimeToLive():
+            return f"time to live of lease {op.l}"
         case Txn():
             conditions = [f"{c.target}({_span(c.k, c.e)}) {c.op} {c.x}" for c in op.cmp]
             then = _joined([describe_request(step) for step in op.then])
@@ -110,8 +113,13 @@ def _leaf(operations: Operations, row: int) -> str:
             return f"range {span}{at} (count {leaf[LeafCol.COUNT]})"
         case Kind.COMPACT:
             return f"compact {leaf[LeafCol.AT]}"
+        case Kind.REVOKE:
+            return f"revoke lease {leaf[LeafCol.LEASE]}"
         case _:
-            return f"{kind.name.lower()} lease {leaf[LeafCol.LEASE]}"
+            what = {Kind.GRANT: "grant lease", Kind.KEEPALIVE: "keep alive lease"}.get(
+                kind, "time to live of lease"
+            )
+            return f"{what} {leaf[LeafCol.LEASE]} ({leaf[LeafCol.COUNT]} s)"
 
 
 def _text(operations: Operations, key: int) -> str:

@@ -23,6 +23,8 @@ from tester.history.records import (
     Info,
     Invoke,
     LeaderRecord,
+    LeaseGrant,
+    LeaseKeepAlive,
     MemberRecord,
     Ok,
     PhaseRecord,
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
 
 class HistoryMismatchError(EtcdChaosError):
     """Records contradict each other: an answer without a question, or of another kind than the question."""
+
+
+_NO_LEASE = "requested lease not found"
 
 
 @dataclass(slots=True)
@@ -64,6 +69,10 @@ class History:
         """Previous keys of watched changes; ``KvCol.LEAF`` holds the row of the event."""
         self.failed_writes: dict[int, Invoke] = {}
         """Writes that were answered with an error that says they were not applied."""
+        self.lease_refusals: list[tuple[Invoke, Fail]] = []
+        """Operations that were refused because there is no such lease."""
+        self.unknown_renewals: list[tuple[Invoke, Info]] = []
+        """Grants and keepalives of which nobody knows whether they took effect."""
         self.phases: list[PhaseRecord] = []
         self.faults: list[FaultRecord] = []
         self.leaders: list[LeaderRecord] = []
@@ -87,6 +96,10 @@ class History:
         yield from self._unknown.values()
         yield from (invoke for invoke in self._open.values() if is_write(invoke.op))
 
+    def unfinished(self) -> Iterator[Invoke]:
+        """Operations that were invoked and have no end: in flight, or of a tester that was killed."""
+        yield from self._open.values()
+
     def find_unknown(self, operation_id: int) -> Invoke | None:
         """The write with this id, if its outcome is unknown."""
         return self._unknown.get(operation_id) or self._open.get(operation_id)
@@ -109,14 +122,8 @@ class History:
                     raise HistoryMismatchError(f"operation {record.id}: {error}") from error
             elif isinstance(record, Watched):
                 self._watched(record)
-            elif isinstance(record, Info):
-                invoke = self._pop(record)
-                if is_write(invoke.op):
-                    self._unknown[record.id] = invoke
-            elif isinstance(record, Fail):
-                invoke = self._pop(record)
-                if is_write(invoke.op):
-                    self.failed_writes[record.id] = invoke
+            elif isinstance(record, Info | Fail):
+                self._not_ok(record)
             else:
                 self._frame(record)
 
@@ -138,6 +145,18 @@ class History:
         if invoke is None:
             raise HistoryMismatchError(f"operation {record.id} ends, but was not invoked or has ended before")
         return invoke
+
+    def _not_ok(self, record: Info | Fail) -> None:
+        invoke = self._pop(record)
+        if isinstance(record, Fail):
+            if is_write(invoke.op):
+                self.failed_writes[record.id] = invoke
+            if record.text.endswith(_NO_LEASE):
+                self.lease_refusals.append((invoke, record))
+        elif is_write(invoke.op):
+            self._unknown[record.id] = invoke
+        elif isinstance(invoke.op, LeaseGrant | LeaseKeepAlive):
+            self.unknown_renewals.append((invoke, record))
 
     def _watched(self, record: Watched) -> None:
         session = self._session(record.w)

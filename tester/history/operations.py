@@ -28,6 +28,7 @@ from tester.history.records import (
     LeaseKeepAlive,
     LeaseResult,
     LeaseRevoke,
+    LeaseTimeToLive,
     Ok,
     Operation,
     Put,
@@ -59,8 +60,8 @@ def is_local(op: Operation) -> bool:
     """
     if isinstance(op, Txn):
         return all(isinstance(step, Range) and step.s for step in (*op.then, *op.orelse))
-    # A keepalive is answered by the leader's lessor outside the log: its header revision may lag behind.
-    return (isinstance(op, Range) and op.s) or isinstance(op, LeaseKeepAlive)
+    # The leader's lessor answers these outside the log: the revision in the header may lag behind.
+    return (isinstance(op, Range) and op.s) or isinstance(op, LeaseKeepAlive | LeaseTimeToLive)
 
 
 class Operations:
@@ -126,6 +127,9 @@ class Operations:
             case LeaseKeepAlive() if isinstance(out, LeaseResult):
                 self._leaf(row, Kind.KEEPALIVE, NONE, NONE, NONE, op.l, 0, ttl)
                 return Kind.KEEPALIVE, 0
+            case LeaseTimeToLive() if isinstance(out, LeaseResult):
+                self._leaf(row, Kind.TTL, NONE, NONE, NONE, op.l, 0, ttl, limit=out.granted)
+                return Kind.TTL, 0
             case LeaseRevoke() if out is None or isinstance(out, LeaseResult):
                 self._leaf(row, Kind.REVOKE, NONE, NONE, NONE, op.l, 0)
                 return Kind.REVOKE, NONE

@@ -104,7 +104,14 @@ class LeaseKeepAlive(Op, frozen=True, tag="lease-keepalive"):
     l: int  # noqa: E741
 
 
-Operation: TypeAlias = Put | Range | Delete | Txn | Compact | LeaseGrant | LeaseRevoke | LeaseKeepAlive
+class LeaseTimeToLive(Op, frozen=True, tag="lease-ttl"):
+    """Ask how long lease ``l`` has to live."""
+
+    l: int  # noqa: E741
+
+
+LeaseOperation: TypeAlias = LeaseGrant | LeaseRevoke | LeaseKeepAlive | LeaseTimeToLive
+Operation: TypeAlias = Put | Range | Delete | Txn | Compact | LeaseOperation
 
 
 class KeyValue(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -144,9 +151,12 @@ class TxnResult(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="f", 
 
 
 class LeaseResult(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="f", tag="lease"):
-    """Answer to a lease operation: TTL granted or left in seconds; 0 or less: there is no such lease."""
+    """Answer to a lease operation."""
 
     ttl: int = 0
+    """Seconds granted or left. There is no such lease: 0 for a keepalive, -1 for ``lease-ttl``."""
+    granted: int = 0
+    """Answer to ``lease-ttl``: the TTL that the lease was granted."""
 
 
 Result: TypeAlias = RangeResult | PutResult | DeleteResult | TxnResult | LeaseResult

@@ -4,28 +4,48 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from google.protobuf.message import DecodeError
 
 from tester.etcd import codec
 from tester.etcd.errors import RpcError, StatusCode
-from tester.history.records import Fail, Info, Invoke, Ok
+from tester.history.records import Fail, Info, Invoke, LeaseKeepAlive, Ok
 from tester.load.statistics import Outcome, Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Iterator
 
     from tester.clock import RunClock
     from tester.etcd.channel import Channel
-    from tester.etcd.codec import KvOperation
+    from tester.etcd.codec import LoadOperation
+    from tester.etcd.keepalive import KeepAliveStream
+    from tester.history.records import Result
     from tester.history.writer import Recorder
-    from tester.load.operations import OperationSource
     from tester.load.pacer import Pacer
 
 # A client whose member is down keeps trying, but not in a hot loop; short enough to notice that it is back.
 _BACKOFF_FIRST_SECONDS = 0.05
 _BACKOFF_LAST_SECONDS = 0.25
+
+
+_Op = TypeVar("_Op", bound="LoadOperation")
+
+
+class Source(Protocol[_Op]):
+    """Where a client's operations come from."""
+
+    def draw(self) -> _Op:
+        """The next operation."""
+        ...
+
+    def learn(self, op: _Op, revision: int, result: Result | None) -> None:
+        """Take in an acknowledged answer."""
+        ...
+
+    def lost(self, op: _Op) -> None:
+        """The operation failed, or nobody knows."""
+        ...
 
 
 @dataclass(slots=True)
@@ -41,9 +61,27 @@ class Shared:
 
 
 class Client:
-    """A closed loop of operations on one member: one at a time, never repeated."""
+    """Operations on one member: one at a time, never repeated."""
 
-    def __init__(self, number: int, member: str, channel: Channel, timeout: float, shared: Shared) -> None:
+    def __init__(
+        self,
+        number: int,
+        member: str,
+        channel: Channel,
+        timeout: float,
+        shared: Shared,
+        renewals: KeepAliveStream | None = None,
+    ) -> None:
+        """A client.
+
+        Args:
+            number: of this client in the history.
+            member: the one it asks.
+            channel: to that member.
+            timeout: deadline of each operation, in seconds.
+            shared: with the other clients.
+            renewals: what keepalives of leases go over; a client without it must not be asked for any.
+        """
         self.number = number
         self.member = member
         self.timeout = timeout
@@ -51,44 +89,52 @@ class Client:
         """When the operation in flight was invoked."""
         self._channel = channel
         self._shared = shared
+        self._renewals = renewals
 
-    async def run(self, source: OperationSource, pacer: Pacer) -> None:
+    async def run(self, source: Source[_Op], pacer: Pacer) -> None:
         """Operations until cancelled. Returns never; raises only what is a defect or a full disk."""
         gate = self._shared.gate
         backoff = _BACKOFF_FIRST_SECONDS
         while True:
             await gate.wait()
-            await pacer.slot()
+            late = await pacer.slot()
             if not gate.is_set():
                 continue
             op = source.draw()
-            answer = await self.perform(op)
+            answer = await self.perform(op, late)
             if answer is None:
+                source.lost(op)
+                if pacer.open:
+                    continue  # the clock asks for the next one, whatever became of this
                 await asyncio.sleep(backoff)
                 backoff = min(2 * backoff, _BACKOFF_LAST_SECONDS)
             else:
                 source.learn(op, answer.revision, answer.result)
                 backoff = _BACKOFF_FIRST_SECONDS
 
-    async def perform(self, op: KvOperation) -> codec.Answer | None:
-        """One operation, recorded from invocation to outcome; its answer if the outcome is ``ok``."""
-        method, request = codec.request(op)
+    async def perform(self, op: LoadOperation, late_ns: int = 0) -> codec.Answer | None:
+        """One operation, recorded from invocation to outcome; its answer if the outcome is ``ok``.
+
+        ``late_ns``: since when it is due; its latency counts from then.
+        """
         shared = self._shared
         identifier = next(shared.operation_ids)
         invoked = shared.clock.now()
         self.busy_since_ns = invoked
         shared.recorder.write(Invoke(id=identifier, at=invoked, c=self.number, m=self.member, op=op))
         try:
-            response = await self._channel.call(method, request, self.timeout)
+            response = await self._send(op)
             answer = codec.answer(op, response)
         except RpcError as error:
-            self._not_ok(identifier, invoked, op, error)
+            self._not_ok(identifier, invoked - late_ns, op, error)
             return None
         except DecodeError as error:
-            self._not_ok(identifier, invoked, op, RpcError(StatusCode.INTERNAL, f"no answer to it: {error}"))
+            no_answer = RpcError(StatusCode.INTERNAL, f"no answer to it: {error}")
+            self._not_ok(identifier, invoked - late_ns, op, no_answer)
             return None
         except asyncio.CancelledError:
-            self._not_ok(identifier, invoked, op, RpcError(StatusCode.CANCELLED, "the load was stopped"))
+            stopped = RpcError(StatusCode.CANCELLED, "the load was stopped")
+            self._not_ok(identifier, invoked - late_ns, op, stopped)
             raise
         finally:
             self.busy_since_ns = None
@@ -96,10 +142,17 @@ class Client:
         shared.recorder.write(
             Ok(id=identifier, at=ended, rev=answer.revision, term=answer.term, out=answer.result)
         )
-        shared.statistics.add(ended, ended - invoked, Outcome.OK)
+        shared.statistics.add(ended, ended - invoked + late_ns, Outcome.OK, lag_ns=late_ns)
         return answer
 
-    def _not_ok(self, identifier: int, invoked: int, op: KvOperation, error: RpcError) -> None:
+    def _send(self, op: LoadOperation) -> Awaitable[bytes]:
+        if not isinstance(op, LeaseKeepAlive):
+            return self._channel.call(*codec.request(op), self.timeout)
+        if self._renewals is None:
+            raise ValueError("a client without a stream of renewals was asked to keep a lease alive")
+        return self._renewals.call(codec.keepalive_request(op), self.timeout)
+
+    def _not_ok(self, identifier: int, due: int, op: LoadOperation, error: RpcError) -> None:
         shared = self._shared
         ended = shared.clock.now()
         # A read that failed changed nothing, however it failed.
@@ -107,4 +160,4 @@ class Client:
         record = Fail if surely_not else Info
         shared.recorder.write(record(id=identifier, at=ended, error=error.code.value, text=error.text))
         outcome = Outcome.FAIL if surely_not else Outcome.INFO
-        shared.statistics.add(ended, ended - invoked, outcome, error.kind)
+        shared.statistics.add(ended, ended - due, outcome, error.kind)

@@ -7,20 +7,26 @@ import time
 from dataclasses import dataclass
 from itertools import count, cycle
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tester.errors import LoadError
 from tester.etcd.grpc_channel import GrpcChannel
+from tester.etcd.keepalive import KeepAliveStream
 from tester.history.records import ClientRecord, Put
 from tester.load import values
 from tester.load.client import Client, Shared
+from tester.load.keys import KeySpace
+from tester.load.leases import LeaseSource
+from tester.load.listing import Listing
+from tester.load.listwatch import ListWatch
 from tester.load.operations import Mix, OperationSource
 from tester.load.pacer import Pacer
-from tester.load.presets import mix_of
+from tester.load.presets import mix_of, mix_of_leases
 from tester.load.statistics import Statistics
+from tester.scenario.stressers import KvStresser
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Coroutine, Iterator, Sequence
 
     from tester.clock import RunClock
     from tester.etcd.channel import Channel, Connect
@@ -28,19 +34,26 @@ if TYPE_CHECKING:
     from tester.events import LoadSample
     from tester.history.writer import HistoryWriter
     from tester.results import PhaseStats
-    from tester.scenario.model import KvStresser
+    from tester.scenario.stressers import LeaseStresser, Stresser
 
 _STOP_SECONDS = 1.0
 _POLL_SECONDS = 0.005
 _STUCK_SECONDS = 10.0
+_LIST_WATCHERS_FROM = 1000
+"""Numbers of watchers below are other people's."""
 _MARK_SIZE = 32
 _MARK_TIMEOUT_SECONDS = 1.0
 _MARK_PAUSE_SECONDS = 0.05
 
 
+def lease_ids(seed: int) -> Iterator[int]:
+    """Ids of leases to ask for: of this load alone, as far as 62 bits can tell."""
+    return count(Random(f"{seed}/leases").getrandbits(42) << 20 | 1)  # noqa: S311 - to replay, no secret
+
+
 @dataclass(frozen=True, slots=True)
 class LoadTotals:
-    """Since the start. ``lag_seconds``: by how much rate-limited schedules have slipped."""
+    """Since the start. ``lag_seconds``: of all schedules, see ``Pacer.lag_seconds``."""
 
     ok: int
     fail: int
@@ -49,14 +62,14 @@ class LoadTotals:
 
 
 class Load:
-    """Closed-loop clients, each pinned to one member, round-robin over the members.
+    """Clients, each with one member: the one that its stresser names, else round-robin over the members.
 
     A client that dies of a defect is recorded, and ``check_alive`` raises it; the others go on.
     """
 
     def __init__(
         self,
-        stressers: Sequence[KvStresser],
+        stressers: Sequence[Stresser],
         endpoints: Sequence[Endpoint],
         recorder: HistoryWriter,
         clock: RunClock,
@@ -77,21 +90,20 @@ class Load:
             prefix: of every key; nobody else writes there.
             value_ids: ids of written values. Pass one iterator to all loads of a run that share a cluster.
             connect: makes the one channel per member.
-
-        Raises:
-            ScenarioError: a stresser names no preset.
         """
-        self._mixes: list[tuple[KvStresser, Mix]] = [(stresser, mix_of(stresser)) for stresser in stressers]
-        self._endpoints = tuple(endpoints)
+        self._stressers = tuple(stressers)
+        self._endpoints = {endpoint.member: endpoint for endpoint in endpoints}
         self._recorder = recorder
         self._clock = clock
         self._seed = seed
         self._prefix = prefix
         self._value_ids = count(1) if value_ids is None else value_ids
+        self._lease_ids = lease_ids(seed)
         self._connect = connect
         self._statistics = Statistics()
         self._shared = Shared(recorder, clock, self._statistics, count(1), asyncio.Event())
         self._channels: dict[str, Channel] = {}
+        self._renewals: list[KeepAliveStream] = []
         self._clients: list[Client] = []
         self._pacers: list[Pacer] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -99,16 +111,14 @@ class Load:
 
     async def start(self) -> None:
         """Connect in the background and begin."""
-        for endpoint in self._endpoints:
+        for endpoint in self._endpoints.values():
             self._channels[endpoint.member] = self._connect(endpoint)
         members = cycle(self._channels)
-        for index, (stresser, mix) in enumerate(self._mixes):
-            pacer = Pacer(stresser.rate)
-            self._pacers.append(pacer)
-            for place in range(stresser.clients):
-                rng = Random(f"{self._seed}/{index}/{place}")  # noqa: S311 - a seed to replay, no secret
-                source = OperationSource(mix, f"{self._prefix}{index}/", rng, self._value_ids)
-                self._spawn(self._client(next(members), stresser.timeout), source, pacer)
+        for index, stresser in enumerate(self._stressers):
+            if isinstance(stresser, KvStresser):
+                self._start_kv(stresser, index, members)
+            else:
+                self._start_leases(stresser, index, members)
         self._shared.gate.set()
 
     async def pause(self) -> None:
@@ -121,6 +131,7 @@ class Load:
         while self._busy():
             self._check_stuck()
             await asyncio.sleep(_POLL_SECONDS)
+        self._statistics.rest(self._clock.now())
 
     async def resume(self) -> None:
         """Go on, at the rate and without catching up."""
@@ -138,6 +149,8 @@ class Load:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for stream in self._renewals:
+            await stream.close()
         for channel in self._channels.values():
             await channel.close()
 
@@ -195,12 +208,55 @@ class Load:
         self._check_stuck()
 
     def _client(self, member: str, timeout: float) -> Client:
-        client = Client(len(self._clients), member, self._channels[member], timeout, self._shared)
+        renewals = KeepAliveStream(self._endpoints[member])
+        self._renewals.append(renewals)
+        client = Client(len(self._clients), member, self._channels[member], timeout, self._shared, renewals)
         self._clients.append(client)
         return client
 
-    def _spawn(self, client: Client, source: OperationSource, pacer: Pacer) -> None:
-        task = asyncio.create_task(client.run(source, pacer), name=f"client {client.number}")
+    def _start_kv(self, stresser: KvStresser, index: int, members: Iterator[str]) -> None:
+        mix, pacer = mix_of(stresser), Pacer(stresser.rate, stresser.arrivals)
+        self._pacers.append(pacer)
+        for place in range(stresser.clients):
+            source = OperationSource(mix, self._keys_of(index), self._rng(index, place), self._value_ids)
+            client = self._client(stresser.member or next(members), stresser.timeout)
+            self._spawn(client, client.run(source, pacer))
+        for _ in range(mix.list_watchers):
+            self._spawn_list_watch(stresser, mix, index, stresser.member or next(members))
+
+    def _start_leases(self, stresser: LeaseStresser, index: int, members: Iterator[str]) -> None:
+        mix, pacer = mix_of_leases(stresser), Pacer(stresser.rate)
+        self._pacers.append(pacer)
+        for place in range(stresser.clients):
+            prefix, rng = f"{self._keys_of(index)}{place}/", self._rng(index, place)
+            source = LeaseSource(mix, prefix, rng, self._value_ids, self._lease_ids, time.monotonic)
+            client = self._client(next(members), stresser.timeout)
+            self._spawn(client, client.run(source, pacer))
+
+    def _rng(self, index: int, place: int) -> Random:
+        return Random(f"{self._seed}/{index}/{place}")  # noqa: S311 - a seed to replay, no secret
+
+    def _spawn_list_watch(self, stresser: KvStresser, mix: Mix, index: int, member: str) -> None:
+        client = self._client(member, stresser.timeout)
+        # Keys are not drawn from this space: a list has all of them.
+        space = KeySpace(self._keys_of(index), mix.keys, mix.distribution, Random(0))  # noqa: S311
+        lister = ListWatch(
+            client,
+            _LIST_WATCHERS_FROM + client.number,
+            self._endpoints[member],
+            self._recorder,
+            self._clock,
+            self._shared.gate,
+            space,
+            Listing(space, mix.page_keys),
+        )
+        self._spawn(client, lister.run())
+
+    def _keys_of(self, index: int) -> str:
+        return f"{self._prefix}{index}/"
+
+    def _spawn(self, client: Client, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=f"client {client.number}")
         task.add_done_callback(lambda done: self._ended(client, done))
         self._tasks.append(task)
 

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from bisect import bisect
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from tester.history.records import Compare, Delete, Put, Range, RangeResult, Result, Txn, TxnResult
+from tester.history.records import (
+    Compact,
+    Delete,
+    Put,
+    Range,
+    Result,
+)
 from tester.load import values
+from tester.load.keys import KeySpace
+from tester.load.kinds import KeyDistribution, OperationKind
+from tester.load.listing import Listing
+from tester.load.transactions import Transactions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,28 +26,8 @@ if TYPE_CHECKING:
 
     from tester.etcd.codec import KvOperation
 
-
-class OperationKind(StrEnum):
-    """Operations a mix is made of."""
-
-    PUT = "put"
-    PUT_LARGE = "put-large"
-    GET = "get"
-    RANGE = "range"
-    DELETE = "delete"
-    DELETE_RANGE = "delete-range"
-    TXN_TOGGLE = "txn-toggle"
-    """Delete the key if it exists, else write it; with several keys, nested."""
-    TXN_CAS = "txn-cas"
-    """Write the key if it is unchanged since this client last saw it, else read it."""
-
-
-class KeyDistribution(StrEnum):
-    """How often which key is drawn."""
-
-    UNIFORM = "uniform"
-    ZIPF = "zipf"
-    """The n-th key with probability in proportion to 1/n: a few hot keys, a long tail."""
+_READ_BACK = 500
+"""Reads at a revision go back this far at most from the newest that the client has seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +40,26 @@ class Mix:
     large_value_size: int = 32_769
     range_keys: int = 20
     """Width of a range and of a delete range, in places of the key space: bounded and small."""
+    compare_keys: int = 20
+    """Width of the ranges that transactions compare."""
     txn_keys: int = 100
     """Transactions that toggle keys have this many, apart from the others."""
     txn_operations: int = 1
     """Keys of one such transaction."""
+    page_keys: int = 50
+    """Limit of a page of a list."""
+    keep_revisions: int = 20_000
+    """Compactions leave at least this many."""
+    list_watchers: int = 0
+    """How many list and then watch, beside the clients, again and again."""
     distribution: KeyDistribution = KeyDistribution.UNIFORM
 
 
 class OperationSource:
-    """Operations of one client, drawn with its own generator: the same seed asks the same."""
+    """Operations of one client, drawn with its own generator: the same seed asks the same.
+
+    What it asks also depends on what it was answered: ``learn`` takes that in.
+    """
 
     def __init__(self, mix: Mix, prefix: str, rng: Random, value_ids: Iterator[int]) -> None:
         """A source for one client.
@@ -71,99 +71,91 @@ class OperationSource:
             value_ids: shared by all clients of a run: no two writes of a run write the same value.
         """
         self._mix = mix
-        self._prefix = prefix
         self._rng = rng
         self._value_ids = value_ids
-        self._seen: dict[str, int] = {}
+        self._space = KeySpace(prefix, mix.keys, mix.distribution, rng)
+        self._txns = Transactions(mix, self._space, self._value, rng)
+        self._listing = Listing(self._space, mix.page_keys)
+        self._newest = 0
         makers: dict[OperationKind, Callable[[], KvOperation]] = {
             OperationKind.PUT: self._put,
             OperationKind.PUT_LARGE: self._put_large,
             OperationKind.GET: self._get,
+            OperationKind.GET_SERIALIZABLE: self._get_serializable,
+            OperationKind.GET_AT_REVISION: self._get_at_revision,
             OperationKind.RANGE: self._range,
+            OperationKind.COUNT: self._count,
+            OperationKind.LIST: self._listing.page,
             OperationKind.DELETE: self._delete,
             OperationKind.DELETE_RANGE: self._delete_range,
-            OperationKind.TXN_TOGGLE: self._txn_toggle,
-            OperationKind.TXN_CAS: self._txn_cas,
+            OperationKind.TXN_TOGGLE: self._txns.toggle,
+            OperationKind.TXN_CAS: self._txns.swap,
+            OperationKind.TXN_RANGE: self._txns.over_a_range,
+            OperationKind.TXN_MIXED: self._txns.mixed,
+            OperationKind.CREATE: self._txns.create,
+            OperationKind.UPDATE: self._txns.update,
+            OperationKind.DELETE_GUARDED: self._txns.delete,
+            OperationKind.COMPACT: self._compact,
         }
         self._makers = [makers[kind] for kind, _ in mix.weights]
         self._bounds = list(accumulate(weight for _, weight in mix.weights))
-        self._learns = any(kind is OperationKind.TXN_CAS for kind, _ in mix.weights)
+        kinds = {kind for kind, _ in mix.weights}
+        self._remembers = bool(kinds & Transactions.GUARDED)
+        self._lists = OperationKind.LIST in kinds
 
     def draw(self) -> KvOperation:
         """The next operation."""
         return self._makers[bisect(self._bounds, self._rng.random() * self._bounds[-1])]()
 
     def learn(self, op: KvOperation, revision: int, result: Result | None) -> None:
-        """Take in an acknowledged answer: compare-and-swap needs the revisions it has seen."""
-        if not self._learns:
-            return
-        if isinstance(op, Put):
-            self._seen[op.k] = revision
-        elif isinstance(op, Range) and isinstance(result, RangeResult) and not op.e:
-            self._seen[op.k] = result.kv[0].m if result.kv else 0
-        elif isinstance(op, Txn) and isinstance(result, TxnResult):
-            self._learn_txn(op, revision, result)
+        """Take in an acknowledged answer: guards, pages and reads of the past need what was seen."""
+        if revision > self._newest:
+            self._newest = revision
+        if self._lists and isinstance(op, Range) and op.n:
+            self._listing.learn(op, revision, result)
+        if self._remembers:
+            self._txns.learn(op, revision, result)
 
-    def _learn_txn(self, op: Txn, revision: int, result: TxnResult) -> None:
-        branch = op.then if result.succeeded else op.orelse
-        for inner, response in zip(branch, result.responses, strict=True):
-            self.learn(inner, revision, None if isinstance(inner, Put) else response)
-
-    def _place(self) -> int:
-        if self._mix.distribution is KeyDistribution.ZIPF:
-            # keys ** u has a density in proportion to 1/x on [1, keys]
-            return int(self._mix.keys ** self._rng.random()) - 1
-        return int(self._rng.random() * self._mix.keys)
-
-    def _key(self) -> str:
-        return f"{self._prefix}k{self._place():08d}"
-
-    def _interval(self) -> tuple[str, str]:
-        start = self._place()
-        end = min(start + self._mix.range_keys, self._mix.keys)
-        return f"{self._prefix}k{start:08d}", f"{self._prefix}k{end:08d}"
+    def lost(self, op: KvOperation) -> None:
+        """The operation failed, or nobody knows: a list begins anew."""
+        if self._lists and isinstance(op, Range) and op.n:
+            self._listing.restart()
 
     def _value(self, size: int) -> str:
         return values.text(next(self._value_ids), size)
 
     def _put(self) -> Put:
-        return Put(k=self._key(), v=self._value(self._mix.value_size))
+        return Put(k=self._space.key(), v=self._value(self._mix.value_size))
 
     def _put_large(self) -> Put:
-        return Put(k=self._key(), v=self._value(self._mix.large_value_size))
+        return Put(k=self._space.key(), v=self._value(self._mix.large_value_size))
 
     def _get(self) -> Range:
-        return Range(k=self._key())
+        return Range(k=self._space.key())
+
+    def _get_serializable(self) -> Range:
+        return Range(k=self._space.key(), s=True)
+
+    def _get_at_revision(self) -> Range:
+        back = int(self._rng.random() * min(_READ_BACK, self._newest))
+        return Range(k=self._space.key(), r=max(0, self._newest - back))
 
     def _range(self) -> Range:
-        start, end = self._interval()
+        start, end = self._space.interval(self._mix.range_keys)
         return Range(k=start, e=end)
 
+    def _count(self) -> Range:
+        return Range(k=self._space.first, e=self._space.end, count_only=True)
+
     def _delete(self) -> Delete:
-        return Delete(k=self._key())
+        return Delete(k=self._space.key())
 
     def _delete_range(self) -> Delete:
-        start, end = self._interval()
+        start, end = self._space.interval(self._mix.range_keys)
         return Delete(k=start, e=end)
 
-    def _txn_toggle(self) -> Txn:
-        places = self._rng.sample(range(self._mix.txn_keys), self._mix.txn_operations)
-        inner: tuple[Txn, ...] = ()
-        for place in places:
-            key = f"{self._prefix}t{place:08d}"
-            inner = (
-                Txn(
-                    cmp=(Compare(k=key, target="version", op=">", x=0),),
-                    then=(Delete(k=key), *inner),
-                    orelse=(Put(k=key, v=self._value(self._mix.value_size)), *inner),
-                ),
-            )
-        return inner[0]
-
-    def _txn_cas(self) -> Txn:
-        key = self._key()
-        return Txn(
-            cmp=(Compare(k=key, target="mod", op="=", x=self._seen.get(key, 0)),),
-            then=(Put(k=key, v=self._value(self._mix.value_size)),),
-            orelse=(Range(k=key),),
-        )
+    def _compact(self) -> Compact | Range:
+        revision = self._newest - self._mix.keep_revisions
+        if revision < 1:  # too young: look instead
+            return self._get()
+        return Compact(r=revision)

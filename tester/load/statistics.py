@@ -8,10 +8,11 @@ stretches of ten seconds, and of those a day is kept.
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from tester.events import LoadSample
+from tester.load.gaps import Gaps
 from tester.results import PhaseStats
 
 _FINE_NS = 100_000_000
@@ -39,6 +40,7 @@ class _Stretch:
     fail: int = 0
     info: int = 0
     max_ns: int = 0
+    lag_ns: int = 0
     latencies: Counter[int] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
 
@@ -46,6 +48,7 @@ class _Stretch:
         self.fail += other.fail
         self.info += other.info
         self.max_ns = max(self.max_ns, other.max_ns)
+        self.lag_ns = max(self.lag_ns, other.lag_ns)
         self.latencies.update(other.latencies)
         self.errors.update(other.errors)
 
@@ -57,9 +60,12 @@ class _Stretch:
             fail=self.fail,
             info=self.info,
             p50=self._quantile(0.50, ok),
+            p95=self._quantile(0.95, ok),
             p99=self._quantile(0.99, ok),
             max=self.max_ns / 1e9 if ok else None,
             errors=dict(self.errors),
+            rate=ok / seconds if seconds else 0.0,
+            lag=self.lag_ns / 1e9,
         )
 
     def _quantile(self, share: float, total: int) -> float | None:
@@ -82,21 +88,32 @@ class Statistics:
         self._coarse: deque[_Stretch] = deque(maxlen=_COARSE_KEPT)
         self._sampled_ns = 0
         self._since_sample = _Stretch()
+        self._gaps = Gaps()
         self.ok = 0
         self.fail = 0
         self.info = 0
 
-    def add(self, end_ns: int, latency_ns: int, outcome: Outcome, error: str = "") -> None:
-        """An operation ended at ``end_ns`` on the run clock after ``latency_ns``; times never go back."""
+    def add(
+        self, end_ns: int, latency_ns: int, outcome: Outcome, error: str = "", *, lag_ns: int = 0
+    ) -> None:
+        """An operation ended at ``end_ns`` on the run clock, ``latency_ns`` after it was due; times never go back.
+
+        ``lag_ns``: what of the latency it waited for a client.
+        """
         stretch = self._stretch(end_ns)
         sample = self._since_sample
+        if lag_ns > stretch.lag_ns:
+            stretch.lag_ns = lag_ns
         if outcome is Outcome.OK:
             self.ok += 1
+            self._gaps.ok(end_ns - latency_ns, end_ns)
             index = _index(latency_ns // 1000)
             for part in (stretch, sample):
                 part.latencies[index] += 1
-                part.max_ns = max(part.max_ns, latency_ns)
+                if latency_ns > part.max_ns:
+                    part.max_ns = latency_ns
             return
+        self._gaps.not_ok(end_ns - latency_ns)
         for part in (stretch, sample):
             part.errors[error] += 1
             if outcome is Outcome.FAIL:
@@ -108,6 +125,10 @@ class Statistics:
         else:
             self.info += 1
 
+    def rest(self, at_ns: int) -> None:
+        """The load is paused: see ``Gaps.rest``."""
+        self._gaps.rest(at_ns)
+
     def window(self, start_ns: int, end_ns: int) -> PhaseStats:
         """What ended in ``[start_ns, end_ns)``, to a tenth of a second (ten seconds for what is long ago)."""
         total = _Stretch()
@@ -115,7 +136,9 @@ class Statistics:
             for stretch in stretches:
                 if start_ns <= stretch.start_ns + width // 2 < end_ns:
                     total.merge(stretch)
-        return total.stats(max(0, end_ns - start_ns) / 1e9)
+        stats = total.stats(max(0, end_ns - start_ns) / 1e9)
+        gaps = self._gaps.within(start_ns, end_ns)
+        return replace(stats, gaps=gaps.told, gaps_total=gaps.total, gap_seconds=gaps.seconds)
 
     def sample(self, at_ns: int) -> LoadSample:
         """The load since the last call; counts since the beginning."""

@@ -35,7 +35,7 @@ class _End:
 
 
 class Watcher:
-    """Watches ``[prefix, prefix end)`` on one member and records every response.
+    """Watches ``[prefix, prefix end)``, or what it is told, on one member and records every response.
 
     A lost stream is resumed from the last delivered revision + 1: nothing is skipped, nothing comes twice.
     If that revision is compacted away, the record of the end says so, and the watch goes on from there.
@@ -51,6 +51,8 @@ class Watcher:
         clock: RunClock,
         prefix: str,
         start_revision: int,
+        *,
+        end: str | None = None,
     ) -> None:
         """A watcher that has not started.
 
@@ -61,13 +63,14 @@ class Watcher:
             clock: of the run.
             prefix: of the keys to watch.
             start_revision: the first revision to deliver, 1 or more; the load begins no earlier.
+            end: if given, the keys to watch are those from ``prefix`` up to it.
         """
         self._number = number
         self._endpoint = endpoint
         self._recorder = recorder
         self._clock = clock
         self._prefix = prefix
-        self._end = prefix_end(prefix)
+        self._end = prefix_end(prefix) if end is None else end.encode()
         self._next = start_revision
         self._moved = asyncio.Event()
         self._started = False

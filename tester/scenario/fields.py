@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from pydantic import TypeAdapter, ValidationError
 
 from agent_service.models import EnvName, FlagName, Value, Version
+from tester.scenario.faults import FAULTS, FaultSection
 from tester.scenario.mistakes import Mistake, Position, Where, shown, suggestion
-from tester.scenario.model import Scenario, Section, Slug
+from tester.scenario.model import CaseSection, Scenario
+from tester.scenario.section import Section, Slug
+from tester.scenario.stressers import STRESSERS
 from tester.scenario.tree import Branch, Leaf, Mapping, Tree, child, find
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pydantic_core import ErrorDetails
 
@@ -55,7 +58,11 @@ _LENGTHS: Final = {
 def field_mistakes(tree: Tree, error: ValidationError) -> Iterator[Mistake]:
     """One mistake per error of the model; none for what the tree has refused already."""
     for details in error.errors(include_url=False):
+        if details["type"] == "default_factory_not_called":
+            continue  # a default that depends on what has mistakes of its own
         where = _way(tree, details["loc"])
+        if details["type"].startswith("union_tag_"):
+            where = (*where, str(details.get("ctx", {})["discriminator"]).strip("'"))
         place = find(tree, where)
         if isinstance(place, Leaf) and place.broken:
             continue
@@ -88,10 +95,8 @@ def _position(tree: Tree, details: ErrorDetails, where: Where) -> Position:
 
 def _words(details: ErrorDetails, where: Where, place: Tree) -> tuple[str, str]:
     kind, given, ctx = details["type"], details["input"], details.get("ctx", {})
-    if kind == "extra_forbidden":
-        return "there is no such key", suggestion(str(where[-1]), _known_keys(where[:-1]))
-    if kind == "missing":
-        return "is missing", _choices_hint(where)
+    if kind in _SPECIAL:
+        return _SPECIAL[kind](details, where)
     if isinstance(place, Leaf) and place.value is None:
         return "has no value", "give it one or remove the key"
     if kind in {"enum", "literal_error"}:
@@ -112,6 +117,49 @@ def _words(details: ErrorDetails, where: Where, place: Tree) -> tuple[str, str]:
         what, _, hint = str(ctx["error"]).rpartition(": ")
         return what, hint
     return f"{shown(given)}: {details['msg']}", ""
+
+
+def _missing_words(details: ErrorDetails, where: Where) -> tuple[str, str]:
+    """Of a key that has to be there."""
+    if details["type"] == "missing":
+        return "is missing", _choices_hint(where)
+    kinds: Iterable[str] = STRESSERS if details["loc"][:1] == ("stressers",) else FAULTS
+    return "is missing", f"one of {', '.join(kinds)}"
+
+
+def _tag_words(details: ErrorDetails, where: Where) -> tuple[str, str]:  # noqa: ARG001 - one signature
+    """Of the key that decides a section's kind."""
+    ctx = details.get("ctx", {})
+    known = str(ctx["expected_tags"]).replace("'", "").split(", ")
+    return f"{shown(ctx['tag'])} is not one of its values", suggestion(str(ctx["tag"]), known)
+
+
+def _stranger_words(details: ErrorDetails, where: Where) -> tuple[str, str]:
+    """Of a key that nobody knows there."""
+    key = str(where[-1])
+    fault = next((str(step) for step in reversed(details["loc"][:-1]) if step in FAULTS), None)
+    if fault is None:
+        return "there is no such key", suggestion(key, _known_keys(where[:-1]))
+    if owners := _owners(key):
+        return f"means nothing for {fault}", f"only for {', '.join(owners)}"
+    # The keys of a case stand beside those of its only fault.
+    beside = {*CaseSection.model_fields} - {"faults"}
+    return "there is no such key", suggestion(key, sorted(beside.union(FAULTS[fault].model_fields)))
+
+
+def _owners(key: str) -> tuple[str, ...]:
+    """The faults that have a key which not all have."""
+    if key in FaultSection.model_fields:
+        return ()
+    return tuple(kind for kind, section in FAULTS.items() if key in section.model_fields)
+
+
+_SPECIAL: Final = {
+    "extra_forbidden": _stranger_words,
+    "missing": _missing_words,
+    "union_tag_not_found": _missing_words,
+    "union_tag_invalid": _tag_words,
+}
 
 
 def _shown_tree(tree: Tree) -> str:

@@ -15,6 +15,7 @@ from tester.scenario.fields import field_mistakes
 from tester.scenario.mistakes import Mistake, Position, render_all, suggestion
 from tester.scenario.model import Scenario
 from tester.scenario.rules import rule_mistakes
+from tester.scenario.shorthand import in_full
 from tester.scenario.tree import Mapping, TreeError, parse, plain
 
 MAX_BYTES: Final = 1024**2
@@ -74,13 +75,15 @@ def _judge(text: str) -> tuple[Scenario | None, list[Mistake]]:
         return None, [Mistake(Position(1, 1), (), "is empty", "a scenario needs at least a name and cases")]
     if not isinstance(tree, Mapping):
         return None, [*mistakes, Mistake(tree.position, (), "is not a mapping", "write KEY: VALUE lines")]
-    mistakes += rule_mistakes(tree)
+    full = in_full(tree)
+    found = [*full.mistakes, *rule_mistakes(full.tree)]
+    scenario = None
     try:
         # JSON, because strict JSON takes text for enums and lists for tuples, and nothing else for anything.
-        scenario = Scenario.model_validate_json(json.dumps(plain(tree)), strict=True)
+        scenario = Scenario.model_validate_json(json.dumps(plain(full.tree)), strict=True)
     except ValidationError as error:
-        return None, [*mistakes, *field_mistakes(tree, error)]
-    return scenario, mistakes
+        found += field_mistakes(full.tree, error)
+    return scenario, [*mistakes, *map(full.as_written, found)]
 
 
 def _path_of(reference: str | Path) -> Path:

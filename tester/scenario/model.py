@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field
 
 from agent_service.models import EnvName, FlagName, Value, Version
-from tester.scenario.units import PerSecond, Seconds, SizeBytes
+from tester.scenario.faults import Fault
+from tester.scenario.section import Section, Slug
+from tester.scenario.stressers import Stresser
+from tester.scenario.units import Seconds
 
-Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
-"""Names of scenarios and cases: they become parts of file names and fault ids."""
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-
-class Section(BaseModel):
-    """Base of every part: immutable, unknown keys refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+NO_FAULT: Final = "none"
+"""What a file writes where a case has none."""
 
 
 class ClusterSection(Section):
@@ -30,98 +30,47 @@ class ClusterSection(Section):
     start_timeout: Seconds = Field(default=60.0, description="Until every member is healthy.")
 
 
-class KvStresser(Section):
-    """Clients that put, get, list and delete keys."""
-
-    kind: Literal["kv"] = Field(description="Which stresser.")
-    preset: Slug = Field(default="functional", description="Mix of operations, keys and sizes.")
-    clients: int = Field(default=16, ge=1, le=1000, description="Each has one operation under way.")
-    rate: PerSecond | None = Field(default=None, description="All clients together; default: unlimited.")
-    keys: int | None = Field(
-        default=None, ge=1, le=10_000_000, description="Key space; default: the preset's."
-    )
-    value_size: SizeBytes | None = Field(default=None, description="Of small puts; default: the preset's.")
-    timeout: Seconds = Field(default=5.0, description="Deadline of one operation.")
-
-
-Stresser = KvStresser
-
-
-class FaultKind(StrEnum):
-    """Faults a case may inject."""
-
-    NONE = "none"
-    STOP = "stop"
-    KILL = "kill"
-    PAUSE = "pause"
-    RESTART = "restart"
-    ROLLING_RESTART = "rolling-restart"
-    CRASH_LOOP = "crash-loop"
-    ISOLATE = "isolate"
-    PARTITION = "partition"
-    CLIENT_PORT = "client-port"
-    PEER_PORT = "peer-port"
-
-    @property
-    def on_agent(self) -> str:
-        """The kind of fault that an agent is asked for."""
-        return "restart" if self is FaultKind.ROLLING_RESTART else self.value
-
-
-class TargetKind(StrEnum):
-    """Who is hit. Resolved when the fault is injected, from the cluster as it then is."""
-
-    ONE = "one"
-    """Any one voting member, drawn with the seed."""
-    FOLLOWER = "follower"
-    LEADER = "leader"
-    MINORITY = "minority"
-    """The most members that leave a quorum, drawn with the seed."""
-    MAJORITY = "majority"
-    """The fewest members whose absence breaks quorum, drawn with the seed."""
-    ALL = "all"
-
-
-class PartitionPreset(StrEnum):
-    """Who drops whom. Resolved as targets are."""
-
-    LEADER_ALONE = "leader-alone"
-    """The leader sees nobody, the others see each other."""
-    MINORITY_MAJORITY = "minority-majority"
-    """The most members that leave a quorum, drawn with the seed, against the rest."""
-    BRIDGE = "bridge"
-    """Two halves that do not see each other, and one member that sees both, drawn with the seed."""
-    MAJORITIES_RING = "majorities-ring"
-    """Every member sees a majority, and no two see the same; the order is drawn with the seed."""
-    LEADER_TO_FOLLOWERS = "leader-to-followers"
-    """One way: nothing that the leader sends arrives."""
-    TO_LEADER = "to-leader"
-    """One way: nothing arrives at the leader."""
-
-
-class PortAction(StrEnum):
-    """How a port is blocked."""
-
-    DROP = "drop"
-    """Silence."""
-    REJECT = "reject"
-    """A TCP reset, as if nobody listened."""
-
-
 class CaseSection(Section):
-    """One fault on one target."""
+    """Some faults at once or staggered, each on its target; none: the load alone.
+
+    A file may write a single fault's keys beside those of the case: ``tester.scenario.shorthand``.
+    """
 
     name: Slug = Field(description="Lower-case letters, digits, inner dashes; unique in the file.")
-    fault: FaultKind = Field(description="What is done.")
-    target: TargetKind = Field(default=TargetKind.ONE, description="To whom.")
-    steady: Seconds = Field(default=1.0, description="Load before the fault.")
-    hold: Seconds = Field(default=3.0, description="How long the fault is held.")
+    faults: tuple[Fault, ...] = Field(
+        max_length=16, description="What is done; or the keys of a single one beside these."
+    )
+    steady: Seconds = Field(default=1.0, description="Load before the first fault.")
+    hold: Seconds = Field(default=3.0, description="How long it is held.")
     settle: Seconds = Field(default=1.0, description="Load after recovery, before the check.")
-    grace: Seconds = Field(default=10.0, le=300, description="stop and restarts: SIGKILL after this.")
-    every: Seconds = Field(default=5.0, ge=0.5, le=300, description="crash-loop: killed again after this.")
-    partition: PartitionPreset | None = Field(default=None, description="partition: who drops whom.")
-    action: PortAction = Field(default=PortAction.DROP, description="client-port and peer-port: how.")
-    allow_quorum_loss: bool = Field(default=False, description="Required if the fault takes quorum away.")
+    allow_quorum_loss: bool = Field(default=False, description="Required if quorum is taken away.")
+
+    @property
+    def title(self) -> str:
+        """Its faults in words: ``kill``, ``isolate + kill``, ``none``."""
+        return " + ".join(fault.kind() for fault in self.faults) or NO_FAULT
+
+
+class NemesisItem(Section):
+    """A fault that may be drawn."""
+
+    weight: float = Field(default=1.0, gt=0, le=1000, description="How often, beside the others.")
+    fault: Fault = Field(description="The fault; its keys stand beside the weight.")
+
+
+class NemesisSection(Section):
+    """Cases drawn with the seed, other ones in every round, after the cases of the file."""
+
+    kind: Literal["random"] = Field(description="Which nemesis.")
+    cases: int = Field(default=5, ge=1, le=500, description="How many are drawn for a round.")
+    at_once: int = Field(default=2, ge=1, le=4, description="Each has from one to so many faults.")
+    steady: Seconds = Field(default=1.0, description="Of each case.")
+    hold: Seconds = Field(default=3.0, description="Of each case.")
+    settle: Seconds = Field(default=1.0, description="Of each case.")
+    allow_quorum_loss: bool = Field(default=False, description="Whether a case may take quorum away.")
+    menu: tuple[NemesisItem, ...] = Field(
+        default=(), max_length=100, description="What is drawn from; default: a menu of the common faults."
+    )
 
 
 class CheckerName(StrEnum):
@@ -134,10 +83,27 @@ class CheckerName(StrEnum):
     LINEARIZABLE = "linearizable"
     SERIALIZABLE = "serializable"
     WATCH = "watch"
+    LEASES = "leases"
 
 
-DEFAULT_CHECKERS = tuple(name for name in CheckerName if name is not CheckerName.SERIALIZABLE)
-"""What a scenario is judged by that names no checkers. Serializable reads must be asked for to be judged."""
+DEFAULT_CHECKERS = (
+    CheckerName.KV_HASH,
+    CheckerName.DURABILITY,
+    CheckerName.RECOVERY,
+    CheckerName.EXITS,
+    CheckerName.LINEARIZABLE,
+    CheckerName.WATCH,
+)
+"""What a scenario is judged by that names no checkers: what any load gives evidence for."""
+
+_STRESSER_CHECKERS: Final = {"lease": CheckerName.LEASES}
+"""Who judges what a kind of stresser does beside reading and writing."""
+
+
+def _judges(data: Mapping[str, Any]) -> tuple[CheckerName, ...]:
+    kinds = {stresser.kind for stresser in data.get("stressers", ())}
+    own = (checker for kind, checker in _STRESSER_CHECKERS.items() if kind in kinds)
+    return (*DEFAULT_CHECKERS, *own)
 
 
 class Transport(StrEnum):
@@ -166,8 +132,14 @@ class Scenario(Section):
     cluster: ClusterSection = Field(default=ClusterSection(), description="Which cluster.")
     transport: Transport = Field(default=Transport.H2, description="What the load's calls go over.")
     stressers: tuple[Stresser, ...] = Field(default=(), max_length=16, description="The load.")
-    cases: tuple[CaseSection, ...] = Field(min_length=1, max_length=500, description="One after the other.")
-    checkers: tuple[CheckerName, ...] = Field(default=DEFAULT_CHECKERS, description="Who judges.")
+    cases: tuple[CaseSection, ...] = Field(default=(), max_length=500, description="One after the other.")
+    nemesis: NemesisSection | None = Field(
+        default=None, description="Cases that are drawn; or just `random`."
+    )
+    checkers: tuple[CheckerName, ...] = Field(
+        default_factory=_judges,
+        description=f"Who judges; default: {', '.join(DEFAULT_CHECKERS)}, and those of the stressers.",
+    )
     rounds: int = Field(default=1, ge=1, le=1_000_000, description="How often, each on a new cluster.")
     seed: int | None = Field(default=None, ge=0, lt=2**63, description="Default: drawn and printed.")
     shuffle: bool = Field(default=False, description="Cases in an order drawn with the seed.")

@@ -11,7 +11,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from pydantic import TypeAdapter
+
+from tester.scenario.faults import FAULTS, FaultSection
 from tester.scenario.schema import schema_text
+from tester.scenario.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,15 +25,37 @@ if TYPE_CHECKING:
 _MARK: Final = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _UNITS: Final = {"500ms": "duration", "100B": "size", "500/s": "rate"}
 """By the first example of the schema."""
+_TARGET_EXAMPLES: Final = TypeAdapter(Target).json_schema()["examples"]
 
 
 def generate(document: str) -> str:
     """The document with all tables between ``<!-- generated: NAME -->`` and ``<!-- end -->`` made anew."""
     schema = json.loads(schema_text())
     sections = {**schema["$defs"], "Scenario": schema}
-    return _MARK.sub(
-        lambda match: f"{match[1]}{_table(sections[match[2]], schema['$defs'])}{match[3]}", document
-    )
+    (common, *_) = (sections[section.__name__]["properties"] for section in FAULTS.values())
+    sections["FaultSection"] = {
+        "properties": {name: part for name, part in common.items() if name in FaultSection.model_fields}
+    }
+
+    def table(match: re.Match[str]) -> str:
+        rows = _fault_table(sections) if match[2] == "faults" else _table(sections[match[2]], sections)
+        return f"{match[1]}{rows}{match[3]}"
+
+    return _MARK.sub(table, document)
+
+
+def _fault_table(sections: Mapping[str, JsonValue]) -> str:
+    """The keys that only some faults have."""
+    rows = ["| fault | key | value | default | meaning |", "|---|---|---|---|---|"]
+    for kind, section in FAULTS.items():
+        properties = cast("dict[str, dict[str, dict[str, JsonValue]]]", sections[section.__name__])[
+            "properties"
+        ]
+        for name, part in properties.items():
+            if name not in FaultSection.model_fields and name != "fault":
+                what = part.get("description", "")
+                rows.append(f"| `{kind}` | `{name}` | {_kind(part, sections)} | {_default(part)} | {what} |")
+    return "\n".join(rows) + "\n"
 
 
 def _table(section: Mapping[str, JsonValue], sections: Mapping[str, JsonValue]) -> str:
@@ -50,8 +76,13 @@ def _default(part: Mapping[str, JsonValue]) -> str:
 
 
 def _kind(part: Mapping[str, JsonValue], sections: Mapping[str, JsonValue]) -> str:
+    if part.get("examples") == _TARGET_EXAMPLES:
+        return "[target](#targets)"
+    if "discriminator" in part:
+        kinds = cast("dict[str, dict[str, JsonValue]]", part["discriminator"])["mapping"]
+        return "[stresser](#stressers)" if "kv" in kinds else "[fault](#keys-of-faults)"
     if "$ref" in part:
-        name = str(part["$ref"]).rpartition("/")[2]
+        name = str(part["$ref"]).rpartition("/")[2].removeprefix("Any")
         values = cast("dict[str, JsonValue]", sections[name]).get("enum")
         return _values(values) if isinstance(values, list) else f"[{name}](#{name.lower()})"
     if "anyOf" in part:
@@ -65,9 +96,14 @@ def _kind(part: Mapping[str, JsonValue], sections: Mapping[str, JsonValue]) -> s
         return f"list of {_kind(cast('dict[str, JsonValue]', part['items']), sections)}"
     if part["type"] == "string" and "examples" in part:
         return _UNITS[str(cast("list[JsonValue]", part["examples"])[0])]
+    if part["type"] == "object" and "propertyNames" in part:
+        names = cast("dict[str, JsonValue]", part["propertyNames"])
+        if "$ref" in names:
+            return f"mapping of {_kind(names, sections)} to numbers"
     words = {
         "string": "text",
-        "object": "mapping of text",
+        "number": "number",
+        "object": "mapping of text" if "patternProperties" in part else "mapping of targets",
         "boolean": "`true`, `false`",
         "integer": "whole number",
     }

@@ -3,46 +3,40 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
+from tester.quorum import objection
+from tester.scenario.faults import PartitionPreset, PartitionSection
 from tester.scenario.mistakes import Mistake, Position, Where
 from tester.scenario.model import (
     CaseSection,
     CheckerName,
     ClusterSection,
-    FaultKind,
     Limits,
-    PartitionPreset,
-    Section,
-    TargetKind,
+    NemesisSection,
 )
+from tester.scenario.section import Section
+from tester.scenario.target import TargetWord
 from tester.scenario.tree import Branch, Mapping, Tree, child, find, plain
-from tester.targets import objection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_QUORUM_BREAKERS: Final = frozenset({TargetKind.MAJORITY, TargetKind.ALL})
-_GUARDED_LATER: Final = frozenset({FaultKind.ROLLING_RESTART, FaultKind.PARTITION})
-"""Whether these take quorum depends on how many members there are, whatever the target."""
+    from tester.scenario.faults import FaultSection
+
 _S = TypeVar("_S", bound=Section)
-_OWN_KEYS: Final = {
-    "grace": (FaultKind.STOP, FaultKind.RESTART, FaultKind.ROLLING_RESTART),
-    "every": (FaultKind.CRASH_LOOP,),
-    "partition": (FaultKind.PARTITION,),
-    "action": (FaultKind.CLIENT_PORT, FaultKind.PEER_PORT),
-}
-"""Keys of a case that only some faults have."""
 
 
 def rule_mistakes(tree: Tree) -> Iterator[Mistake]:
     """Every broken rule, judged on those parts of the file that are right in themselves."""
     cases = dict(_valid_cases(tree))
+    yield from _nothing(tree)
     yield from _twice(tree)
     for number, case in cases.items():
         yield from _case_mistakes(tree, number, case)
+    yield from _menu_mistakes(tree)
     yield from _checker_mistakes(tree)
     yield from _limit_mistakes(tree, cases)
 
@@ -68,6 +62,13 @@ def _valid_cases(tree: Tree) -> Iterator[tuple[int, CaseSection]]:
             yield number, case
 
 
+def _nothing(tree: Tree) -> Iterator[Mistake]:
+    cases = child(tree, "cases")
+    empty = cases is None or (isinstance(cases, Branch) and not cases.items)
+    if empty and child(tree, "nemesis") is None:
+        yield Mistake(*_place(tree, "cases"), "is missing", "a scenario needs cases, or nemesis: random")
+
+
 def _twice(tree: Tree) -> Iterator[Mistake]:
     lines: dict[object, int] = {}
     cases = child(tree, "cases")
@@ -83,47 +84,87 @@ def _twice(tree: Tree) -> Iterator[Mistake]:
 
 
 def _case_mistakes(tree: Tree, number: int, case: CaseSection) -> Iterator[Mistake]:
-    written = case.model_fields_set
-    if case.fault is FaultKind.NONE:
-        for key in sorted(written & {"target", "allow_quorum_loss", *_OWN_KEYS}):
-            place = _place(tree, "cases", number, key)
-            yield Mistake(*place, "means nothing where the fault is none", "remove it")
-        return
-    for key, faults in _OWN_KEYS.items():
-        if key in written and case.fault not in faults:
-            place = _place(tree, "cases", number, key)
-            hint = f"only for {', '.join(faults)}"
-            yield Mistake(*place, f"means nothing for {case.fault}", hint)
-    if case.fault is FaultKind.PARTITION:
-        yield from _partition_mistakes(tree, number, case)
-    if case.fault is not FaultKind.PARTITION or case.partition is not None:
+    found = False
+    for index, fault in enumerate(case.faults):
+        where: Where = ("cases", number, "faults", index)
+        for mistake in (
+            *_fault_mistakes(tree, where, fault),
+            *_time_mistakes(tree, where, fault, case, index),
+        ):
+            found = True
+            yield mistake
+    if not found and case.faults:
         yield from _quorum_mistakes(tree, number, case)
 
 
-def _partition_mistakes(tree: Tree, number: int, case: CaseSection) -> Iterator[Mistake]:
-    if "target" in case.model_fields_set:
-        place = _place(tree, "cases", number, "target")
-        yield Mistake(*place, "means nothing for partition", "partition says who drops whom")
-    if case.partition is None:
-        hint = f"one of {', '.join(PartitionPreset)}"
-        yield Mistake(*_place(tree, "cases", number, "partition"), "is missing", hint)
+def _fault_mistakes(tree: Tree, where: Where, fault: FaultSection) -> Iterator[Mistake]:
+    if not isinstance(fault, PartitionSection):
+        return
+    written = fault.model_fields_set
+    if "target" in written:
+        yield Mistake(
+            *_place(tree, *where, "target"), "means nothing for partition", "partition says who drops whom"
+        )
+    if fault.partition is None and fault.drops is None:
+        hint = f"one of {', '.join(PartitionPreset)}; or drops, who drops whom in full"
+        yield Mistake(*_place(tree, *where, "partition"), "is missing", hint)
+    if fault.partition is not None:
+        for key in sorted(written & {"drops", "direction"}):
+            yield Mistake(
+                *_place(tree, *where, key), f"means nothing beside partition: {fault.partition}", "keep one"
+            )
+
+
+def _time_mistakes(
+    tree: Tree, where: Where, fault: FaultSection, case: CaseSection, index: int
+) -> Iterator[Mistake]:
+    if fault.after and fault.after >= case.hold:
+        what = f"the case holds for {case.hold:g}s, so this fault would never come"
+        yield Mistake(*_place(tree, *where, "after"), what, "hold longer, or inject it sooner")
+    if fault.after and all(other.after for other in case.faults):
+        yield Mistake(
+            *_place(tree, *where, "after"), "no fault of the case comes first", "leave out one after"
+        )
+    if index == 0 and any(term.who is TargetWord.SAME for term in fault.target.terms):
+        yield Mistake(
+            *_place(tree, *where, "target"), "same: there is no fault before it", "it is for the later ones"
+        )
+    if fault.flap is not None and fault.lasts is not None:
+        yield Mistake(*_place(tree, *where, "flap"), "means nothing beside lasts", "keep one")
+    if fault.flap is not None and fault.one_at_a_time:
+        yield Mistake(*_place(tree, *where, "flap"), f"means nothing for {fault.kind()}", "remove it")
 
 
 def _quorum_mistakes(tree: Tree, number: int, case: CaseSection) -> Iterator[Mistake]:
     cluster = _section_of(child(tree, "cluster"), ClusterSection)
     members = cluster.members if cluster is not None else None
     if members is not None:
-        problem = objection(case, members)
-    elif case.target in _QUORUM_BREAKERS and case.fault not in _GUARDED_LATER and not case.allow_quorum_loss:
-        problem = (
-            f"{case.fault} of {case.target} takes quorum away: say allow_quorum_loss: true if that is wanted"
-        )
+        problem = objection(case, tuple(map(str, range(members))))
+    elif not case.allow_quorum_loss and any(
+        fault.downs
+        and not fault.one_at_a_time
+        and fault.target.is_only(TargetWord.MAJORITY, TargetWord.QUORUM, TargetWord.ALL)
+        for fault in case.faults
+    ):
+        target = f" of {case.faults[0].target}" if len(case.faults) == 1 else ""
+        problem = f"{case.title}{target} takes quorum away: say allow_quorum_loss: true if that is wanted"
     else:
         problem = None
     if problem is not None:
         what, _, hint = problem.partition(": ")
-        key = "partition" if case.fault is FaultKind.PARTITION else "target"
-        yield Mistake(*_place(tree, "cases", number, key), what, hint)
+        where: Where = ("cases", number, "faults")
+        if len(case.faults) == 1:
+            where = (*where, 0, "partition" if isinstance(case.faults[0], PartitionSection) else "target")
+        yield Mistake(*_place(tree, *where), what, hint)
+
+
+def _menu_mistakes(tree: Tree) -> Iterator[Mistake]:
+    nemesis = _section_of(child(tree, "nemesis"), NemesisSection)
+    for number, item in enumerate(nemesis.menu if nemesis is not None else ()):
+        where: Where = ("nemesis", "menu", number, "fault")
+        yield from _fault_mistakes(tree, where, item.fault)
+        if item.fault.after:
+            yield Mistake(*_place(tree, *where, "after"), "means nothing in a menu", "remove it")
 
 
 def _checker_mistakes(tree: Tree) -> Iterator[Mistake]:
@@ -147,6 +188,9 @@ def _checker_mistakes(tree: Tree) -> Iterator[Mistake]:
 def _limit_mistakes(tree: Tree, cases: dict[int, CaseSection]) -> Iterator[Mistake]:
     limits = _section_of(child(tree, "limits"), Limits) or Limits()
     needed = sum(case.steady + case.hold + case.settle for case in cases.values())
+    nemesis = _section_of(child(tree, "nemesis"), NemesisSection)
+    if nemesis is not None:
+        needed += nemesis.cases * (nemesis.steady + nemesis.hold + nemesis.settle)
     if needed > limits.round:
         yield Mistake(
             *_place(tree, "limits", "round"),

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from agent_client import AgentClient
-    from tester.scenario.model import CaseSection
+    from tester.scenario.faults import FaultSection
 
 T = TypeVar("T")
 
@@ -89,9 +89,10 @@ class Fleet:
         assert view.leader is not None
         return Roles(view.voters, view.leader, view.learners)
 
-    def fault(self, case: CaseSection) -> CaseFault:
+    def fault(self, fault: FaultSection, label: str = "c") -> CaseFault:
         members = [one.host for one in self.hosts.values()]
-        return CaseFault(case, Scene("run", 1, members, self.agents, self.bus, self.clock, Path("inventory")))
+        scene = Scene("run", 1, members, self.agents, self.bus, self.clock, Path("inventory"))
+        return CaseFault(fault, label, scene)
 
     def ruleset(self) -> dict[str, str]:
         """All of nftables, by host."""

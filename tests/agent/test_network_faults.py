@@ -15,8 +15,9 @@ from agent_client.errors import AgentRefusedError
 from agent_service.models import FaultRequest, KillFault
 from tester.errors import FaultIneffectiveError
 from tester.partitions import resolve_cuts
-from tester.scenario.model import CaseSection, FaultKind, PartitionPreset, PortAction
+from tester.scenario.faults import FaultSection, PartitionPreset, PartitionSection
 from tests.agent.hosts import PATIENCE_SECONDS, Fleet, TestHost, fleet_of, inside
+from tests.unit.scenario.cases import fault as fault_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -92,13 +93,13 @@ async def until(condition: Callable[[], bool]) -> None:
 async def inject_partition(fleet: Fleet, fault: CaseFault, preset: PartitionPreset) -> str:
     roles = fleet.roles()
     assert roles.leader is not None
-    cuts = resolve_cuts(preset, roles, random.Random(1))
-    await fault.inject(tuple(cuts), roles, cuts=cuts)
+    cuts = resolve_cuts(PartitionSection(partition=preset), roles, random.Random(1))
+    await fault.inject(tuple(cuts), cuts=cuts)
     return roles.leader
 
 
-def partition(preset: PartitionPreset) -> CaseSection:
-    return CaseSection(name="c", fault=FaultKind.PARTITION, partition=preset)
+def partition(preset: PartitionPreset) -> FaultSection:
+    return PartitionSection(partition=preset)
 
 
 async def test_a_leader_alone_loses_the_lead_and_gets_its_peers_back(fleet: Fleet) -> None:
@@ -197,13 +198,13 @@ def packets(host: TestHost) -> int:
 
 @pytest.mark.parametrize(("action", "answer"), [("drop", "silent"), ("reject", "refused")])
 async def test_a_client_port_is_blocked_and_the_member_stays(fleet: Fleet, action: str, answer: str) -> None:
-    case = CaseSection(name="c", fault=FaultKind.CLIENT_PORT, action=PortAction(action))
+    section = fault_of("client-port", action=action)
     roles = fleet.roles()
     leader, other = roles.leader, next(name for name in fleet.hosts if name != roles.leader)
     assert leader is not None
     standing_reader, standing = await asyncio.open_connection(fleet.hosts[leader].host.address, 2379)
-    async with fleet.fault(case) as fault:
-        await fault.inject((leader,), roles)
+    async with fleet.fault(section) as fault:
+        await fault.inject((leader,))
         assert await connects(fleet.hosts[other], fleet.hosts[leader], 2379) == answer
         assert await connects(fleet.hosts[leader], fleet.hosts[other], 2379) == "open"
         assert set((await links(fleet)).values()) == {"open"}
@@ -223,11 +224,11 @@ async def test_a_client_port_is_blocked_and_the_member_stays(fleet: Fleet, actio
 
 @pytest.mark.parametrize(("action", "answer"), [("drop", "silent"), ("reject", "refused")])
 async def test_a_peer_port_is_blocked_from_outside_alone(fleet: Fleet, action: str, answer: str) -> None:
-    case = CaseSection(name="c", fault=FaultKind.PEER_PORT, action=PortAction(action))
+    section = fault_of("peer-port", action=action)
     roles = fleet.roles()
     follower = next(name for name in fleet.hosts if name != roles.leader)
-    async with fleet.fault(case) as fault:
-        await fault.inject((follower,), roles)
+    async with fleet.fault(section) as fault:
+        await fault.inject((follower,))
         seen = await links(fleet)
         assert {pair for pair, one in seen.items() if one == answer} == {
             pair for pair in seen if pair[1] == follower
@@ -241,12 +242,12 @@ async def test_a_peer_port_is_blocked_from_outside_alone(fleet: Fleet, action: s
 
 
 async def test_an_emergency_stop_frees_every_host_and_holds_until_it_is_cleared(fleet: Fleet) -> None:
-    roles, hit = fleet.roles(), fleet.roles().leader
+    hit = fleet.roles().leader
     assert hit is not None
 
     async def case(name: str, *, stop: bool = False) -> None:
-        async with fleet.fault(CaseSection(name=name, fault=FaultKind.ISOLATE)) as fault:
-            await fault.inject((hit,), roles)
+        async with fleet.fault(fault_of("isolate"), name) as fault:
+            await fault.inject((hit,))
             assert "etcd_chaos_" in fleet.ruleset()[hit]
             if stop:
                 await asyncio.gather(*(agent.emergency_stop("test") for agent in fleet.agents.values()))

@@ -39,6 +39,33 @@ def members():
     return found
 
 
+def processes():
+    """What runs of this tool and of etcd, without the agent's own interpreter flags and this script."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().rstrip(b"\0").decode().split("\0")
+        except OSError:
+            continue
+        if any("etcd" in word for word in words):
+            found.append(" ".join(word for word in words[:3] if not word.startswith("--data-dir")))
+    return sorted(found)
+
+
+def firewall(program):
+    """Rules without counters; empty where there is no such program."""
+    path = Path("/usr/sbin") / program
+    rules = said(path).splitlines() if path.exists() else []
+    return [line.partition(" [")[0] for line in rules if not line.startswith("#")]
+
+
+def kept_names():
+    """The agent's files, without what grows or is about faults that are over."""
+    growing = {"faults", "data", "log", "logs", "archive"}
+    names = (path.relative_to(STATE) for path in STATE.rglob("*"))
+    return sorted(str(name) for name in names if name.parts[0] not in growing and name.suffix != ".jsonl")
+
+
 def fingerprint(path):
     info = path.lstat()
     content = ""
@@ -60,11 +87,15 @@ look = {
     "listening": sorted(line.split()[3] for line in said("ss", "-Hltn").splitlines()),
     "mounts": sorted(line for line in mounts if "/credentials/" not in line),
     "members": members(),
-    "data": sorted(path.name for path in (STATE / "data").iterdir()),
+    "data": sorted(path.name for path in STATE.glob("data/*")),
     "active": {fault["id"]: fault["state"] for fault in faults if fault["state"] not in over},
     "healed": {fault["id"]: fault["healed_by"] for fault in faults if fault["state"] in over},
     "files": {str(path): fingerprint(path) for name in DEPLOYED for path in Path("/").glob(name)},
     "state": {path: [info.st_size, info.st_mtime_ns] for path, info in kept.items()},
     "agent": int(said(*AGENT)),
+    "firewall": [*firewall("iptables-save"), *firewall("ip6tables-save")],
+    "cgroups": sorted(str(path) for path in Path("/sys/fs/cgroup").rglob("*etcd*") if path.is_dir()),
+    "processes": processes(),
+    "kept": kept_names(),
 }
 print(json.dumps(look))

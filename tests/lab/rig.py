@@ -18,7 +18,7 @@ import yaml
 
 from tester.console.jsonlines import decode_event
 from tester.errors import ExitCode
-from tester.events import Event, FaultInjected, Notice, Phase, PhaseStarted, RunStarted
+from tester.events import Event, FaultInjected, Notice, Phase, PhaseStarted, RunFinished, RunStarted
 from tester.rundir import RunDirectory
 
 if TYPE_CHECKING:
@@ -80,6 +80,19 @@ class Look(msgspec.Struct, frozen=True):
     """Size and time of everything the agent keeps; logs grow."""
     agent: int
     """Its pid; 0: it does not run."""
+    firewall: list[str]
+    """iptables and ip6tables, without counters."""
+    cgroups: list[str]
+    processes: list[str]
+    """The first words of what runs of this tool and of etcd."""
+    kept: list[str]
+    """Names of the agent's files that no fault should add to."""
+
+    @property
+    def footprint(self) -> Look:
+        """What a fault that is over must have left as it was, with a member that runs before and after."""
+        members = dict(enumerate(sorted(self.members.values())))
+        return msgspec.structs.replace(self.lasting, members=members)
 
     @property
     def lasting(self) -> Look:
@@ -122,8 +135,9 @@ class Ended:
     @property
     def said(self) -> str:
         """For a person whose test has failed."""
-        notices = [event.text for event in self.events if isinstance(event, Notice)]
-        return "\n".join([*notices, self.result.reason, self.err])
+        notices = (event.text for event in self.of(Notice))
+        reasons = (event.result.reason for event in self.of(RunFinished))
+        return "\n".join([*notices, *reasons, self.err])
 
     def of(self, kind: type[E]) -> list[E]:
         """The events of one kind."""

@@ -211,6 +211,7 @@ async def test_hosts_that_are_unfit_are_all_named(rig: Rig, tiny: Path) -> None:
     data = "/var/lib/etcd-chaos/data"
     async with (
         patched_agent(rig, "node1", '__version__: Final = "', '__version__: Final = "0.'),
+        rig.broken("node1", f"mv {binary} {binary}.away", f"mv {binary}.away {binary}"),
         rig.broken("node2", f"chmod 0644 {binary}", "true"),
         rig.broken("node3", f"mount -t tmpfs -o size=64M tmpfs {data}", f"umount {data}"),
     ):
@@ -218,7 +219,7 @@ async def test_hosts_that_are_unfit_are_all_named(rig: Rig, tiny: Path) -> None:
         # The remedy named for the second is one: the binary is installed again.
         deployed = await rig.play("deploy", "--tags", "etcd", "--limit", "node2")
     assert done.code == ExitCode.INFRASTRUCTURE, done
-    is_told(done, "host node1", "the agent has version 0.", "not")
+    is_told(done, "host node1", "the agent has version 0.", "not", f"etcd {version} is not installed")
     is_told(done, "host node2", f"etcd {version} is not installed", f"there is {rig.versions[0]}")
     is_told(done, "run playbooks/deploy.yml")
     is_told(done, "host node3", "bytes are left for a member's data")

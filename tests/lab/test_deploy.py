@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tester.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -14,10 +12,16 @@ if TYPE_CHECKING:
     from tests.lab.rig import Rig
 
 
-@pytest.mark.parametrize("arguments", [[], ["--check", "--diff"]], ids=["again", "check-diff"])
-async def test_a_second_deployment_changes_nothing(rig: Rig, arguments: list[str]) -> None:
+TRACES = """
+find / -xdev -name '*etcd*chaos*' -not -path '/var/log/journal/*'
+grep etcd-chaos /etc/passwd /etc/group /etc/shadow || true
+systemctl list-units --all --plain --no-legend 'etcd*'
+"""
+
+
+async def test_a_dry_run_finds_nothing_to_change(rig: Rig) -> None:
     before = await rig.looks()
-    played = await rig.play("deploy", *arguments)
+    played = await rig.play("deploy", "--check", "--diff")
     assert played.code == ExitCode.VALID, played.out
     assert played.changed == dict.fromkeys(rig.hosts, 0), played.out
     assert await rig.looks() == before
@@ -35,6 +39,22 @@ async def test_every_other_playbook_changes_nothing_on_hosts_at_rest(rig: Rig, t
     assert {name: look.lasting for name, look in (await rig.looks()).items()} == {
         name: look.lasting for name, look in before.items()
     }
+
+
+async def test_a_host_is_given_back_and_taken_again_while_the_others_stay(rig: Rig) -> None:
+    *others, host = rig.hosts
+    before = await rig.looks()
+    try:
+        assert (await rig.play("teardown", "--limit", host)).changed[host] > 0
+        assert await rig.shell(host, TRACES) == ""
+        assert (await rig.play("teardown", "--limit", host)).changed == {host: 0}
+    finally:
+        played = await rig.play("deploy")
+    assert played.code == ExitCode.VALID, played.out
+    assert [played.changed[other] for other in others] == [0, 0], "deployed a second time"
+    after = await rig.looks()
+    assert {other: after[other] for other in others} == {other: before[other] for other in others}
+    assert after[host].lasting == before[host].lasting
 
 
 def names_in(folder: Path) -> list[str]:

@@ -106,7 +106,7 @@ async def test_a_tester_that_was_killed_is_not_needed_to_heal(rig: Rig, tmp_path
 
 
 async def test_the_host_with_the_fault_is_switched_off(rig: Rig, tmp_path: Path) -> None:
-    written = scenario(tmp_path, case("kill", "leader"), case("pause", "follower"))
+    written = scenario(tmp_path, case("kill", "leader", hold="5s"), case("pause", "follower"))
     async with rig.running(written) as running:
         hit = await running.held()
         async with switched_off(rig, hit):
@@ -136,7 +136,9 @@ async def test_the_host_with_the_fault_is_switched_off(rig: Rig, tmp_path: Path)
 
 async def test_another_host_is_switched_off(rig: Rig, tmp_path: Path) -> None:
     """That the cluster is not whole again is then no verdict on etcd."""
-    written = scenario(tmp_path, case("pause", "leader"), case("kill", "follower"), limits={"recovery": "4s"})
+    written = scenario(
+        tmp_path, case("pause", "leader", hold="5s"), case("kill", "follower"), limits={"recovery": "4s"}
+    )
     async with rig.running(written) as running:
         hit = await running.held()
         lost, other = (name for name in rig.hosts if name != hit)

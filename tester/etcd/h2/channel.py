@@ -56,6 +56,7 @@ class H2Channel:
         self._endpoint = endpoint
         self._before_send = before_send
         self._tls = tls
+        self._server_name = (endpoint.access and endpoint.access.server_name) or endpoint.address
         if tls is not None:
             tls.set_alpn_protocols(["h2"])
         self._headers = RequestHeaders(endpoint.authority, tls=tls is not None, token=token)
@@ -145,7 +146,7 @@ class H2Channel:
             endpoint.address,
             endpoint.port,
             ssl=self._tls,
-            server_hostname=endpoint.address if self._tls is not None else None,
+            server_hostname=self._server_name if self._tls is not None else None,
         )
         tls = transport.get_extra_info("ssl_object")
         if tls is not None and tls.selected_alpn_protocol() != "h2":

@@ -36,6 +36,7 @@ class Bench:
     cluster: Cluster
     clock: RunClock
     monitor: ClusterMonitor
+    bus: EventBus
     events: list[Event]
     clients: dict[str, EtcdClient]
 
@@ -52,7 +53,7 @@ async def bench_of(cluster: Cluster) -> AsyncIterator[Bench]:
         await monitor.start()
         await monitor.wait_leader(30)
         await monitor.wait_writes(30)
-        yield Bench(cluster, clock, monitor, events, clients)
+        yield Bench(cluster, clock, monitor, bus, events, clients)
     finally:
         await monitor.stop()
         for client in clients.values():

@@ -26,7 +26,7 @@ from tester.history.records import (
 from tester.history.writer import HistoryWriter
 from tester.load.engine import Load
 from tester.load.watcher import Watcher
-from tester.scenario.model import KvStresser
+from tester.scenario.stressers import KvStresser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from pathlib import Path
 from tester.clock import RunClock
 from tester.history.writer import HistoryWriter
 from tester.load.engine import Load
-from tester.scenario.model import KvStresser
+from tester.scenario.stressers import KvStresser
 from tests.etcd.inside.cluster import Cluster
 
 

@@ -14,7 +14,7 @@ from agent_client.errors import AgentUnreachableError
 from agent_service.models import Capability, FaultPlan, FaultSpec, HostClock, HostInfo
 from tester.cli.entry import run_command
 from tester.errors import ExitCode, InfrastructureError
-from tester.scenario.model import FaultKind
+from tester.scenario.faults import FAULTS
 from tester.session import Session
 from tests.unit.scenario.hosts import inventory
 
@@ -37,7 +37,7 @@ INFO = HostInfo(
     etcd_versions=("3.5.16",),
     capabilities=tuple(
         Capability(kind=kind, available=True, reason="yes")
-        for kind in dict.fromkeys(kind.on_agent for kind in FaultKind)
+        for kind in dict.fromkeys(section.on_agent for section in FAULTS.values())
     ),
     clock=HostClock(boot_id="b", monotonic_ns=0, realtime_ns=0),
 )
@@ -160,14 +160,14 @@ def test_a_dry_run_as_json(
 ) -> None:
     assert run_command(["run", "-i", str(source), "-s", "quorum", "--seed", "1", "--dry-run", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
-    case = shown["cases"][0]
-    assert (case["target"], case["certain"], len(case["targets"])) == ("majority", True, 2)
+    (fault,) = shown["cases"][0]["faults"]
+    assert (fault["target"], fault["certain"], len(fault["targets"])) == ("majority", True, 2)
     assert {
-        "host": case["targets"][0],
+        "host": fault["targets"][0],
         "inject": ["do stop"],
         "undo": ["undo stop"],
         "problem": None,
-    } in case["commands"]
+    } in fault["commands"]
 
 
 def test_a_dry_run_of_what_a_host_cannot_do_says_so(

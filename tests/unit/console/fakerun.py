@@ -35,6 +35,7 @@ from tester.results import (
     Recovery,
     RoundResult,
     RunResult,
+    ServiceGap,
     Verdict,
 )
 
@@ -44,9 +45,21 @@ if TYPE_CHECKING:
 SECOND = 1_000_000_000
 DIRECTORY = "runs/20260102T030405Z-quick-42"
 
-QUIET = PhaseStats(seconds=1.0, ok=5210, p50=0.0021, p99=0.0084, max=0.02)
+QUIET = PhaseStats(seconds=1.0, ok=5210, p50=0.0021, p95=0.0044, p99=0.0084, max=0.02, rate=5210.0)
 HURT = PhaseStats(
-    seconds=3.0, ok=9120, fail=12, info=31, p50=0.0024, p99=0.912, max=2.4, errors={"UNAVAILABLE": 43}
+    seconds=3.0,
+    ok=9120,
+    fail=12,
+    info=31,
+    p50=0.0024,
+    p95=0.07,
+    p99=0.912,
+    max=2.4,
+    errors={"UNAVAILABLE": 43},
+    rate=3040.0,
+    gaps=(ServiceGap(5 * SECOND, 5 * SECOND + 412_000_000),),
+    gaps_total=1,
+    gap_seconds=0.412,
 )
 
 PASSED = CaseResult(

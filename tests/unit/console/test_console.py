@@ -33,6 +33,7 @@ from tester.results import (
     Recovery,
     RoundResult,
     RunResult,
+    ServiceGap,
 )
 from tests.unit.console import fakerun
 
@@ -204,7 +205,7 @@ def test_json_documentation_names_every_event_and_field() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [RunResult, RoundResult, CaseResult, PhaseStats, Recovery, CheckResult, Finding]
+    "kind", [RunResult, RoundResult, CaseResult, PhaseStats, ServiceGap, Recovery, CheckResult, Finding]
 )
 def test_json_documentation_names_every_field_of_a_result(kind: Any) -> None:
     text = (Path(__file__).parents[3] / "docs" / "json-output.md").read_text(encoding="utf-8")

@@ -1,63 +1,16 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
 from agent_service.models import FaultState, PartitionFault
-from tester.clock import RunClock
 from tester.errors import FaultIneffectiveError, HealError
-from tester.events import Event, EventBus, FaultHealed, FaultInjected, Notice
-from tester.faults import CaseFault, FaultTiming, Scene
+from tester.events import FaultHealed, FaultInjected, Notice
+from tester.faults import CaseFault, FaultTiming
 from tester.partitions import Cut
-from tester.scenario.model import CaseSection, FaultKind
-from tester.targets import Roles
-from tests.unit.faults.agents import MemoryAgent, refused, unreachable
-from tests.unit.scenario.hosts import inventory
-
-ROLES = Roles(voters=("h1", "h2", "h3"), leader="h1")
-QUICK = FaultTiming(lease=1.0, inject=5, heal=0.2, attempt=0.1, retry=0.02, abandon=0.05)
-ALL = ("h1", "h2", "h3")
-
-
-class Stage:
-    """Three agents in memory, and what was published."""
-
-    def __init__(self) -> None:
-        self.log: list[str] = []
-        self.agents = {name: MemoryAgent(name, self.log) for name in ALL}
-        self.events: list[Event] = []
-        self.bus = EventBus()
-        self.bus.subscribe(self.events.append)
-
-    def fault(
-        self,
-        fault: FaultKind = FaultKind.KILL,
-        *,
-        allow: bool = True,
-        timing: FaultTiming = QUICK,
-        bound: int | None = None,
-    ) -> CaseFault:
-        case = CaseSection(name="c", fault=fault, allow_quorum_loss=allow, grace="7s")
-        scene = Scene(
-            run="run1",
-            round=2,
-            hosts=inventory(3).hosts,
-            agents=self.agents,
-            bus=self.bus,
-            clock=RunClock(),
-            inventory=Path("inventory/"),
-            max_faulted=bound,
-        )
-        return CaseFault(case, scene, timing)
-
-    @property
-    def clean(self) -> bool:
-        return all(agent.clean for agent in self.agents.values())
-
-    def seen(self, kind: type[Event]) -> list[Event]:
-        return [event for event in self.events if isinstance(event, kind)]
+from tests.unit.faults.agents import refused, unreachable
+from tests.unit.faults.stage import ALL, Stage
 
 
 @pytest.fixture
@@ -72,13 +25,13 @@ async def eventually(*, turns: int = 50) -> None:
 
 async def whole(fault: CaseFault, members: tuple[str, ...]) -> None:
     async with fault:
-        await fault.inject(members, ROLES)
+        await fault.inject(members)
         await fault.hold(0.0)
 
 
 async def test_inject_hold_heal(stage: Stage) -> None:
     async with stage.fault() as fault:
-        await fault.inject(("h1", "h3"), ROLES)
+        await fault.inject(("h1", "h3"))
         assert fault.targets == ("h1", "h3")
         assert fault.held_seconds is None
         await fault.hold(0.05)
@@ -96,7 +49,7 @@ async def test_members_are_hit_at_once_and_healed_once(stage: Stage) -> None:
     stage.agents["h1"].inject_waits = gate
     fault = stage.fault()
     async with fault:
-        work = asyncio.create_task(fault.inject(ALL, ROLES))
+        work = asyncio.create_task(fault.inject(ALL))
         await eventually()
         assert {"h2 injected", "h3 injected"} <= set(stage.log)
         gate.set()
@@ -111,8 +64,8 @@ async def test_a_rolling_restart_takes_one_after_the_other(stage: Stage) -> None
         stage.log.append("whole")
         return True
 
-    async with stage.fault(FaultKind.ROLLING_RESTART, allow=False, bound=1) as fault:
-        await fault.inject(ALL, ROLES, whole)
+    async with stage.fault("rolling-restart") as fault:
+        await fault.inject(ALL, whole)
         await fault.heal()
     done = [line for line in stage.log if not line.endswith(" inject")]
     assert done[:5] == ["h1 injected", "whole", "h2 injected", "whole", "h3 injected"]
@@ -127,8 +80,8 @@ async def test_a_rolling_restart_spares_the_rest_of_a_cluster_that_is_not_whole(
     async def broken() -> bool:
         return False
 
-    async with stage.fault(FaultKind.ROLLING_RESTART, allow=False) as fault:
-        await fault.inject(ALL, ROLES, broken)
+    async with stage.fault("rolling-restart") as fault:
+        await fault.inject(ALL, broken)
     assert fault.targets == ("h1",)
     assert not stage.agents["h2"].faults
     assert stage.clean
@@ -141,8 +94,8 @@ async def test_a_rolling_restart_is_healed_when_it_is_given_up(stage: Stage) -> 
         return await gate.wait()
 
     async def case() -> None:
-        async with stage.fault(FaultKind.ROLLING_RESTART) as fault:
-            await fault.inject(ALL, ROLES, whole)
+        async with stage.fault("rolling-restart") as fault:
+            await fault.inject(ALL, whole)
 
     task = asyncio.create_task(case())
     await eventually()
@@ -156,8 +109,8 @@ async def test_a_rolling_restart_is_healed_when_it_is_given_up(stage: Stage) -> 
 
 async def test_a_partition_hits_those_that_drop(stage: Stage) -> None:
     cuts = {"h1": Cut(("h2", "h3"), "out")}
-    async with stage.fault(FaultKind.PARTITION, allow=False, bound=1) as fault:
-        await fault.inject(("h1",), ROLES, cuts=cuts)
+    async with stage.fault("partition") as fault:
+        await fault.inject(("h1",), cuts=cuts)
     (status,) = stage.agents["h1"].faults.values()
     assert isinstance(status.spec, PartitionFault)
     assert status.spec.direction == "out"
@@ -165,18 +118,10 @@ async def test_a_partition_hits_those_that_drop(stage: Stage) -> None:
     assert stage.clean
 
 
-async def test_a_partition_that_leaves_no_majority_is_guarded(stage: Stage) -> None:
-    cuts = {"h1": Cut(("h2", "h3"), "both"), "h2": Cut(("h3",), "in")}
-    async with stage.fault(FaultKind.PARTITION, allow=False) as fault:
-        with pytest.raises(FaultIneffectiveError, match="would take quorum"):
-            await fault.inject(("h1", "h2"), ROLES, cuts=cuts)
-    assert stage.log == []
-
-
 async def test_leaving_the_block_heals(stage: Stage) -> None:
     async def case() -> None:
         async with stage.fault() as fault:
-            await fault.inject(ALL, ROLES)
+            await fault.inject(ALL)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -185,38 +130,11 @@ async def test_leaving_the_block_heals(stage: Stage) -> None:
     assert stage.seen(FaultHealed)
 
 
-@pytest.mark.parametrize("members", [("h1", "h2"), ALL])
-async def test_quorum_is_guarded_at_injection_too(stage: Stage, members: tuple[str, ...]) -> None:
-    async with stage.fault(allow=False) as fault:
-        with pytest.raises(FaultIneffectiveError, match="would take quorum"):
-            await fault.inject(members, ROLES)
-    assert stage.log == []
-
-
-async def test_one_of_three_needs_no_permission(stage: Stage) -> None:
-    async with stage.fault(allow=False) as fault:
-        await fault.inject(("h2",), ROLES)
-    assert stage.clean
-
-
-async def test_the_inventorys_bound_holds_at_injection(stage: Stage) -> None:
-    async with stage.fault(bound=1) as fault:
-        with pytest.raises(FaultIneffectiveError, match="etcd_chaos_max_faulted is 1"):
-            await fault.inject(("h1", "h2"), ROLES)
-    assert stage.log == []
-
-
-async def test_nobody_to_hit_is_an_error(stage: Stage) -> None:
-    async with stage.fault() as fault:
-        with pytest.raises(FaultIneffectiveError, match="means nobody"):
-            await fault.inject((), ROLES)
-
-
 async def test_one_host_fails_and_the_others_are_healed(stage: Stage) -> None:
     stage.agents["h2"].inject_fails = refused(424, "the member is still there")
     async with stage.fault() as fault:
         with pytest.raises(FaultIneffectiveError, match=r"host h2: .*the member is still there") as caught:
-            await fault.inject(ALL, ROLES)
+            await fault.inject(ALL)
         assert stage.clean
         assert "h1 healed" in stage.log
         assert "h3 healed" in stage.log
@@ -228,7 +146,7 @@ async def test_no_effect_is_no_success(stage: Stage) -> None:
     stage.agents["h2"].inject_state = FaultState.FAILED
     async with stage.fault() as fault:
         with pytest.raises(FaultIneffectiveError, match="had no effect"):
-            await fault.inject(("h2",), ROLES)
+            await fault.inject(("h2",))
     assert not stage.seen(FaultInjected)
     assert not stage.seen(FaultHealed)
 
@@ -238,14 +156,14 @@ async def test_an_injection_without_answer_has_a_deadline(stage: Stage) -> None:
     timing = FaultTiming(inject=0.05, heal=0.2, attempt=0.1, retry=0.02)
     async with stage.fault(timing=timing) as fault:
         with pytest.raises(FaultIneffectiveError, match="no answer in time"):
-            await fault.inject(ALL, ROLES)
+            await fault.inject(ALL)
     assert stage.clean
 
 
 async def test_a_heal_that_fails_at_first_is_tried_again(stage: Stage) -> None:
     stage.agents["h2"].heal_fails = [unreachable(), unreachable()]
     async with stage.fault(timing=FaultTiming(retry=0.01)) as fault:
-        await fault.inject(ALL, ROLES)
+        await fault.inject(ALL)
         await fault.heal()
     assert stage.clean
 
@@ -264,7 +182,7 @@ async def test_a_heal_that_fails_names_the_host_and_what_is_left(stage: Stage) -
 async def test_a_heal_that_failed_is_tried_once_more_on_leaving_and_no_longer(stage: Stage) -> None:
     stage.agents["h1"].heal_fails = [unreachable()] * 1000
     fault = stage.fault()
-    await fault.inject(("h1",), ROLES)
+    await fault.inject(("h1",))
     with pytest.raises(HealError):
         await fault.heal()
     tried = stage.log.count("h1 heal")
@@ -289,7 +207,7 @@ async def test_a_hanging_heal_has_a_deadline(stage: Stage) -> None:
 async def test_an_agent_that_forgot_an_injected_fault_has_not_healed_it(stage: Stage) -> None:
     async def case() -> None:
         async with stage.fault() as fault:
-            await fault.inject(("h1",), ROLES)
+            await fault.inject(("h1",))
             stage.agents["h1"].faults.clear()
 
     with pytest.raises(HealError, match="there is no such fault"):
@@ -307,7 +225,7 @@ async def test_a_defect_on_one_host_does_not_keep_the_others_from_being_healed(s
 async def test_cancelled_while_injecting_heals_what_was_done(stage: Stage) -> None:
     stage.agents["h2"].inject_waits = asyncio.Event()
     fault = stage.fault()
-    work = asyncio.create_task(fault.inject(ALL, ROLES))
+    work = asyncio.create_task(fault.inject(ALL))
     await eventually()
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -320,7 +238,7 @@ async def test_cancelled_while_injecting_waits_a_moment_for_answers_under_way(st
     gate = asyncio.Event()
     stage.agents["h2"].inject_waits = gate
     fault = stage.fault(timing=FaultTiming(abandon=30))
-    work = asyncio.create_task(fault.inject(ALL, ROLES))
+    work = asyncio.create_task(fault.inject(ALL))
     await eventually()
     work.cancel()
     await eventually()
@@ -335,7 +253,7 @@ async def test_cancelled_while_held_heals(stage: Stage) -> None:
 
     async def case() -> None:
         async with stage.fault() as fault:
-            await fault.inject(ALL, ROLES)
+            await fault.inject(ALL)
             held.set()
             await fault.hold(3600)
 
@@ -354,7 +272,7 @@ async def test_cancelled_again_and_again_while_healing_still_heals(stage: Stage)
 
     async def case() -> None:
         async with fault:
-            await fault.inject(ALL, ROLES)
+            await fault.inject(ALL)
             await fault.heal()
 
     work = asyncio.create_task(case())
@@ -374,7 +292,7 @@ async def test_cancelled_and_unhealed_is_unhealed(stage: Stage) -> None:
 
     async def case() -> None:
         async with stage.fault() as fault:
-            await fault.inject(ALL, ROLES)
+            await fault.inject(ALL)
             await fault.hold(3600)
 
     work = asyncio.create_task(case())
@@ -386,8 +304,8 @@ async def test_cancelled_and_unhealed_is_unhealed(stage: Stage) -> None:
 
 async def test_leases_are_renewed_while_held_and_no_longer(stage: Stage) -> None:
     agent = stage.agents["h1"]
-    async with stage.fault(FaultKind.STOP) as fault:
-        await fault.inject(("h1",), ROLES)
+    async with stage.fault("stop") as fault:
+        await fault.inject(("h1",))
         assert agent.leases == [8.0]  # the grace of a stop comes on top
         await fault.hold(0.8)
         await fault.heal()
@@ -402,7 +320,7 @@ async def test_a_renewal_that_is_lost_now_and_then_is_only_told(stage: Stage) ->
     agent = stage.agents["h1"]
     agent.renew_fails_once = unreachable()
     async with stage.fault() as fault:
-        await fault.inject(("h1",), ROLES)
+        await fault.inject(("h1",))
         await fault.hold(0.8)
         await fault.heal()
     notices = stage.seen(Notice)
@@ -413,7 +331,7 @@ async def test_a_renewal_that_is_lost_now_and_then_is_only_told(stage: Stage) ->
 async def test_renewals_that_fail_for_the_whole_lease_end_the_hold(stage: Stage) -> None:
     stage.agents["h1"].renew_fails = unreachable()
     async with stage.fault() as fault:
-        await fault.inject(("h1",), ROLES)
+        await fault.inject(("h1",))
         with pytest.raises(FaultIneffectiveError, match="not renewed for 1s"):
             await fault.hold(60)
         await fault.heal()  # what is known is not raised again
@@ -422,7 +340,7 @@ async def test_renewals_that_fail_for_the_whole_lease_end_the_hold(stage: Stage)
 
 async def test_a_fault_that_healed_itself_ends_the_hold(stage: Stage) -> None:
     async with stage.fault() as fault:
-        await fault.inject(("h1",), ROLES)
+        await fault.inject(("h1",))
         stage.agents["h1"].heals_itself()
         with pytest.raises(FaultIneffectiveError, match=r"it is healed \(by lease\)"):
             await fault.hold(60)
@@ -430,7 +348,7 @@ async def test_a_fault_that_healed_itself_ends_the_hold(stage: Stage) -> None:
 
 async def test_a_fault_that_healed_itself_unnoticed_is_noticed_when_it_is_healed(stage: Stage) -> None:
     async with stage.fault(timing=FaultTiming()) as fault:
-        await fault.inject(("h1",), ROLES)
+        await fault.inject(("h1",))
         stage.agents["h1"].heals_itself()
         await fault.hold(0.0)
         with pytest.raises(FaultIneffectiveError, match="ended before its time: healed by lease"):
@@ -440,7 +358,7 @@ async def test_a_fault_that_healed_itself_unnoticed_is_noticed_when_it_is_healed
 async def test_an_early_end_does_not_hide_what_went_wrong_in_the_block(stage: Stage) -> None:
     async def case() -> None:
         async with stage.fault(timing=FaultTiming()) as fault:
-            await fault.inject(("h1",), ROLES)
+            await fault.inject(("h1",))
             stage.agents["h1"].heals_itself()
             raise ZeroDivisionError
 
@@ -451,7 +369,7 @@ async def test_an_early_end_does_not_hide_what_went_wrong_in_the_block(stage: St
 async def test_an_early_end_nobody_asked_about_is_told_on_leaving(stage: Stage) -> None:
     async def case() -> None:
         async with stage.fault(timing=FaultTiming()) as fault:
-            await fault.inject(("h1",), ROLES)
+            await fault.inject(("h1",))
             stage.agents["h1"].heals_itself()
 
     with pytest.raises(FaultIneffectiveError, match="healed by lease"):

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from agent_service.faults.registry import resource_of
 from agent_service.models import (
     ClientPortFault,
     CrashLoopFault,
@@ -18,29 +19,32 @@ from agent_service.models import (
     RestartFault,
     StopFault,
 )
-from tester.faults import fault_id, fault_spec
+from tester.faults import fault_id
 from tester.partitions import Cut
-from tester.scenario.model import CaseSection, FaultKind, PortAction
+from tester.scenario.faults import FAULTS, FaultSection, Place
+from tests.unit.scenario.cases import fault
 from tests.unit.scenario.hosts import inventory
+
+PLACES = [Place(host, inventory(3).hosts, Cut(("h3",), "in")) for host in inventory(3).hosts]
 
 
 @pytest.mark.parametrize(
-    ("kind", "expected"),
+    ("written", "expected"),
     [
-        (FaultKind.STOP, StopFault(grace_seconds=2)),
-        (FaultKind.KILL, KillFault()),
-        (FaultKind.PAUSE, PauseFault()),
-        (FaultKind.RESTART, RestartFault(grace_seconds=2)),
-        (FaultKind.ROLLING_RESTART, RestartFault(grace_seconds=2)),
-        (FaultKind.CRASH_LOOP, CrashLoopFault(every_seconds=3)),
-        (FaultKind.CLIENT_PORT, ClientPortFault(port=2379, action="reject")),
-        (FaultKind.PEER_PORT, PeerPortFault(port=2380, action="reject")),
+        (fault("stop", grace="2s"), StopFault(grace_seconds=2)),
+        (fault("kill"), KillFault()),
+        (fault("pause"), PauseFault()),
+        (fault("restart", grace="2s"), RestartFault(grace_seconds=2)),
+        (fault("rolling-restart", grace="2s"), RestartFault(grace_seconds=2)),
+        (fault("crash-loop", every="3s"), CrashLoopFault(every_seconds=3)),
+        (fault("client-port", action="reject"), ClientPortFault(port=2379, action="reject")),
+        (fault("peer-port", action="reject"), PeerPortFault(port=2380, action="reject")),
         (
-            FaultKind.PARTITION,
+            fault("partition", partition="to-leader"),
             PartitionFault(peer_port=2380, peers=(Peer(address="10.207.0.3", port=2380),), direction="in"),
         ),
         (
-            FaultKind.ISOLATE,
+            fault("isolate"),
             IsolateFault(
                 peer_port=2380,
                 peers=(Peer(address="10.207.0.1", port=2380), Peer(address="10.207.0.3", port=2380)),
@@ -48,28 +52,30 @@ from tests.unit.scenario.hosts import inventory
         ),
     ],
 )
-def test_a_case_becomes_the_fault_of_a_host(kind: FaultKind, expected: FaultSpec) -> None:
-    hosts = inventory(3).hosts
-    case = CaseSection(name="c", fault=kind, grace="2s", every="3s", action=PortAction.REJECT)
-    assert fault_spec(case, hosts[1], hosts, Cut(("h3",), "in")) == expected
-
-
-def test_no_fault_is_no_fault() -> None:
-    hosts = inventory(3).hosts
-    with pytest.raises(ValueError, match="has no fault"):
-        fault_spec(CaseSection(name="c", fault=FaultKind.NONE), hosts[0], hosts)
+def test_a_fault_becomes_what_the_agent_of_a_host_is_asked_for(
+    written: FaultSection, expected: FaultSpec
+) -> None:
+    assert written.spec(PLACES[1]) == expected
+    assert expected.kind == written.on_agent
 
 
 def test_a_partition_without_a_cut_is_none() -> None:
-    hosts = inventory(3).hosts
     with pytest.raises(ValueError, match="nothing is cut at h1"):
-        fault_spec(CaseSection(name="c", fault=FaultKind.PARTITION), hosts[0], hosts)
+        fault("partition").spec(Place(PLACES[0].host, PLACES[0].members))
 
 
 def test_nobody_is_isolated_from_nobody() -> None:
     hosts = inventory(1).hosts
     with pytest.raises(ValueError, match="peers"):
-        fault_spec(CaseSection(name="c", fault=FaultKind.ISOLATE), hosts[0], hosts)
+        fault("isolate").spec(Place(hosts[0], hosts))
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_what_a_fault_occupies_is_what_its_agent_says(kind: str) -> None:
+    if FAULTS[kind].on_agent is None:
+        pytest.skip("agents have no part in it")
+    spec = fault(kind).spec(PLACES[1])
+    assert FAULTS[kind].occupies.value == resource_of(spec).value
 
 
 def test_fault_ids_are_readable_and_apart() -> None:

@@ -11,7 +11,7 @@ from tester.etcd.errors import RpcError, StatusCode
 from tester.history.records import ClientRecord, Fail, HistoryRecord, Info, Invoke, Ok, Range
 from tester.load import engine
 from tester.load.engine import Load
-from tester.scenario.model import KvStresser
+from tester.scenario.stressers import KvStresser
 from tests.unit.load.fakes import ENDPOINTS, Answer, FakeChannel, Member, Sink, connect_to
 
 
@@ -245,3 +245,38 @@ async def test_a_sample_and_a_window_count_what_was_recorded() -> None:
     load = load_of(Member(), sink, {})
     await run_for(load, 0.1)
     assert load.window(0, 3_600_000_000_000).ok == load.totals().ok == load.sample(10**9).ok
+
+
+async def test_all_clients_ask_the_member_that_the_stresser_names() -> None:
+    sink = Sink()
+    await run_for(load_of(Member(), sink, {}, member="m2"), 0.05)
+    assert {r.m for r in invoked(sink.records)} == {"m2"}
+
+
+async def test_latency_of_an_open_loop_counts_from_when_an_operation_was_due() -> None:
+    async def slow(method: Method, request: bytes) -> bytes:
+        await asyncio.sleep(0.02)
+        return await Member()(method, request)
+
+    sink = Sink()
+    load = load_of(slow, sink, {}, clients=1, rate="1000/s", arrivals="open")
+    await run_for(load, 0.4)
+    stats = load.window(0, 10**12)
+    assert stats.ok > 5
+    assert stats.max is not None
+    # One client answers every 20 ms what is asked for every millisecond: the queue grows, and so does its time.
+    assert stats.max > 0.1
+    assert stats.max == pytest.approx(stats.lag + 0.02, abs=0.05)
+    assert load.totals().lag_seconds == pytest.approx(stats.lag, abs=0.05)
+
+
+async def test_an_open_loop_asks_on_where_everything_fails() -> None:
+    async def refuse(method: Method, request: bytes) -> bytes:
+        raise RpcError(StatusCode.UNAVAILABLE, "nobody there")
+
+    asked = {}
+    for arrivals in ("open", "closed"):
+        sink = Sink()
+        await run_for(load_of(refuse, sink, {}, clients=1, rate="200/s", arrivals=arrivals), 0.5)
+        asked[arrivals] = len(invoked(sink.records))
+    assert asked["open"] > 3 * asked["closed"]

@@ -17,7 +17,8 @@ from tester.etcd.endpoint import Endpoint
 from tester.etcd.grpc_channel import GrpcChannel
 from tester.history.writer import HistoryWriter
 from tester.load.client import Client, Shared
-from tester.load.operations import Mix, OperationKind, OperationSource
+from tester.load.kinds import OperationKind
+from tester.load.operations import Mix, OperationSource
 from tester.load.pacer import Pacer
 from tester.load.statistics import Statistics
 

@@ -3,13 +3,27 @@ from itertools import count
 from random import Random
 
 import pytest
+from etcd3.etcdrpc import rpc_pb2 as pb
+from pydantic import ValidationError
 
-from tester.errors import ScenarioError
 from tester.etcd import codec
-from tester.history.records import KeyValue, Put, PutResult, Range, RangeResult, Txn, TxnResult
-from tester.load.operations import KeyDistribution, Mix, OperationKind, OperationSource
+from tester.etcd.channel import Method
+from tester.history.records import (
+    Compact,
+    Delete,
+    DeleteResult,
+    KeyValue,
+    Put,
+    PutResult,
+    Range,
+    RangeResult,
+    Txn,
+    TxnResult,
+)
+from tester.load.kinds import KeyDistribution, OperationKind
+from tester.load.operations import Mix, OperationSource
 from tester.load.presets import PRESETS, mix_of
-from tester.scenario.model import KvStresser
+from tester.scenario.stressers import KvStresser
 
 
 def source(mix: Mix, seed: str = "1") -> OperationSource:
@@ -35,6 +49,15 @@ def test_every_operation_has_a_request_and_stays_under_the_prefix(name: str) -> 
         method, request = codec.request(drawn.draw())
         assert request.count(b"p/0/") >= 1
         assert method.startswith("/etcdserverpb.KV/")
+
+
+def test_compactions_have_a_request_and_an_answer() -> None:
+    method, request = codec.request(Compact(r=7, physical=True))
+    assert method == Method.COMPACT
+    assert request == pb.CompactionRequest(revision=7, physical=True).SerializeToString()
+    answer = pb.CompactionResponse(header=pb.ResponseHeader(revision=9, raft_term=2)).SerializeToString()
+    assert codec.answer(Compact(r=7), answer) == codec.Answer(9, 2, None)
+    assert codec.is_write(Compact(r=7))
 
 
 def test_the_mix_is_drawn_by_its_weights() -> None:
@@ -112,6 +135,95 @@ def test_a_stresser_overrides_its_preset() -> None:
     assert mix_of(stresser()) == PRESETS["functional"]
 
 
-def test_an_unknown_preset_names_those_there_are() -> None:
-    with pytest.raises(ScenarioError, match="functional, register"):
-        mix_of(stresser(preset="nonsense"))
+def test_a_stresser_overrides_weights_and_distribution() -> None:
+    mix = mix_of(stresser(preset="register", weights={"put": 1, "compact": 0.5}, distribution="hot-key"))
+    assert mix.weights == ((OperationKind.PUT, 1.0), (OperationKind.COMPACT, 0.5))
+    assert mix.distribution is KeyDistribution.HOT_KEY
+    drawn = source(mix)
+    keys = Counter(op.k for op in (drawn.draw() for _ in range(2000)) if isinstance(op, Put))
+    (hottest, times), (_, second) = keys.most_common(2)
+    assert hottest.endswith("k00000000")
+    assert times > 3 * second
+
+
+@pytest.mark.parametrize(
+    ("settings", "place"),
+    [
+        ({"preset": "nonsense"}, ("preset",)),
+        ({"weights": {"nonsense": 1}}, ("weights", "nonsense", "[key]")),
+        ({"weights": {"put": 0}}, ("weights", "put")),
+        ({"weights": {}}, ("weights",)),
+        ({"distribution": "normal"}, ("distribution",)),
+        ({"arrivals": "open"}, ()),
+    ],
+)
+def test_a_stresser_refuses(settings: dict[str, object], place: tuple[str, ...]) -> None:
+    with pytest.raises(ValidationError) as refused:
+        stresser(**settings)
+    assert [error["loc"] for error in refused.value.errors()] == [place]
+
+
+def test_a_list_is_read_in_pages_at_the_revision_of_the_first() -> None:
+    drawn = source(Mix(weights=((OperationKind.LIST, 1.0),), keys=9, page_keys=2))
+    first = drawn.draw()
+    assert isinstance(first, Range)
+    assert (first.k, first.e, first.r, first.n) == ("p/0/k00000000", "p/0/k00000009", 0, 2)
+    found = tuple(KeyValue(k=f"p/0/k0000000{n}", v="1:9", c=4, m=7, ver=2) for n in (3, 5))
+    drawn.learn(first, 30, RangeResult(kv=found, count=3, more=True))
+    second = drawn.draw()
+    assert isinstance(second, Range)
+    assert (second.k, second.r) == ("p/0/k00000005\0", 30)
+    drawn.lost(second)
+    assert drawn.draw() == first
+    drawn.learn(first, 31, RangeResult(kv=found[:1], count=1))
+    assert drawn.draw() == first
+
+
+def test_reads_of_the_past_and_compactions_follow_what_was_seen() -> None:
+    weights = ((OperationKind.GET_AT_REVISION, 1.0), (OperationKind.COMPACT, 1.0))
+    drawn = source(Mix(weights=weights, keys=5, keep_revisions=100))
+    assert all(isinstance(op, Range) and op.r == 0 for op in (drawn.draw() for _ in range(20)))
+    drawn.learn(Range(k="p/0/k00000000"), 1000, RangeResult())
+    past = [drawn.draw() for _ in range(200)]
+    assert {op.r for op in past if isinstance(op, Compact)} == {900}
+    assert {500 < op.r <= 1000 for op in past if isinstance(op, Range)} == {True}
+
+
+def test_guards_are_what_was_last_seen_of_a_key() -> None:
+    kinds = (OperationKind.UPDATE, OperationKind.DELETE_GUARDED)
+    drawn = source(Mix(weights=tuple((kind, 1.0) for kind in kinds), keys=1))
+    unseen = drawn.draw()
+    assert isinstance(unseen, Txn)
+    assert unseen.cmp[0].x == 1  # a revision that no key of a load has
+    key = unseen.cmp[0].k
+    drawn.learn(Put(k=key, v="1:2"), 7, None)
+    assert {op.cmp[0].x for op in (drawn.draw() for _ in range(20)) if isinstance(op, Txn)} == {7}
+    drawn.learn(Delete(k=key), 9, DeleteResult(deleted=1))
+    assert {op.cmp[0].x for op in (drawn.draw() for _ in range(20)) if isinstance(op, Txn)} == {10}
+
+
+def test_mixed_transactions_compare_everything_and_never_put_a_key_twice() -> None:
+    drawn = source(Mix(weights=((OperationKind.TXN_MIXED, 1.0), (OperationKind.PUT, 1.0)), keys=6))
+    targets = set()
+    for revision in range(2, 600):
+        op = drawn.draw()
+        if isinstance(op, Put):
+            drawn.learn(op, revision, None)
+            continue
+        assert isinstance(op, Txn)
+        targets.add(op.cmp[0].target)
+        inner = [step for step in op.then if isinstance(step, Txn)]
+        puts = [step.k for step in (*op.then, *inner[0].then) if isinstance(step, Put)]
+        assert len(puts) == len(set(puts)) == 3
+    assert targets == {"version", "create", "mod", "lease", "value"}
+
+
+def test_range_compares_are_as_wide_as_asked() -> None:
+    mix = mix_of(stresser(preset="transactions", weights={"txn-range": 1}, compare_keys=4000))
+    drawn = source(mix)
+    widths = []
+    for _ in range(50):
+        op = drawn.draw()
+        assert isinstance(op, Txn)
+        widths.append(int(op.cmp[0].e[-8:]) - int(op.cmp[0].k[-8:]))
+    assert max(widths) == 4000

@@ -3,6 +3,7 @@ import time
 
 import pytest
 
+from tester.load.kinds import Arrivals
 from tester.load.pacer import Pacer
 
 
@@ -59,3 +60,16 @@ async def test_without_a_rate_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> N
     for _ in range(100):
         await pacer.slot()
     assert clock.now == 100.0
+
+
+async def test_an_open_loop_hands_out_every_slot_and_says_how_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Time(monkeypatch)
+    pacer = Pacer(50.0, Arrivals.OPEN)
+    await pacer.slot()
+    clock.now += 5.0
+    late = [await pacer.slot() for _ in range(251)]
+    assert clock.now == pytest.approx(105.02)  # 250 slots were due by then: all are taken at once
+    assert late[0] == pytest.approx(4.98e9)
+    assert late[-1] == pytest.approx(0, abs=1000)
+    assert late == sorted(late, reverse=True)
+    assert pacer.lag_seconds == pytest.approx(4.98)

@@ -17,6 +17,7 @@ def test_quantiles_are_close_to_the_exact_ones() -> None:
     stats = taken.window(0, 2 * SECOND)
     assert stats.ok == 5000
     assert stats.p50 == pytest.approx(latencies[2499] / 1e9, rel=0.05)
+    assert stats.p95 == pytest.approx(latencies[4749] / 1e9, rel=0.05)
     assert stats.p99 == pytest.approx(latencies[4949] / 1e9, rel=0.05)
     assert stats.max == latencies[-1] / 1e9
 
@@ -63,3 +64,78 @@ def test_a_sample_covers_the_time_since_the_last() -> None:
     assert first.p99 == pytest.approx(0.002, rel=0.05)
     second = taken.sample(3 * SECOND)
     assert (second.rate, second.ok, second.info, second.errors, second.p99) == (0.0, 10, 1, {}, None)
+
+
+MS = 1_000_000
+
+
+def gaps(taken: Statistics, start: int, end: int) -> list[tuple[int, int | None]]:
+    return [
+        (gap.start_ns // MS, None if gap.end_ns is None else gap.end_ns // MS)
+        for gap in taken.window(start * MS, end * MS).gaps
+    ]
+
+
+def test_a_gap_is_where_operations_waited_and_none_was_answered() -> None:
+    taken = Statistics()
+    taken.add(1000 * MS, MS, Outcome.OK)
+    taken.add(1300 * MS, 290 * MS, Outcome.INFO, "DEADLINE_EXCEEDED")  # asked for at 1010
+    taken.add(1500 * MS, 2 * MS, Outcome.OK)
+    taken.add(1550 * MS, 2 * MS, Outcome.OK)
+    stats = taken.window(1000 * MS, 2000 * MS)
+    assert gaps(taken, 1000, 2000) == [(1010, 1500)]
+    assert (stats.gaps_total, stats.gap_seconds, stats.rate) == (1, 0.49, 3.0)
+    # seen from both sides, whole; what lies in each is counted there
+    assert gaps(taken, 900, 1200) == gaps(taken, 1400, 1600) == [(1010, 1500)]
+    assert taken.window(1400 * MS, 1600 * MS).gap_seconds == 0.1
+    assert gaps(taken, 1500, 2000) == []
+
+
+def test_one_operation_that_takes_long_is_a_gap_only_if_nobody_else_is_answered() -> None:
+    alone, beside = Statistics(), Statistics()
+    for taken in (alone, beside):
+        taken.add(1000 * MS, MS, Outcome.OK)
+    for at in range(1050, 1400, 50):
+        beside.add(at * MS, MS, Outcome.OK)
+    for taken in (alone, beside):
+        taken.add(1400 * MS, 300 * MS, Outcome.OK)
+    assert gaps(alone, 0, 2000) == [(1100, 1400)]
+    assert gaps(beside, 0, 2000) == []
+
+
+def test_where_nobody_asks_there_is_no_gap() -> None:
+    taken = Statistics()
+    taken.add(1000 * MS, MS, Outcome.OK)
+    taken.add(9000 * MS, MS, Outcome.OK)  # two operations a minute
+    assert gaps(taken, 0, 10_000) == []
+    taken.add(9050 * MS, MS, Outcome.FAIL, "UNAVAILABLE")
+    taken.rest(9200 * MS)  # a pause of the load
+    taken.add(20_000 * MS, MS, Outcome.OK)
+    assert gaps(taken, 0, 30_000) == [(9049, 9200)]
+
+
+def test_a_gap_that_has_not_ended_has_no_end() -> None:
+    taken = Statistics()
+    taken.add(1000 * MS, MS, Outcome.OK)
+    taken.add(1100 * MS, MS, Outcome.INFO, "UNAVAILABLE")
+    assert gaps(taken, 1000, 1150) == []  # not long enough to be one yet
+    assert gaps(taken, 1000, 3000) == [(1099, None)]
+    assert taken.window(1000 * MS, 3099 * MS).gap_seconds == 2.0
+
+
+def test_of_many_gaps_the_longest_are_told_and_all_are_counted() -> None:
+    taken = Statistics()
+    for place in range(1, 16):
+        taken.add(place * 1000 * MS, (100 + place) * MS, Outcome.OK)
+    stats = taken.window(0, 20 * SECOND)
+    assert (stats.gaps_total, len(stats.gaps)) == (15, 10)
+    assert stats.gaps[0].end_ns == 6 * SECOND
+    assert stats.gap_seconds == pytest.approx(sum(100 + place for place in range(1, 16)) / 1000)
+
+
+def test_the_lag_of_a_window_is_its_greatest() -> None:
+    taken = Statistics()
+    taken.add(SECOND, 20 * MS, Outcome.OK, lag_ns=5 * MS)
+    taken.add(SECOND, 20 * MS, Outcome.OK, lag_ns=3 * MS)
+    assert taken.window(0, 2 * SECOND).lag == 0.005
+    assert taken.window(2 * SECOND, 3 * SECOND).lag == 0.0

@@ -29,7 +29,6 @@ from tester.plan import Plan
 from tester.roundlog import RoundLog
 from tester.run import wanted_etcd
 from tester.scenario.loader import parse_scenario
-from tester.scenario.model import FaultKind
 from tester.stage import round_token
 from tests.unit.scenario.hosts import host
 
@@ -173,7 +172,7 @@ async def test_a_history_that_cannot_be_written_hides_no_heal(tmp_path: Path) ->
     bus, heard = EventBus(), []
     bus.subscribe(RoundLog(writer))
     bus.subscribe(heard.append)
-    healed = FaultHealed(1, "f1", FaultKind.KILL, "h1", "etcd runs")
+    healed = FaultHealed(1, "f1", "kill", "h1", "etcd runs")
     bus.publish(healed)
     assert heard == [healed]
     with pytest.raises(LoadError, match="No space"):

@@ -10,7 +10,7 @@ from tester.events import FaultHealed, FaultInjected, LeaderChanged, MemberExite
 from tester.history.records import FaultRecord, LeaderRecord, MemberRecord, PhaseRecord
 from tester.results import CaseState, CheckResult, Verdict
 from tester.roundlog import RoundLog, to_record
-from tester.scenario.model import CaseSection
+from tests.unit.scenario.cases import single
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_case_is_judged_by_its_worst_verdict() -> None:
 
 
 def test_a_skipped_case_says_why() -> None:
-    case = CaseSection.model_validate({"name": "kill-one", "fault": "kill"})
+    case = single("kill", "kill-one")
     result = skipped(case, "interrupted")
     assert (result.state, result.reason, result.targets) == (CaseState.SKIPPED, "interrupted", ())
 

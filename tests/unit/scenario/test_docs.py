@@ -8,8 +8,10 @@ import pytest
 from tester.cli.group import COMMANDS
 from tester.cli.run import run
 from tester.errors import ExitCode
-from tester.scenario.model import FaultKind, TargetKind
+from tester.scenario.faults import FAULTS
 from tester.scenario.reference import generate
+from tester.scenario.stressers import STRESSERS
+from tester.scenario.target import TargetWord
 
 DOCS = Path(__file__).parents[3] / "docs"
 
@@ -17,12 +19,12 @@ DOCS = Path(__file__).parents[3] / "docs"
 def test_the_generated_tables_are_current() -> None:
     text = (DOCS / "scenarios.md").read_text()
     assert generate(text) == text, "python -m tester.scenario.reference docs/scenarios.md"
-    assert text.count("<!-- generated:") == 5
-    assert text.count("| key | value | default | meaning |") == 5
+    assert text.count("<!-- generated:") == len(STRESSERS) + 9
+    assert text.count("| key | value | default | meaning |") == len(STRESSERS) + 9
 
 
-@pytest.mark.parametrize("word", [*FaultKind, *TargetKind])
-def test_every_fault_and_target_is_described(word: str) -> None:
+@pytest.mark.parametrize("word", ["none", *FAULTS, *TargetWord, *STRESSERS])
+def test_every_fault_target_and_stresser_is_described(word: str) -> None:
     assert f"\n| `{word}` | " in (DOCS / "scenarios.md").read_text()
 
 

@@ -5,14 +5,10 @@ from pathlib import Path
 import pytest
 
 from tester.errors import ExitCode, ScenarioError
+from tester.scenario.faults import PartitionPreset, PartitionSection, PortAction
 from tester.scenario.loader import MAX_BYTES, builtin_scenarios, load_scenario, parse_scenario
-from tester.scenario.model import (
-    DEFAULT_CHECKERS,
-    FaultKind,
-    PartitionPreset,
-    PortAction,
-    TargetKind,
-)
+from tester.scenario.model import DEFAULT_CHECKERS
+from tester.scenario.target import TargetWord
 
 HERE = Path(__file__).parent
 MINIMAL = """\
@@ -40,7 +36,7 @@ def test_ten_mistakes_are_told_at_once() -> None:
 def test_a_minimal_scenario_has_the_documented_defaults() -> None:
     scenario = parse_scenario(MINIMAL, "f")
     case = scenario.cases[0]
-    assert (case.target, case.steady, case.hold, case.settle) == (TargetKind.ONE, 1.0, 3.0, 1.0)
+    assert (str(case.faults[0].target), case.steady, case.hold, case.settle) == ("one", 1.0, 3.0, 1.0)
     assert scenario.checkers == DEFAULT_CHECKERS
     assert scenario.seed is None
 
@@ -60,12 +56,13 @@ def test_units_become_seconds_bytes_and_rates() -> None:
     ("old", "new", "expected"),
     [
         ("fault: kill", "fault: kil", "'kil' is not one of its values; did you mean 'kill'?"),
-        ("kind: kv", "kind: xx", "stressers[0].kind: 'xx' is not one of its values; known: kv"),
+        ("kind: kv", "kind: xx", "stressers[0].kind: 'xx' is not one of its values; known: kv, lease"),
+        ("kind: kv", "clients: 3", "stressers[0].kind: is missing; one of kv, lease"),
         ("fault: kill", "fault: kill, hold: 5", "f:4:34: cases[0].hold: 5 is not a duration"),
         (
             "fault: kill",
             "fault: kill, zzz: 5",
-            "f:4:28: cases[0].zzz: there is no such key; known: action, allow_quorum",
+            "f:4:28: cases[0].zzz: there is no such key; known: after, allow_quorum_loss, fault, flap",
         ),
         ("{name: a, fault: kill}", "kill", "f:4:5: cases[0]: 'kill' is not a mapping"),
         ("kind: kv", "kind: kv, clients: '5'", "clients: '5' is not a whole number; without quotes or unit"),
@@ -111,6 +108,47 @@ def test_units_become_seconds_bytes_and_rates() -> None:
             "fault: partition, partition: majorities-ring}\ncluster: {members: 3",
             "cases[0].partition: partition majorities-ring",
         ),
+        ("fault: kill", "hold: 5s", "cases[0].fault: is missing; one of none, stop"),
+        ("fault: kill", "fault: kill, faults: []", "cases[0].fault: there is no such key"),
+        ("fault: kill", "fault: kill, target: 3 leader", "'3 leader' means nothing; numbers from 1"),
+        ("fault: kill", "fault: kill, target: same", "cases[0].target: same: there is no fault before it"),
+        ("fault: kill", "fault: kill, after: 1s", "cases[0].after: no fault of the case comes first"),
+        (
+            "fault: kill",
+            "fault: kill, lasts: 1s, flap: {on: 1s, off: 1s}",
+            "cases[0].flap: means nothing beside",
+        ),
+        (
+            "fault: kill",
+            "faults: [{fault: kill}, {fault: pause, target: same, after: 9s}]",
+            "cases[0].faults[1].after: the case holds for 3s, so this fault would never come",
+        ),
+        (
+            "fault: kill",
+            "faults: [{fault: kill}, {fault: pause}]}\ncluster: {members: 3",
+            "cases[0].faults: kill + pause (2 of 3) takes quorum away",
+        ),
+        ("fault: kill", "faults: [{target: one}]", "cases[0].faults[0].fault: is missing; one of stop"),
+        (
+            "fault: kill",
+            "fault: partition, drops: {leader: all - leader}, partition: bridge",
+            "cases[0].drops: means nothing beside partition: bridge",
+        ),
+        (
+            "name: x",
+            "name: x\nnemesis: chaos",
+            "nemesis.kind: 'chaos' is not one of its values; known: random",
+        ),
+        (
+            "name: x",
+            "name: x\nnemesis: {kind: random, menu: [{weight: 1, fault: kil}]}",
+            "nemesis.menu[0].fault: 'kil' is not one of its values",
+        ),
+        (
+            "name: x",
+            "name: x\nnemesis: {kind: random, menu: [{weight: 0, fault: kill}]}",
+            "nemesis.menu[0].weight: 0 is out of bounds; more than 0",
+        ),
         ("fault: kill", "fault: stop, grace: 10m", "cases[0].grace: '10m' is out of bounds; at most 300s"),
         ("kind: kv", "kind: kv, rate: 9000000/s", "'9000000/s' is out of bounds; at most 1e+06/s"),
         ("fault: kill", "fault: none, target: one", "target: means nothing where the fault is none"),
@@ -150,7 +188,7 @@ def test_the_same_case_is_fine_where_quorum_stays() -> None:
 
 def test_a_rolling_restart_of_all_keeps_quorum() -> None:
     text = MINIMAL.replace("fault: kill", "fault: rolling-restart, target: all", 1)
-    assert parse_scenario(text, "f").cases[0].fault is FaultKind.ROLLING_RESTART
+    assert parse_scenario(text, "f").cases[0].title == "rolling-restart"
     (line,) = mistakes(text + "cluster: {members: 2}\n")
     assert "rolling-restart of all (1 of 2) takes quorum away" in line
 
@@ -214,20 +252,23 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
     assert loaded.text == MINIMAL
 
 
-@pytest.mark.parametrize("name", ["quick", "process", "network", "quorum"])
+@pytest.mark.parametrize("name", ["quick", "process", "network", "quorum", "composed", "random", "presets"])
 def test_built_in_scenarios_are_right_and_named_as_their_file(name: str) -> None:
     assert load_scenario(name).scenario.name == name
 
 
-def test_built_in_scenarios_hit_every_target_with_every_fault() -> None:
-    special = {FaultKind.NONE, FaultKind.ROLLING_RESTART, FaultKind.PARTITION}
+def test_built_in_scenarios_hit_every_target_with_every_fault_on_processes_and_ports() -> None:
     cases = [case for name in builtin_scenarios() for case in load_scenario(name).scenario.cases]
-    without_target = {FaultKind.NONE, FaultKind.PARTITION}
-    seen = {(case.fault, case.target) for case in cases if case.fault not in without_target}
-    wanted = {(fault, target) for fault in set(FaultKind) - special for target in TargetKind}
-    assert seen == wanted | {(FaultKind.ROLLING_RESTART, TargetKind.ALL)}
-    assert {case.partition for case in cases} == {None, *PartitionPreset} - {PartitionPreset.MAJORITIES_RING}
-    assert {case.action for case in cases} == set(PortAction)
+    faults = [fault for case in cases for fault in case.faults]
+    seen = {(fault.kind(), str(fault.target)) for fault in faults}
+    kinds = ("stop", "kill", "pause", "restart", "crash-loop", "isolate", "client-port", "peer-port")
+    everybody = set(TargetWord) - {TargetWord.LEARNER, TargetWord.SAME, TargetWord.QUORUM}
+    assert {(kind, word.value) for kind in kinds for word in everybody} <= seen
+    partitions = [fault for fault in faults if isinstance(fault, PartitionSection)]
+    wanted = {*PartitionPreset} - {PartitionPreset.MAJORITIES_RING}
+    assert {one.partition for one in partitions} - {None} == wanted
+    actions = {fault.action for fault in faults if fault.kind() == "client-port"}  # type: ignore[union-attr]
+    assert actions == set(PortAction)
 
 
 def test_the_demo_is_short() -> None:

@@ -10,8 +10,11 @@ import pytest
 from tester.errors import FaultIneffectiveError
 from tester.partitions import Cut, keeps_quorum, resolve_cuts
 from tester.plan import make_plan
-from tester.scenario.model import CaseSection, FaultKind, PartitionPreset, Scenario
-from tester.targets import Roles, most_at_once, objection, quorum
+from tester.quorum import most_at_once, objection
+from tester.scenario.faults import PartitionPreset, PartitionSection
+from tester.scenario.model import Scenario
+from tester.targets import Roles, quorum
+from tests.unit.scenario.cases import single
 from tests.unit.scenario.hosts import inventory
 
 NAMES = tuple(f"h{n}" for n in range(1, 16))
@@ -28,7 +31,7 @@ SMALLEST = dict.fromkeys(PartitionPreset, 2) | {
 
 
 def cut(preset: PartitionPreset, size: int, seed: int = 0, leader: str | None = "h2") -> dict[str, Cut]:
-    return resolve_cuts(preset, Roles(NAMES[:size], leader), random.Random(seed))
+    return resolve_cuts(PartitionSection(partition=preset), Roles(NAMES[:size], leader), random.Random(seed))
 
 
 def links(cuts: dict[str, Cut], size: int) -> set[frozenset[str]]:
@@ -86,15 +89,15 @@ def test_on_a_ring_everybody_sees_a_majority_and_no_two_the_same(size: int) -> N
 def test_too_few_members_are_an_error_and_quorum_is_kept_from_three_on(
     preset: PartitionPreset, size: int
 ) -> None:
-    case = CaseSection(name="c", fault=FaultKind.PARTITION, partition=preset)
-    said = objection(case, size)
+    case = single("partition", "c", partition=preset)
+    said = objection(case, NAMES[:size])
     if size < SMALLEST[preset]:
         assert said is not None
         assert "cuts nothing in a cluster of" in said
         return
     cuts = cut(preset, size)
-    assert (said is None) is keeps_quorum(cuts, NAMES[:size]) is (size > 2)
-    assert most_at_once(case, size) == len(cuts)
+    assert (said is None) is keeps_quorum([cuts], NAMES[:size]) is (size > 2)
+    assert most_at_once(case, NAMES[:size]) == len(cuts)
     assert all(one.peers and name not in one.peers for name, one in cuts.items())
 
 
@@ -106,14 +109,15 @@ def test_draws_repeat_and_reach_everybody(preset: PartitionPreset) -> None:
 
 def test_a_one_way_cut_counts_as_cut_for_quorum() -> None:
     one_way = {"h1": Cut(("h2",), "in"), "h2": Cut(("h3",), "in")}
-    assert keeps_quorum(one_way, NAMES[:3])
-    assert not keeps_quorum(one_way | {"h3": Cut(("h1",), "in")}, NAMES[:3])
-    assert not keeps_quorum({}, ())
+    assert keeps_quorum([one_way], NAMES[:3])
+    assert not keeps_quorum([one_way], NAMES[:3], down={"h1"})
+    assert not keeps_quorum([one_way, {"h3": Cut(("h1",), "in")}], NAMES[:3])
+    assert not keeps_quorum([], ())
 
 
 def test_the_inventorys_bound_counts_hosts_that_drop() -> None:
     def plan(preset: PartitionPreset, bound: int) -> None:
-        case = CaseSection(name="c", fault=FaultKind.PARTITION, partition=preset)
+        case = single("partition", "c", partition=preset)
         make_plan(Scenario(name="s", cases=(case,)), inventory(5, max_faulted=bound))
 
     plan(PartitionPreset.LEADER_ALONE, 1)

@@ -7,17 +7,18 @@ import pytest
 from agent_service.models import Capability, HostClock, HostInfo
 from tester.errors import InventoryError, ScenarioError
 from tester.plan import draw_seed, lacking, make_plan, stream
-from tester.scenario.model import CaseSection, ClusterSection, FaultKind, Scenario, TargetKind
+from tester.scenario.model import CaseSection, ClusterSection, Scenario
+from tests.unit.scenario.cases import single
 from tests.unit.scenario.hosts import host, inventory
 
 
 def scenario(*cases: CaseSection, **fields: object) -> Scenario:
-    cases = cases or (CaseSection(name="kill", fault=FaultKind.KILL),)
+    cases = cases or (single("kill", "kill"),)
     return Scenario.model_validate({"name": "s", "cases": cases, **fields})
 
 
 def cases(count: int) -> tuple[CaseSection, ...]:
-    return tuple(CaseSection(name=f"c{n}", fault=FaultKind.KILL) for n in range(count))
+    return tuple(single("kill", f"c{n}") for n in range(count))
 
 
 def test_streams_are_the_same_everywhere_and_apart_from_each_other() -> None:
@@ -65,9 +66,9 @@ def problems(subject: Scenario, size: int, **options: int | None) -> list[str]:
 
 def test_every_misfit_is_told_at_once() -> None:
     subject = scenario(
-        CaseSection(name="a", fault=FaultKind.KILL, target=TargetKind.MINORITY),
-        CaseSection(name="b", fault=FaultKind.KILL, target=TargetKind.LEADER),
-        CaseSection(name="c", fault=FaultKind.NONE),
+        single("kill", "a", target="minority"),
+        single("kill", "b", target="leader"),
+        single("none", "c"),
     )
     nobody, quorum = problems(subject, 2)
     where = "scenario s on inventory/hosts.yml"
@@ -89,9 +90,7 @@ def test_more_hosts_than_a_cluster_has_members() -> None:
 
 
 def test_the_inventory_bounds_how_many_are_hit() -> None:
-    subject = scenario(
-        CaseSection(name="a", fault=FaultKind.KILL, target=TargetKind.ALL, allow_quorum_loss=True)
-    )
+    subject = scenario(single("kill", "a", target="all", allow_quorum_loss=True))
     assert "hits 3 members, and etcd_chaos_max_faulted is 1" in problems(subject, 3, max_faulted=1)[0]
     assert make_plan(subject, inventory(3, max_faulted=3)).max_faulted == 3
 
@@ -138,9 +137,9 @@ def info(*capabilities: Capability) -> HostInfo:
 def test_what_hosts_cannot_do_is_told_before_anything_starts() -> None:
     plan = make_plan(
         scenario(
-            CaseSection(name="a", fault=FaultKind.ISOLATE),
-            CaseSection(name="b", fault=FaultKind.KILL),
-            CaseSection(name="c", fault=FaultKind.NONE),
+            single("isolate", "a"),
+            single("kill", "b"),
+            single("none", "c"),
         ),
         inventory(3),
     )

@@ -1,0 +1,183 @@
+"""The rules about leases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from tester.checkers.base import Evidence
+from tester.checkers.leases.disturbances import GRACE_NS, Disturbances, disturbances_of
+from tester.checkers.leases.ends import LeaseLog
+from tester.checkers.leases.lives import NS, Death, Life, Told, lives_of
+
+if TYPE_CHECKING:
+    from tester.history.endstate import EndState
+    from tester.history.history import History
+    from tester.results import CheckResult
+
+_CLOCK_SHARE = 100
+"""Clocks of hosts may run apart by one part in so many."""
+
+
+class Leases:
+    """Leases live as long as they were promised to, and no longer."""
+
+    name = "leases"
+    scope: Literal["case", "round"] = "round"
+
+    def check(self, history: History, end: EndState) -> CheckResult:  # noqa: ARG002 - the protocol's
+        """Invalid for a lease that ended too early, lived too long, or came back; unknown without leases."""
+        evidence = Evidence(self.name)
+        lives = lives_of(history)
+        log = LeaseLog(history)
+        for found in log.ends():
+            if (life := lives.get(found.lease)) is not None:
+                what = f"its {found.keys} keys were deleted at revision {found.revision}, and nobody asked"
+                life.deaths.append(Death(found.seen, what, revisions=(found.revision,)))
+        judge = _Judge(evidence, history, log, disturbances_of(history))
+        judged = [life for life in lives.values() if judge.judge(life)]
+        if not judged:
+            evidence.doubt("no lease was granted")
+        elif not judge.disturbances.leaders_known:
+            evidence.doubt("nobody watched for leaders: whether leases ended in time cannot be told")
+        renewals = sum(len(life.renewals) for life in judged)
+        ended = sum(bool(life.deaths or life.revoked) for life in judged)
+        return evidence.result(
+            f"{len(judged)} leases kept their promise: {renewals} renewals, {ended} seen to end"
+            f" ({log.watch.describe()})"
+        )
+
+
+class _Judge:
+    def __init__(
+        self, evidence: Evidence, history: History, log: LeaseLog, disturbances: Disturbances
+    ) -> None:
+        self._evidence = evidence
+        self._history = history
+        self._log = log
+        self.disturbances = disturbances
+        self._ends = {found.lease: found for found in log.ends()}
+        self._survivors = log.survivors()
+        self._still = log.not_before(log.last + 1)
+
+    def judge(self, life: Life) -> bool:
+        """Every rule; whether there was something to judge."""
+        if not life.grants:
+            return False
+        if len(life.grants) > 1:
+            self._evidence.doubt(f"lease {life.lease} was granted {len(life.grants)} times")
+            return False
+        # Before its grant was answered, a lease need not have been there.
+        life.deaths = [death for death in life.deaths if death.asked >= life.grants[0].ret]
+        self._judge_ttl(life)
+        self._judge_early(life)
+        self._judge_final(life)
+        if self.disturbances.leaders_known:
+            self._judge_late(life)
+        return True
+
+    def _judge_ttl(self, life: Life) -> None:
+        """A lease has one TTL for all its life, whoever leads; what is left of it follows from renewals."""
+        grant = life.grants[0]
+        for told in life.renewals:
+            if told.ttl != grant.ttl:
+                self._tell(life, "was renewed for another time than granted", (grant, told))
+        for told in life.asked:
+            if told.granted != grant.ttl:
+                self._tell(life, f"is said to have been granted for {told.granted} s", (grant, told))
+            self._judge_left(life, told)
+
+    def _judge_left(self, life: Life, told: Told) -> None:
+        before = [one for one in (*life.grants, *life.renewals) if one.ret <= told.call]
+        newest = max(before, key=lambda one: one.call, default=None)
+        if newest is None or life.revocable_from <= told.ret:
+            return
+        if self.disturbances.overlap(newest.call, told.ret):
+            return  # a deposed leader may still tell what it knows
+        promised = newest.call + life.ttl_ns - told.ret - NS  # whole seconds are told, rounded down
+        if told.ttl * NS < promised - life.ttl_ns // _CLOCK_SHARE:
+            self._tell(life, "has less time left than its last renewal promised", (newest, told))
+        if told.ttl > life.grants[0].ttl and not self.disturbances.overlap(life.grants[0].call, told.ret):
+            self._tell(life, "has more time left than it was granted", (life.grants[0], told))
+
+    def _judge_early(self, life: Life) -> None:
+        """A lease that nobody revoked does not end before the time that its grant or a renewal gave it."""
+        for death in life.deaths:
+            if life.revocable_from <= death.at:
+                continue
+            before = (told for told in (*life.grants, *life.renewals) if told.call <= death.at)
+            newest = max(before, key=lambda told: told.call, default=None)
+            if newest is None:
+                continue
+            if death.weak and self.disturbances.overlap(newest.call, death.at):
+                continue
+            short = newest.call + life.ttl_ns - death.at
+            if short > life.ttl_ns // _CLOCK_SHARE:
+                what = f"ended at least {short / NS:.3f} s too early"
+                self._tell(life, what, (newest,), death)
+
+    def _judge_final(self, life: Life) -> None:
+        """What is dead is neither renewed nor given a key."""
+        deaths = [death for death in life.deaths if not death.weak]
+        for told in life.revoked:
+            what = self._history.describe(told.operation)
+            death = Death(told.ret, what, told.call, (told.operation,), (told.revision,))
+            deaths.append(death)
+        if not deaths:
+            return
+        first = min(deaths, key=lambda one: one.at)
+        lowest = min((one for one in deaths if one.revisions), key=lambda one: one.revisions, default=None)
+        for told in life.renewals:
+            if told.call > first.at:
+                self._tell(life, "was renewed after its end", (told,), first)
+        for told in life.puts:
+            if told.call > first.at:
+                self._tell(life, "was given a key after its end", (told,), first)
+            elif lowest is not None and told.revision > lowest.revisions[0]:
+                self._tell(life, "was given a key after its end", (told,), lowest)
+
+    def _judge_late(self, life: Life) -> None:
+        """A lease that nobody renews ends, and its keys with it."""
+        grant = life.grants[0]
+        latest = self.disturbances.latest_end(grant.ret + life.ttl_ns, life.ttl_ns)
+        unknown = sorted(life.unknown_renewals)
+        for told in sorted(life.renewals, key=lambda one: one.call):
+            latest = self._with_unknown(life, latest, unknown, told.call)
+            if told.call > latest:
+                self._tell(life, f"was renewed {_late(told.call, latest)} after its time", (grant, told))
+            latest = max(latest, self.disturbances.latest_end(told.ret + life.ttl_ns, life.ttl_ns))
+        found, kept = self._ends.get(life.lease), self._survivors.get(life.lease)
+        if found is not None:
+            latest = self._with_unknown(life, latest, unknown, found.not_before)
+            if found.not_before > latest:
+                death = Death(0, f"its keys went at revision {found.revision}", revisions=(found.revision,))
+                self._tell(life, f"ended {_late(found.not_before, latest)} after its time", (grant,), death)
+        elif kept is not None:
+            latest = self._with_unknown(life, latest, unknown, self._still)
+            if self._still > latest:
+                key = self._history.keys.texts[kept[0]]
+                death = Death(0, f"{key} of revision {kept[1]} is there", revisions=(kept[1], self._log.last))
+                over = _late(self._still, latest)
+                self._tell(life, f"has a key {over} after its time", (grant, *life.renewals[-1:]), death)
+
+    def _with_unknown(self, life: Life, latest: int, unknown: list[tuple[int, int]], until: int) -> int:
+        """The latest end, with renewals of unknown outcome that were called by then."""
+        for call, given_up in unknown:
+            if call <= min(latest, until):
+                latest = max(latest, self.disturbances.latest_end(given_up + life.ttl_ns, life.ttl_ns))
+        return latest
+
+    def _tell(self, life: Life, what: str, told: tuple[Told, ...], death: Death | None = None) -> None:
+        quoted = [self._history.describe(one.operation) for one in told]
+        operations = [one.operation for one in told]
+        if death is not None:
+            quoted.append(death.what)
+            operations += death.operations
+        self._evidence.violation(
+            f"lease {life.lease} {what}: {'; '.join(quoted)}",
+            operations=dict.fromkeys(operations),
+            revisions=death.revisions if death is not None else (),
+        )
+
+
+def _late(at: int, latest: int) -> str:
+    return f"{(at - latest + GRACE_NS) / NS:.3f} s"

@@ -1,0 +1,138 @@
+"""Ends of leases as the watch log tells them: revisions that delete all keys of one lease, and nobody's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tester.checkers.linearizability.changelog import ChangeLog
+from tester.checkers.linearizability.livecount import LeaseCount
+from tester.history.columns import NONE, EventCol, OpCol, ResponseCol
+from tester.history.records import Delete, Txn
+from tester.history.table import NEVER
+from tester.history.watchlog import WatchLog, merge_watch_log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tester.history.history import History
+    from tester.history.records import Operation
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A lease ended at ``revision``."""
+
+    lease: int
+    revision: int
+    seen: int
+    """When the first watcher was told."""
+    not_before: int
+    """An operation called at this time was still answered from a state before it."""
+    keys: int
+
+
+class LeaseLog:
+    """What the watch log says of leases."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self.watch: WatchLog = merge_watch_log(history)
+        columns = [EventCol.REV, EventCol.KEY, EventCol.VALUE, EventCol.LEASE]
+        columns += [EventCol.CREATE, EventCol.VERSION]
+        base = self.watch.spans[0][0] - 1 if self.watch.spans else 0
+        self._log = ChangeLog(self.watch.events[columns], base)
+        self._count = LeaseCount(self._log)
+        ops = history.operations.rows.columns
+        shared = ops[:, ops[OpCol.LOCAL] == 0]
+        order = np.argsort(shared[OpCol.REV], kind="stable")
+        self._revisions = shared[OpCol.REV, order]
+        self._called = np.maximum.accumulate(shared[OpCol.CALL, order])
+        self._written = set(shared[OpCol.REV, shared[OpCol.WROTE] > 0].tolist())
+        self._deleters = [
+            (invoke.at, invoke.op) for invoke in history.unknown_writes() if _may_delete_any(invoke.op)
+        ]
+
+    def ends(self) -> Iterator[End]:
+        """Every end that no operation explains, and that is seen whole."""
+        log = self._log
+        if not log.size or not self._count.any_lease:
+            return
+        before = np.maximum(log.previous, 0)
+        taken = (log.value == NONE) & (log.previous != NONE) & (log.lease[before] != 0)
+        for revision in np.unique(log.revision[taken]).tolist():
+            if revision in self._written:
+                continue
+            low, high = int(log.before(np.array([revision]))[0]), int(log.after(np.array([revision]))[0])
+            if not taken[low:high].all():
+                continue
+            leases = set(log.lease[log.previous[low:high]].tolist())
+            if len(leases) == 1 and self._is_whole(leases, low, high):
+                seen = self._seen(revision)
+                if not self._explained(low, high, seen):
+                    yield End(leases.pop(), revision, seen, self.not_before(revision), high - low)
+
+    def survivors(self) -> dict[int, tuple[int, int]]:
+        """Leases that have keys where the log ends: a key's number and the revision of its last change."""
+        log = self._log
+        if not log.size or not self.watch.spans:
+            return {}
+        first = self.watch.spans[-1][0]
+        is_last = np.ones(log.size, dtype=bool)
+        is_last[log.previous[log.previous != NONE]] = False
+        rows = np.flatnonzero(is_last & (log.lease != 0) & (log.revision >= first))
+        columns = (log.lease[rows], log.key[rows], log.revision[rows])
+        return {
+            lease: (key, revision)
+            for lease, key, revision in zip(*(column.tolist() for column in columns), strict=True)
+        }
+
+    def not_before(self, revision: int) -> int:
+        """A time at which ``revision`` had not happened: the last call that was answered from before it."""
+        place = int(np.searchsorted(self._revisions, revision, side="left")) - 1
+        return int(self._called[place]) if place >= 0 else 0
+
+    @property
+    def last(self) -> int:
+        """The last revision of which all changes are known."""
+        return self.watch.spans[-1][1] if self.watch.spans else 0
+
+    def _is_whole(self, leases: set[int], low: int, high: int) -> bool:
+        """Whether these are all keys of the lease, and no gap lies since they were attached."""
+        (lease,) = leases
+        log = self._log
+        attached = int(self._count.attached(np.array([lease]), np.array([low]))[0])
+        since = int(log.revision[log.previous[low:high]].min())
+        return attached == high - low and self.watch.covers_span(since, int(log.revision[low]))
+
+    def _seen(self, revision: int) -> int:
+        events, responses = self._history.events.columns, self._history.responses.columns
+        told = events[EventCol.RESPONSE, events[EventCol.REV] == revision]
+        return int(responses[ResponseCol.AT, told].min(initial=NEVER))
+
+    def _explained(self, low: int, high: int, seen: int) -> bool:
+        """Whether an operation of unknown outcome may have deleted one of the keys."""
+        keys = [self._history.keys.texts[key] for key in self._log.key[low:high].tolist()]
+        return any(at <= seen and any(_may_delete(op, key) for key in keys) for at, op in self._deleters)
+
+
+def _steps(op: Operation) -> Iterator[Operation]:
+    if isinstance(op, Txn):
+        for step in (*op.then, *op.orelse):
+            yield from _steps(step)
+    else:
+        yield op
+
+
+def _may_delete_any(op: Operation) -> bool:
+    return any(isinstance(step, Delete) for step in _steps(op))
+
+
+def _may_delete(op: Operation, key: str) -> bool:
+    return any(
+        key == step.k if not step.e else step.k <= key and (step.e == "\0" or key < step.e)
+        for step in _steps(op)
+        if isinstance(step, Delete)
+    )

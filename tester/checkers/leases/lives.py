@@ -1,0 +1,150 @@
+"""What clients were told of each lease."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tester.history.columns import Kind, LeafCol, OpCol
+from tester.history.records import LeaseGrant, LeaseKeepAlive, LeaseRevoke, Put, Txn
+from tester.history.table import NEVER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tester.history.history import History
+    from tester.history.records import Operation
+
+NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One acknowledged operation about a lease. Times in nanoseconds on the run clock."""
+
+    operation: int
+    call: int
+    ret: int
+    revision: int
+    ttl: int = 0
+    """Seconds: granted, renewed for, or left."""
+    granted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """Somebody was told that the lease is gone."""
+
+    at: int
+    """By this time."""
+    what: str
+    asked: int = NEVER
+    """When the operation that was told was called."""
+    operations: tuple[int, ...] = ()
+    revisions: tuple[int, ...] = ()
+    weak: bool = False
+    """Told from a leader's own memory: a deposed leader may say so, too."""
+
+
+@dataclass(slots=True)
+class Life:
+    """All that is known of one lease."""
+
+    lease: int
+    grants: list[Told] = field(default_factory=list)
+    renewals: list[Told] = field(default_factory=list)
+    """Keepalives that were answered with a time to live."""
+    asked: list[Told] = field(default_factory=list)
+    """Questions for the time to live that were answered with one."""
+    puts: list[Told] = field(default_factory=list)
+    """Writes that attached a key."""
+    revoked: list[Told] = field(default_factory=list)
+    unknown_renewals: list[tuple[int, int]] = field(default_factory=list)
+    """Call of a grant or renewal of unknown outcome, and when its client gave up."""
+    revocable_from: int = NEVER
+    """When a revocation was first asked for that may have been done."""
+    deaths: list[Death] = field(default_factory=list)
+
+    @property
+    def ttl_ns(self) -> int:
+        """What it was granted for."""
+        return self.grants[0].ttl * NS
+
+
+def lives_of(history: History) -> dict[int, Life]:
+    """Every lease that any operation names, by its id."""
+    lives: defaultdict[int, Life] = defaultdict(lambda: Life(0))
+    _acknowledged(history, lives)
+    for invoke, info in history.unknown_renewals:
+        lives[_lease_of(invoke.op)].unknown_renewals.append((invoke.at, info.at))
+    for invoke in history.unfinished():
+        if isinstance(invoke.op, LeaseGrant | LeaseKeepAlive):
+            lives[invoke.op.l].unknown_renewals.append((invoke.at, NEVER))
+    for invoke in history.unknown_writes():
+        if isinstance(invoke.op, LeaseRevoke):
+            life = lives[invoke.op.l]
+            life.revocable_from = min(life.revocable_from, invoke.at)
+    for invoke, fail in history.lease_refusals:
+        leases = set(_leases_in(invoke.op))
+        if len(leases) == 1:
+            what = f"{history.describe(invoke.id)} ({fail.text})"
+            lives[leases.pop()].deaths.append(Death(fail.at, what, invoke.at, (invoke.id,)))
+    for lease, life in lives.items():
+        life.lease = lease
+    return dict(lives)
+
+
+def _acknowledged(history: History, lives: dict[int, Life]) -> None:
+    leaves, ops = history.operations.leaves.columns, history.operations.rows.columns
+    of_lease = (leaves[LeafCol.KIND] >= Kind.GRANT) | (
+        (leaves[LeafCol.KIND] == Kind.PUT) & (leaves[LeafCol.LEASE] != 0)
+    )
+    rows = np.flatnonzero(of_lease)
+    columns = (LeafCol.KIND, LeafCol.LEASE, LeafCol.COUNT, LeafCol.LIMIT)
+    told = (OpCol.ID, OpCol.CALL, OpCol.RET, OpCol.REV)
+    owner = leaves[LeafCol.OP, rows]
+    for kind, lease, ttl, granted, operation, call, ret, revision in zip(
+        *(leaves[column, rows].tolist() for column in columns),
+        *(ops[column, owner].tolist() for column in told),
+        strict=True,
+    ):
+        _take(history, lives[lease], Kind(kind), Told(operation, call, ret, revision, ttl, granted))
+
+
+def _take(history: History, life: Life, kind: Kind, told: Told) -> None:
+    match kind:
+        case Kind.PUT:
+            life.puts.append(told)
+        case Kind.GRANT:
+            life.grants.append(told)
+        case Kind.REVOKE:
+            life.revoked.append(told)
+            life.revocable_from = min(life.revocable_from, told.call)
+        case Kind.KEEPALIVE if told.ttl > 0:
+            life.renewals.append(told)
+        case Kind.TTL if told.ttl >= 0:
+            life.asked.append(told)
+        case _:
+            what = f"{history.describe(told.operation)}: there is no such lease"
+            weak = kind is Kind.TTL
+            life.deaths.append(Death(told.ret, what, told.call, (told.operation,), weak=weak))
+
+
+def _lease_of(op: Operation) -> int:
+    return op.l if isinstance(op, LeaseGrant | LeaseKeepAlive) else 0
+
+
+def _leases_in(op: Operation) -> Iterator[int]:
+    match op:
+        case LeaseRevoke():
+            yield op.l
+        case Put() if op.l:
+            yield op.l
+        case Txn():
+            for step in (*op.then, *op.orelse):
+                yield from _leases_in(step)
+        case _:
+            return

@@ -1,0 +1,96 @@
+"""Renewals of leases to one member: a stream over grpc.aio, asked one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import grpc.aio
+
+from tester.etcd.errors import RpcError, StatusCode
+from tester.etcd.grpc_channel import metadata_of, open_channel, rpc_error
+
+if TYPE_CHECKING:
+    from tester.etcd.endpoint import Endpoint
+
+_METHOD = "/etcdserverpb.Lease/LeaseKeepAlive"
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A stream and the connection it has for itself."""
+
+    channel: grpc.aio.Channel
+    stream: grpc.aio.StreamStreamCall[bytes, bytes]
+
+
+class KeepAliveStream:
+    """Opened by the first renewal, and anew by the first after it was lost.
+
+    An answer belongs to the request before it. Where one did not come, the stream is given up: what comes
+    late must not be taken for the answer to the next request.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._open: _Open | None = None
+        self._busy = asyncio.Lock()
+
+    async def call(self, request: bytes, timeout_seconds: float) -> bytes:
+        """One renewal; callers at the same time wait for each other, within their own deadlines.
+
+        Raises:
+            RpcError: the member, the connection or the deadline answered instead.
+        """
+        try:
+            async with asyncio.timeout(timeout_seconds), self._busy:
+                return await self._exchange(request)
+        except TimeoutError:
+            raise RpcError(StatusCode.DEADLINE_EXCEEDED, "no answer to a renewal") from None
+
+    async def close(self) -> None:
+        """End the stream. A later renewal would open another."""
+        if (opened := self._open) is not None:
+            self._open = None
+            opened.stream.cancel()
+            with suppress(asyncio.CancelledError):  # the stream's own, which was just cancelled
+                await opened.channel.close(None)
+
+    async def _exchange(self, request: bytes) -> bytes:
+        opened = self._open = self._open or self._connect()
+        answered = False
+        try:
+            await asyncio.sleep(0)  # what the history has to say of it is handed to the kernel before
+            await opened.stream.write(request)
+            message = await opened.stream.read()
+            if not isinstance(message, bytes):
+                raise RpcError(StatusCode.UNAVAILABLE, "the member ended the stream of renewals")
+            answered = True
+        except grpc.aio.AioRpcError as error:
+            raise rpc_error(error) from None
+        except asyncio.InvalidStateError as error:
+            raise RpcError(StatusCode.UNAVAILABLE, "the stream of renewals has ended") from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise RpcError(StatusCode.CANCELLED, "the stream of renewals was closed") from None
+        else:
+            return message
+        finally:
+            if not answered:
+                self._give_up(opened)
+
+    def _connect(self) -> _Open:
+        channel = open_channel(self._endpoint)
+        call = channel.stream_stream(_METHOD, None, None)
+        return _Open(channel, call(None, metadata=metadata_of(self._endpoint)))
+
+    def _give_up(self, opened: _Open) -> None:
+        if self._open is opened:
+            self._open = None
+        opened.stream.cancel()
+        closing = asyncio.get_running_loop().create_task(opened.channel.close(None))
+        closing.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -1,0 +1,152 @@
+"""Whether faults leave the cluster a quorum: before a run, on paper; at an injection, with those that are active."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tester.errors import FaultIneffectiveError
+from tester.partitions import keeps_quorum, resolve_cuts
+from tester.scenario.faults import PartitionSection
+from tester.scenario.target import TargetWord
+from tester.targets import Roles, largest, quorum
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from tester.partitions import Cut
+    from tester.scenario.faults import FaultSection
+    from tester.scenario.model import CaseSection
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """One active fault: on whom, and what its members drop."""
+
+    fault: FaultSection
+    members: tuple[str, ...]
+    cuts: Mapping[str, Cut]
+
+    @property
+    def at_once(self) -> tuple[str, ...]:
+        """Whom it hits at one time: all of them, or one after the other."""
+        return self.members[:1] if self.fault.one_at_a_time else self.members
+
+    @property
+    def down(self) -> tuple[str, ...]:
+        """Who of them counts as down. A partition counts by the links it cuts."""
+        return self.at_once if self.fault.downs and not self.cuts else ()
+
+
+def refuse(case: CaseSection, impacts: Sequence[Impact], roles: Roles, bound: int | None) -> None:
+    """See that all these faults may be active at one time.
+
+    Args:
+        case: whose faults they are.
+        impacts: those that are active, and the one that is to come.
+        roles: of the members now.
+        bound: members hit at once at most, says the inventory.
+
+    Raises:
+        FaultIneffectiveError: they would take quorum away and the case does not allow it, or hit too many.
+    """
+    hit = tuple(dict.fromkeys(name for impact in impacts for name in impact.at_once))
+    what = " + ".join(impact.fault.kind() for impact in impacts)
+    if not case.allow_quorum_loss and not _leaves_quorum(impacts, roles):
+        raise FaultIneffectiveError(
+            f"case {case.name}: {what} of {', '.join(hit)} would take quorum from {', '.join(roles.voters)}",
+            remedy="say allow_quorum_loss: true in the case if that is wanted",
+        )
+    if bound is not None and len(hit) > bound:
+        raise FaultIneffectiveError(
+            f"case {case.name}: would hit {len(hit)} members, and etcd_chaos_max_faulted is {bound}"
+        )
+
+
+def _leaves_quorum(impacts: Iterable[Impact], roles: Roles) -> bool:
+    down = {name for impact in impacts for name in impact.down}
+    links = [impact.cuts for impact in impacts if impact.cuts]
+    if not links:
+        return len(set(roles.voters) - down) >= quorum(len(roles.voters))
+    return keeps_quorum(links, roles.voters, down)
+
+
+def most_at_once(case: CaseSection, voters: Collection[str]) -> int:
+    """How many members a case hits at one time at most."""
+    return min(len(voters), sum(_most(fault, voters) for fault in case.faults))
+
+
+def objection(case: CaseSection, voters: Collection[str]) -> str | None:
+    """Why a case must not or cannot run on a cluster of these voters; ``None`` if it may.
+
+    Its faults are judged as if all were active at one time, each on other members unless it says ``same``.
+    """
+    members = f"a cluster of {len(voters)} member{'s' if len(voters) != 1 else ''}"
+    examples: list[Impact] = []
+    down = 0
+    for fault in case.faults:
+        if isinstance(fault, PartitionSection):
+            try:
+                cuts = _example(fault, voters)
+            except FaultIneffectiveError as error:
+                return error.message
+            examples.append(Impact(fault, tuple(cuts), cuts))
+            continue
+        count = _most(fault, voters)
+        if count == 0 and not fault.target.is_only(TargetWord.SAME):
+            return f"target {fault.target} means nobody in {members}"
+        if fault.kind() == "isolate" and len(voters) < 2:
+            return f"nobody can be isolated in {members}: it has no peer traffic"
+        if fault.downs:
+            down += min(1, count) if fault.one_at_a_time else count
+    if case.allow_quorum_loss:
+        return None
+    if len(voters) - min(down, len(voters)) < quorum(len(voters)):
+        return _too_many(case, down, voters)
+    return _partition_objection(examples, down, voters)
+
+
+def _too_many(case: CaseSection, down: int, voters: Collection[str]) -> str:
+    target = f" of {case.faults[0].target}" if len(case.faults) == 1 else ""
+    return (
+        f"{case.title}{target} ({min(down, len(voters))} of {len(voters)}) takes quorum away: "
+        "say allow_quorum_loss: true if that is wanted"
+    )
+
+
+def _partition_objection(examples: Sequence[Impact], down: int, voters: Collection[str]) -> str | None:
+    if not examples:
+        return None
+    names = tuple(voters)
+    # The worst place for those that are down is the best-connected one; who that is depends on the draw.
+    kept = keeps_quorum([example.cuts for example in examples], names, names[1 : 1 + down])
+    if kept:
+        return None
+    section = examples[0].fault
+    preset = section.partition if isinstance(section, PartitionSection) else None
+    what = f"partition {preset}" if preset else "this partition"
+    beside = f" with {down} of them down" if down else ""
+    return (
+        f"{what} takes quorum away from {len(names)} members{beside}: "
+        "say allow_quorum_loss: true if that is wanted"
+    )
+
+
+def _most(fault: FaultSection, voters: Collection[str]) -> int:
+    if isinstance(fault, PartitionSection):
+        try:
+            return len(_example(fault, voters))
+        except FaultIneffectiveError:
+            return 0
+    if fault.target.is_only(TargetWord.SAME):
+        return 0  # nobody who is not hit already
+    count = largest(fault.target, voters)
+    return min(1, count) if fault.one_at_a_time else count
+
+
+def _example(fault: PartitionSection, voters: Collection[str]) -> dict[str, Cut]:
+    """As a run might draw them: how many there are does not depend on the draw."""
+    names = tuple(voters)
+    roles = Roles(names, names[0] if names else None)
+    return resolve_cuts(fault, roles, random.Random(0))  # noqa: S311 - an example

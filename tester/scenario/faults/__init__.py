@@ -1,0 +1,57 @@
+"""Every fault that a scenario may ask for, by its name in the file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, TypeAlias, get_args
+
+from pydantic import Field
+
+from tester.scenario.faults.base import FaultSection, Flap, Occupied, Place
+from tester.scenario.faults.network import (
+    ClientPortSection,
+    Direction,
+    IsolateSection,
+    PartitionPreset,
+    PartitionSection,
+    PeerPortSection,
+    PortAction,
+)
+from tester.scenario.faults.process import (
+    CrashLoopSection,
+    KillSection,
+    PauseSection,
+    RestartSection,
+    RollingRestartSection,
+    StopSection,
+)
+
+AnyFault: TypeAlias = (
+    StopSection
+    | KillSection
+    | PauseSection
+    | RestartSection
+    | RollingRestartSection
+    | CrashLoopSection
+    | IsolateSection
+    | PartitionSection
+    | ClientPortSection
+    | PeerPortSection
+)
+Fault = Annotated[AnyFault, Field(discriminator="fault")]
+
+FAULTS: Final[dict[str, type[FaultSection]]] = {section.kind(): section for section in get_args(AnyFault)}
+"""The sections by name, in the order of the documentation."""
+
+__all__ = [
+    "FAULTS",
+    "AnyFault",
+    "Direction",
+    "Fault",
+    "FaultSection",
+    "Flap",
+    "Occupied",
+    "PartitionPreset",
+    "PartitionSection",
+    "Place",
+    "PortAction",
+]

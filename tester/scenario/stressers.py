@@ -1,0 +1,83 @@
+"""The load of a scenario: one section per kind of stresser."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from agent_service.models import HostName
+from tester.load.kinds import Arrivals, KeyDistribution, OperationKind, Preset
+from tester.scenario.section import Section
+from tester.scenario.units import PerSecond, Seconds, SizeBytes
+
+LeaseSeconds = Annotated[Seconds, Field(ge=1, le=86_400)]
+"""etcd counts whole seconds, and grants no less than one and a half election timeouts."""
+
+
+Weight = Annotated[float, Field(gt=0, le=1_000_000)]
+"""Of an operation in a mix: what counts is its share of all weights."""
+
+
+class KvStresser(Section):
+    """Clients that put, get, list and delete keys."""
+
+    kind: Literal["kv"] = Field(description="Which stresser.")
+    preset: Preset = Field(default=Preset.FUNCTIONAL, description="Mix of operations, keys and sizes.")
+    clients: int = Field(default=16, ge=1, le=1000, description="Each has one operation under way.")
+    rate: PerSecond | None = Field(default=None, description="All clients together; default: unlimited.")
+    arrivals: Arrivals = Field(default=Arrivals.CLOSED, description="open: `rate` alone starts operations.")
+    member: HostName | None = Field(default=None, description="Whom all clients ask; default: spread.")
+    keys: int | None = Field(
+        default=None, ge=1, le=10_000_000, description="Key space; default: the preset's."
+    )
+    value_size: SizeBytes | None = Field(default=None, description="Of small puts; default: the preset's.")
+    large_value_size: SizeBytes | None = Field(
+        default=None, description="Of put-large; default: the preset's."
+    )
+    weights: dict[OperationKind, Weight] | None = Field(
+        default=None, min_length=1, description="Operations and their shares; default: the preset's."
+    )
+    distribution: KeyDistribution | None = Field(
+        default=None, description="How keys are drawn; default: the preset's."
+    )
+    range_keys: int | None = Field(
+        default=None, ge=1, le=100_000, description="Width of ranges; default: the preset's."
+    )
+    compare_keys: int | None = Field(
+        default=None, ge=1, le=100_000, description="Width of ranges that txn-range compares."
+    )
+    page_keys: int | None = Field(default=None, ge=1, le=10_000, description="Limit of a page of list.")
+    keep_revisions: int | None = Field(default=None, ge=1, description="What compact leaves, at least.")
+    list_watchers: int | None = Field(
+        default=None, ge=0, le=100, description="How many list, then watch, beside the clients."
+    )
+    timeout: Seconds = Field(default=5.0, description="Deadline of one operation.")
+
+    @model_validator(mode="after")
+    def _open_needs_a_rate(self) -> Self:
+        if self.arrivals is Arrivals.OPEN and self.rate is None:
+            raise ValueError("arrivals are open and there is no rate: add rate, such as 500/s")
+        return self
+
+
+class LeaseStresser(Section):
+    """Clients that grant leases, attach keys, keep some alive, revoke half and let the others end."""
+
+    kind: Literal["lease"] = Field(description="Which stresser.")
+    clients: int = Field(default=3, ge=1, le=1000, description="Each has leases of its own.")
+    leases: int = Field(default=10, ge=1, le=10_000, description="Long and short ones of a client, each.")
+    keys: int = Field(default=10, ge=1, le=1000, description="Attached to each lease.")
+    ttl: LeaseSeconds = Field(default=120.0, description="Of leases that are kept alive.")
+    short_ttl: LeaseSeconds = Field(default=2.0, description="Of leases that nobody renews.")
+    keepalive: Seconds = Field(default=0.5, ge=0.01, description="Between two renewals of a lease.")
+    rate: PerSecond = Field(default=200.0, description="All clients together.")
+    timeout: Seconds = Field(default=5.0, description="Deadline of one operation.")
+
+
+STRESSERS: dict[str, type[Section]] = {
+    "kv": KvStresser,
+    "lease": LeaseStresser,
+}
+
+Stresser = Annotated[KvStresser | LeaseStresser, Field(discriminator="kind")]

@@ -1,0 +1,46 @@
+"""One way to write each fault in a file, for tests that go through all of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tester.partitions import Cut
+from tester.scenario.faults import FAULTS, Place
+from tests.unit.scenario.cases import fault
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tester.inventory import Host
+    from tester.scenario.faults import FaultSection
+
+KEYS: Final[dict[str, dict[str, object]]] = {
+    "stop": {"grace": "1s"},
+    "kill": {},
+    "pause": {},
+    "restart": {"grace": "1s"},
+    "rolling-restart": {"grace": "1s"},
+    "crash-loop": {"every": "500ms"},
+    "isolate": {},
+    "partition": {"partition": "leader-alone"},
+    "client-port": {"action": "reject"},
+    "peer-port": {},
+}
+"""By kind: keys that make it quick and its effect plain."""
+
+
+def examples() -> dict[str, FaultSection]:
+    """Every fault that agents are asked for.
+
+    Raises:
+        KeyError: a fault has no example here: give it one, and it is tested with the rest.
+    """
+    return {
+        kind: fault(kind, **KEYS[kind]) for kind, section in FAULTS.items() if section.on_agent is not None
+    }
+
+
+def place(host: Host, members: Sequence[Host]) -> Place:
+    """A host that, in a partition, drops everybody else."""
+    others = tuple(member.name for member in members if member.name != host.name)
+    return Place(host, members, Cut(others, "both"))

@@ -1,0 +1,80 @@
+"""A cluster that stands on the lab's hosts, and faults that are driven without a run around them."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tester.agents import connect
+from tester.clock import RunClock
+from tester.cluster import bootstrap, endpoints, member_specs
+from tester.etcd.monitor import ClusterMonitor
+from tester.events import EventBus
+from tester.faults import Scene
+from tester.plan import Plan, make_plan
+from tester.scenario.model import Scenario
+from tester.session import open_session
+from tester.targets import Roles
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from agent_client import AgentClient
+    from tests.lab.rig import Look, Rig
+
+WHOLE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A whole cluster."""
+
+    rig: Rig
+    plan: Plan
+    agents: dict[str, AgentClient]
+    monitor: ClusterMonitor
+    scene: Scene
+
+    def roles(self) -> Roles:
+        """The members' roles as of now."""
+        view = self.monitor.view()
+        return Roles(view.voters, view.leader, view.learners)
+
+    async def whole(self) -> bool:
+        """Wait until every member serves and accepts writes."""
+        await self.monitor.wait_leader(WHOLE_SECONDS)
+        await self.monitor.wait_serving(WHOLE_SECONDS)
+        await self.monitor.wait_writes(WHOLE_SECONDS)
+        return True
+
+    async def footprints(self) -> dict[str, Look]:
+        """What no fault may change, by host."""
+        return {name: look.footprint for name, look in (await self.rig.looks()).items()}
+
+    async def able(self, kind: str) -> bool:
+        """Whether every host can do such a fault."""
+        infos = await asyncio.gather(*(agent.host() for agent in self.agents.values()))
+        return all(any(one.kind == kind and one.available for one in info.capabilities) for info in infos)
+
+
+@asynccontextmanager
+async def standing(rig: Rig) -> AsyncIterator[Standing]:
+    """Start a cluster on the hosts of a rig; its members and their data are gone at the end."""
+    async with open_session(rig.inventory, lambda _: None) as session:
+        inventory = session.inventory
+    scenario = Scenario.model_validate({"name": "standing", "nemesis": {"kind": "random"}})
+    plan = make_plan(scenario, inventory, seed=1)
+    clock, bus = RunClock(), EventBus()
+    monitor = ClusterMonitor(endpoints(plan.hosts), clock, bus)
+    async with connect(inventory) as agents:
+        scene = Scene("standing", 1, plan.hosts, agents, bus, clock, rig.inventory)
+        await monitor.start()
+        try:
+            await bootstrap(agents, member_specs(plan, "standing"), monitor, WHOLE_SECONDS)
+            yield Standing(rig, plan, agents, monitor, scene)
+        finally:
+            await monitor.stop()
+            await asyncio.gather(*(agent.heal_all() for agent in agents.values()))
+            await asyncio.gather(*(agent.terminate() for agent in agents.values()))

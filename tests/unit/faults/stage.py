@@ -1,0 +1,49 @@
+"""Three agents in memory and what their faults are driven with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tester.clock import RunClock
+from tester.events import Event, EventBus
+from tester.faults import CaseFault, FaultTiming, Scene
+from tests.unit.faults.agents import MemoryAgent
+from tests.unit.scenario.cases import fault as section
+from tests.unit.scenario.hosts import inventory
+
+QUICK = FaultTiming(lease=1.0, inject=5, heal=0.2, attempt=0.1, retry=0.02, abandon=0.05)
+ALL = ("h1", "h2", "h3")
+
+
+class Stage:
+    """Three agents in memory, and what was published."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.agents = {name: MemoryAgent(name, self.log) for name in ALL}
+        self.events: list[Event] = []
+        self.bus = EventBus()
+        self.bus.subscribe(self.events.append)
+
+    def fault(self, kind: str = "kill", timing: FaultTiming = QUICK) -> CaseFault:
+        keys = {"grace": "7s"} if kind in {"stop", "restart", "rolling-restart"} else {}
+        return CaseFault(section(kind, **keys), "c", self.scene(), timing)
+
+    def scene(self, bound: int | None = None) -> Scene:
+        return Scene(
+            run="run1",
+            round=2,
+            hosts=inventory(3).hosts,
+            agents=self.agents,
+            bus=self.bus,
+            clock=RunClock(),
+            inventory=Path("inventory/"),
+            max_faulted=bound,
+        )
+
+    @property
+    def clean(self) -> bool:
+        return all(agent.clean for agent in self.agents.values())
+
+    def seen(self, kind: type[Event]) -> list[Event]:
+        return [event for event in self.events if isinstance(event, kind)]
