@@ -275,11 +275,12 @@ class FaultManager:
         return await lost(entry.steps.verify_injected, self._member)
 
     async def _undo(self, entry: Entry, by: HealedBy, gone: str | None = None) -> Entry:
-        without_effect = None
-        if entry.state is FaultState.INJECTED:
-            without_effect = await objections(entry.steps.verify_effect, self._member)
-            if without_effect is not None:
-                by, gone = "failed-injection", without_effect
+        effect = ""
+        if entry.state is FaultState.INJECTED and entry.steps.verify_effect:
+            effect = "; ".join(map(str, entry.steps.verify_effect))
+            objection = await objections(entry.steps.verify_effect, self._member)
+            if objection is not None:
+                by, gone, effect = "failed-injection", objection, ""
         never_injected = "failed-injection" in {
             entry.healed_by,
             by,
@@ -298,7 +299,7 @@ class FaultManager:
             entry = replace(entry, state=FaultState.HEAL_FAILED)
             _log.error("fault %s is not healed, next try in %g s: %s", entry.id, delay, outcome.evidence)
         evidence = outcome.evidence if gone is None else f"before: {gone}; now: {outcome.evidence}"
-        entry = replace(entry, evidence=evidence)
+        entry = replace(entry, evidence="; ".join(filter(None, (effect, evidence))))
         await self._note(entry)
         await self._journal.forget_oldest()
         return entry

@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -46,8 +47,10 @@ async def give(order: Path, what: Sequence[str]) -> None:
 
 
 def call_off(order: Path) -> None:
-    """What has not happened yet does not happen. Safe to repeat."""
+    """What has not happened yet does not happen, and nothing is left of the order. Safe to repeat."""
     order.unlink(missing_ok=True)
+    with suppress(OSError):  # another order lies there, or none ever did
+        order.parent.rmdir()
 
 
 def stands(order: Path) -> bool:

@@ -69,7 +69,9 @@ async def standing(rig: Rig) -> AsyncIterator[Standing]:
     clock, bus = RunClock(), EventBus()
     monitor = ClusterMonitor(endpoints(plan.hosts), clock, bus)
     async with connect(inventory) as agents:
-        scene = Scene("standing", 1, plan.hosts, agents, bus, clock, rig.inventory)
+        scene = Scene(
+            "standing", 1, plan.hosts, agents, bus, clock, rig.inventory, rig.inventory.parent / "scripts"
+        )
         await monitor.start()
         try:
             await bootstrap(agents, member_specs(plan, "standing"), monitor, WHOLE_SECONDS)

@@ -7,6 +7,19 @@ from typing import Annotated, Final, TypeAlias, get_args
 from pydantic import Field
 
 from tester.scenario.faults.base import FaultSection, Flap, Occupied, Place
+from tester.scenario.faults.hosts import (
+    AgentHangSection,
+    AgentKillSection,
+    ClockOffsetSection,
+    CpuThrottleSection,
+    ExternalSection,
+    FreezeSection,
+    LoseDataSection,
+    MemoryLimitSection,
+    PowerOffSection,
+    RebootSection,
+    WallClockSection,
+)
 from tester.scenario.faults.network import (
     ClientPortSection,
     Direction,
@@ -36,6 +49,17 @@ AnyFault: TypeAlias = (
     | PartitionSection
     | ClientPortSection
     | PeerPortSection
+    | LoseDataSection
+    | FreezeSection
+    | CpuThrottleSection
+    | MemoryLimitSection
+    | ClockOffsetSection
+    | WallClockSection
+    | RebootSection
+    | PowerOffSection
+    | AgentKillSection
+    | AgentHangSection
+    | ExternalSection
 )
 Fault = Annotated[AnyFault, Field(discriminator="fault")]
 
@@ -54,4 +78,5 @@ __all__ = [
     "PartitionSection",
     "Place",
     "PortAction",
+    "PowerOffSection",
 ]

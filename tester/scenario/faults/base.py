@@ -27,6 +27,11 @@ class Occupied(StrEnum):
     PROCESS = "process"
     PEER_TRAFFIC = "peer-traffic"
     CLIENT_TRAFFIC = "client-traffic"
+    CPU = "cpu"
+    MEMORY = "memory"
+    WALL_CLOCK = "wall-clock"
+    AGENT = "agent"
+    HOST = "host"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -13,6 +14,13 @@ from tester.scenario.units import Seconds
 if TYPE_CHECKING:
     from agent_service.models import FaultSpec
     from tester.scenario.faults.base import Place
+
+
+class Signal(StrEnum):
+    """By which signal etcd ends."""
+
+    KILL = "SIGKILL"
+    QUIT = "SIGQUIT"
 
 
 class _WithGrace(FaultSection):
@@ -37,15 +45,19 @@ class StopSection(_WithGrace):
 
 
 class KillSection(FaultSection):
-    """SIGKILL to etcd."""
+    """SIGKILL or SIGQUIT to etcd."""
 
     fault: Literal["kill"] = "kill"
     occupies: ClassVar = Occupied.PROCESS
     on_agent: ClassVar = "kill"
 
+    signal: Signal = Field(
+        default=Signal.KILL, description="SIGQUIT leaves every goroutine's stack in the log."
+    )
+
     def spec(self, place: Place) -> FaultSpec:  # noqa: ARG002 - the same everywhere
         """The kill."""
-        return KillFault()
+        return KillFault(signal=self.signal.value)
 
 
 class PauseSection(FaultSection):

@@ -70,7 +70,7 @@ async def answers() -> bool:
 
 async def until_serves() -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not await answers():
+        while not await answers():  # noqa: ASYNC110 - a state is asked for, as a client would
             await asyncio.sleep(0.02)
 
 
@@ -131,10 +131,15 @@ async def test_freeze(
     assert not held[hierarchy].exists()
 
 
+def burn() -> subprocess.Popen[bytes]:
+    """A process that takes all the CPU it gets."""
+    return subprocess.Popen([sys.executable, "-c", "while True: pass"])
+
+
 async def cpu_share(process: ProcessId | None, seconds: float) -> float:
-    """What a busy thread of the process' group gets of one CPU: a child that joins its group and burns."""
+    """What a busy process in the same group gets of one CPU."""
     directory = groups_of(process)["cpu"]
-    burner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    burner = burn()
     try:
         (directory / "cgroup.procs").write_text(str(burner.pid))
         used, began = _cpu_seconds(burner.pid), time.monotonic()

@@ -105,7 +105,7 @@ async def test_exits_are_told_once_on_the_run_clock() -> None:
     agent, bus, heard = Agent(), EventBus(), []
     bus.subscribe(heard.append)
     agent.exits.append(exit_record(1))  # before this round: no news
-    watch = ExitWatch({"h": agent}, bus, {"h": ClockOffset(1_000, 0)})
+    watch = ExitWatch({"h": agent}, bus, RunClock(), {"h": ClockOffset(1_000, 0)})
     await watch.poll_now()
     agent.exits += [exit_record(2), exit_record(3, expected=False)]
     await watch.poll_now()
@@ -119,7 +119,7 @@ async def test_exits_are_told_once_on_the_run_clock() -> None:
 async def test_a_silent_agent_is_told_of_once() -> None:
     agent, bus, heard = Agent(), EventBus(), []
     bus.subscribe(heard.append)
-    watch = ExitWatch({"h": agent}, bus, {"h": ClockOffset(0, 0)})
+    watch = ExitWatch({"h": agent}, bus, RunClock(), {"h": ClockOffset(0, 0)})
     agent.dead = True
     await watch.poll_now()
     await watch.poll_now()
@@ -193,7 +193,7 @@ async def test_records_that_come_too_late_go_nowhere(tmp_path: Path) -> None:
 
 async def test_exits_beyond_what_an_agent_keeps(tmp_path: Path) -> None:
     agent, bus = Agent(), EventBus()
-    watch = ExitWatch({"h": agent}, bus, {"h": ClockOffset(0, 0)})
+    watch = ExitWatch({"h": agent}, bus, RunClock(), {"h": ClockOffset(0, 0)})
     await watch.poll_now()
     agent.exits = [exit_record(number) for number in range(3)]
     agent.exits_total = 5
