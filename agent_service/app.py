@@ -17,6 +17,7 @@ from agent_service.routes.emergency import add_emergency_routes
 from agent_service.routes.faults import add_fault_routes
 from agent_service.routes.host import add_host_routes
 from agent_service.routes.member import add_member_routes
+from agent_service.routes.metrics import add_metrics_route
 from agent_service.usage import UsageMeter
 
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ def create_app(agent: Agent, access: Access) -> FastAPI:
     add_host_routes(app, facts, meter, agent.member, agent.audit)
     add_member_routes(app, agent.member)
     add_fault_routes(app, agent.faults)
-    add_emergency_routes(app, EmergencyBrake(agent.settings.state_dir, agent.faults, agent.audit))
+    brake = EmergencyBrake(agent.settings.state_dir, agent.faults, agent.audit)
+    add_emergency_routes(app, brake)
+    add_metrics_route(app, UsageMeter(agent.settings.data_roots[0]), agent.member, agent.faults, brake)
     app.add_middleware(Gate, access=access, audit=agent.audit)
     install(app)
     return app

@@ -34,7 +34,10 @@ class Completed:
 
 
 async def run(
-    argv: tuple[str, ...], *, stdin: str = "", timeout_seconds: float = TIMEOUT_SECONDS
+    argv: tuple[str, ...],
+    *,
+    stdin: str = "",
+    timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> Completed:
     """Run to the end and return how it ended; a failure is for the caller to judge.
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from ipaddress import IPv6Address, ip_address
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 MAX_LEASE_SECONDS = 3600.0
 
@@ -30,8 +30,19 @@ IntervalSeconds = Annotated[float, Field(strict=True, ge=0.5, le=300.0)]
 FlagName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
 Value = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=4096)]
+DelaySeconds = Annotated[float, Field(strict=True, ge=0.0, le=60.0)]
+BitsPerSecond = Annotated[int, Field(strict=True, ge=8_000, le=100_000_000_000)]
 AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f\x7f]*$", max_length=1024)]
 
+
+def _share(share: float) -> float:
+    if 0.0 < share < 0.0001:
+        raise ValueError("a share below 0.0001 (one packet in ten thousand) is not told from none")
+    return share
+
+
+Share = Annotated[float, Field(strict=True, ge=0.0, le=1.0), AfterValidator(_share)]
+"""Of packets: 0.1 is every tenth."""
 
 _ENDPOINT = re.compile(r"https?://(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})/?", re.ASCII)
 
@@ -362,6 +373,8 @@ class IsolateFault(Wire):
     peer_port: Port
     """The member's own peer port."""
     peers: tuple[Peer, ...] = Field(min_length=1, max_length=15)
+    action: Literal["drop", "reject"] = "drop"
+    """Silence, or a TCP reset to whoever sends."""
 
 
 class PartitionFault(Wire):
@@ -375,7 +388,9 @@ class PartitionFault(Wire):
     """The member's own peer port."""
     peers: tuple[Peer, ...] = Field(min_length=1, max_length=15)
     direction: Literal["in", "out", "both"]
-    """What is dropped: what they send to this host, what it sends to them, or both."""
+    """What is blocked: what they send to this host, what it sends to them, or both."""
+    action: Literal["drop", "reject"] = "drop"
+    """Silence, or a TCP reset to whoever sends."""
 
 
 class ClientPortFault(Wire):
@@ -393,6 +408,50 @@ class PeerPortFault(Wire):
     kind: Literal["peer-port"] = "peer-port"
     port: Port
     action: Literal["drop", "reject"]
+
+
+class NetworkFault(Wire):
+    """Make the member's traffic bad; healed by taking the fault's own rules, queue and process away.
+
+    ``peer_port`` asks for traffic with ``peers``, ``client_port`` for traffic with clients.
+    """
+
+    kind: Literal["network"] = "network"
+    peer_port: Port | None = None
+    """The member's own peer port."""
+    peers: tuple[Peer, ...] = Field(default=(), max_length=15)
+    client_port: Port | None = None
+    """The member's own client port."""
+    direction: Literal["in", "out", "both", "any"] = "any"
+    """What this host receives, what it sends, both, or whichever of the two it can do."""
+    delay_seconds: DelaySeconds = 0.0
+    jitter_seconds: DelaySeconds = 0.0
+    distribution: Literal["uniform", "normal", "pareto"] = "uniform"
+    """Of the delay: within ± jitter; with the jitter as standard deviation; with a long tail."""
+    loss: Share = 0.0
+    loss_correlation: Share = 0.0
+    """How likely a packet shares the fate of the one before it."""
+    duplicate: Share = 0.0
+    corrupt: Share = 0.0
+    reorder: Share = 0.0
+    """Packets that go at once while all others are delayed."""
+    rate_bits_per_second: BitsPerSecond | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.peer_port is None and self.client_port is None:
+            raise ValueError("name peer_port, client_port or both")
+        if (self.peer_port is None) is not (not self.peers):
+            raise ValueError("peer_port and peers belong together")
+        if not (
+            self.delay_seconds or self.loss or self.duplicate or self.corrupt or self.rate_bits_per_second
+        ):
+            raise ValueError("ask for a delay, loss, duplicates, corruption or a rate")
+        if not self.delay_seconds and (self.jitter_seconds or self.reorder):
+            raise ValueError("jitter and reorder need a delay")
+        if self.loss_correlation and not self.loss:
+            raise ValueError("loss_correlation needs a loss")
+        return self
 
 
 FaultSpec = Annotated[
@@ -414,7 +473,8 @@ FaultSpec = Annotated[
     | IsolateFault
     | PartitionFault
     | ClientPortFault
-    | PeerPortFault,
+    | PeerPortFault
+    | NetworkFault,
     Field(discriminator="kind"),
 ]
 

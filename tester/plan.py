@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from tester.errors import InventoryError, ScenarioError
 from tester.nemesis import draw_cases, menu_of, menu_problems
 from tester.quorum import most_at_once, objection
-from tester.scenario.faults import PartitionSection, PowerOffSection
+from tester.scenario.faults import NetworkSection, PartitionSection, PowerOffSection
 from tester.scenario.mistakes import suggestion
 from tester.scenario.stressers import KvStresser
 from tester.scenario.target import TargetWord
@@ -154,6 +154,8 @@ def _named(case: CaseSection) -> Iterator[str]:
         if isinstance(fault, PartitionSection):
             for who, whom in (fault.drops or {}).items():
                 yield from (*who.names, *whom.names)
+        elif isinstance(fault, NetworkSection):
+            yield from fault.towards or ()
 
 
 def lacking(plan: Plan, hosts: Mapping[str, HostInfo]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from agent_client.errors import AgentClientError
+from tester.console import units
 from tester.errors import FaultIneffectiveError
 from tester.partitions import resolve_cuts
 from tester.plan import lacking
@@ -224,7 +225,7 @@ async def _commands(
 
 def render(shown: Preview, inventory: str) -> str:
     """The preview as lines for a person."""
-    rounds = "1 round" if shown.rounds == 1 else f"{shown.rounds} rounds"
+    rounds = units.rounds(shown.rounds)
     lines = [f"scenario {shown.scenario} on {inventory}, seed {shown.seed}, {rounds}: nothing is touched", ""]
     width = max(len(host.name) for host in shown.hosts)
     addresses = max(len(host.address) for host in shown.hosts)
@@ -234,13 +235,14 @@ def render(shown: Preview, inventory: str) -> str:
     lines += ["", "round 1"]
     for number, case in enumerate(shown.cases, 1):
         lines += _case_lines(number, case)
-    if shown.rounds > 1:
+    if shown.rounds != 1:
         order = (
             "the same cases, order and targets drawn anew"
             if shown.shuffle
             else "the same, targets drawn anew"
         )
-        lines += ["", f"rounds 2 to {shown.rounds}: {order} from the seed"]
+        others = f"rounds 2 to {shown.rounds}" if shown.rounds else "rounds after it"
+        lines += ["", f"{others}: {order} from the seed"]
     lines += [""] if shown.lacking else []
     lines += [f"cannot run: {line}" for line in shown.lacking]
     return "\n".join(lines)

@@ -10,8 +10,8 @@ import msgspec
 from tester.checkers import CHECKERS, run_checkers
 from tester.errors import ExitCode, UsageError
 from tester.history.endstate import EndState
-from tester.history.history import History
-from tester.history.reader import read_history
+from tester.history.loading import load_history
+from tester.history.parquet import is_parquet
 from tester.results import CheckResult, Verdict
 from tester.rundir import MARKER, RunDirectory
 
@@ -46,7 +46,7 @@ def recheck(path: Path, names: Sequence[str] = ()) -> Iterator[Judgement]:
     """Judge a run directory, a round's directory or a history file.
 
     Args:
-        path: which; end states are looked for beside each history.
+        path: which; end states are looked for beside each history. A history may be a Parquet directory.
         names: checkers; default: those of the run's scenario, and all for a history without a run.
 
     Raises:
@@ -60,7 +60,7 @@ def recheck(path: Path, names: Sequence[str] = ()) -> Iterator[Judgement]:
 
 
 def _histories(path: Path) -> Iterator[Path]:
-    if path.is_file():
+    if path.is_file() or is_parquet(path):
         yield path
     elif (path / MARKER).exists():
         for one in RunDirectory.open(path).rounds():
@@ -91,7 +91,7 @@ def _asked_for(history: Path) -> tuple[str, ...]:
 
 
 def _judge(path: Path, names: Sequence[str]) -> Iterator[Judgement]:
-    history = History(read_history(path))
+    history = load_history(path)
     found = [
         (one.stem.removeprefix(_END_STATE), EndState.load(one))
         for one in path.parent.glob(f"{_END_STATE}*.json")

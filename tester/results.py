@@ -170,6 +170,11 @@ class RunResult:
     inventory: str
     directory: str
     rounds: tuple[RoundResult, ...]
+    """The last hundred; all are in their directories."""
     exit_code: ExitCode
     reason: str
     elapsed_seconds: float
+    """Of this session, if the run was resumed."""
+    rounds_total: int = 0
+    cases_total: dict[CaseState, int] = field(default_factory=dict)
+    """How many cases ended in each state, over all rounds."""

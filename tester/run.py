@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import deque
+from contextlib import AsyncExitStack
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING
 
 from tester import __version__
@@ -20,14 +23,16 @@ from tester.interrupt import Interrupt
 from tester.orchestration.paths import state_dir
 from tester.orchestration.plays import Playbooks
 from tester.plan import lacking, make_plan
-from tester.results import CaseState, RoundResult, RunResult, Verdict
+from tester.results import RoundResult, RunResult
 from tester.round import RoundPlays, RoundRunner
 from tester.rundir import RunDirectory, RunInfo
 from tester.session import open_session
 from tester.stage import RoundSetting, round_token
+from tester.status.server import serving
+from tester.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from agent_client import AgentClient
     from agent_service.models import HostInfo
@@ -53,8 +58,12 @@ async def _execute(request: RunRequest) -> ExitCode:
         inventory = session.inventory
     plan = make_plan(request.scenario.scenario, inventory, seed=request.seed, rounds=request.rounds)
     bus = EventBus()
-    with make_console(choose_mode(sys.stdout, json=request.json), sys.stdout) as console:
+    async with AsyncExitStack() as stack:
+        console = stack.enter_context(make_console(choose_mode(sys.stdout, json=request.json), sys.stdout))
         bus.subscribe(console.listener)
+        if request.status is not None:
+            address = await stack.enter_async_context(serving(request.status, bus))
+            bus.publish(Notice(f"http://{address}/status and /metrics say where this run is"))
         result = await Run(request, inventory, plan, bus).run()
     return result.exit_code
 
@@ -69,8 +78,14 @@ class Run:
         self._bus = bus
         self._clock = RunClock()
         self._interrupt = Interrupt(bus)
-        self.directory = RunDirectory.create(request.output, plan.scenario.name, plan.seed)
-        self._rounds: list[RoundResult] = []
+        earlier = request.resume
+        if earlier is None:
+            self.directory = RunDirectory.create(request.output, plan.scenario.name, plan.seed)
+        else:
+            self.directory = earlier.directory
+        self._tally = Tally(earlier.done if earlier else ())
+        self._valid: deque[RoundDirectory] = deque()
+        """Valid rounds of this session whose evidence is still there."""
 
     async def run(self) -> RunResult:
         """Every round; the result is published and written, whatever happened."""
@@ -108,14 +123,34 @@ class Run:
             infos = await ask_all(agents, lambda _, agent: agent.check_version())
             self._refuse_if_lacking(infos)
             self._write_info(infos)
-            for number in range(1, self._plan.rounds + 1):
+            if self._request.resume is not None and self._request.resume.broken_off:
+                self.directory.set_aside(self._request.resume.next_round)
+            for number in self._numbers():
                 directory = self.directory.make_round(number)
                 result = await self._run_round(directory, agents)
-                self._rounds.append(result)
+                self._tally.add(result)
                 self._bus.publish(RoundFinished(result))
                 directory.write_result(result)
-                if self._interrupt.asked or result.exit_code is ExitCode.UNHEALED:
+                if self._interrupt.asked or result.exit_code is ExitCode.UNHEALED or self._is_enough(result):
                     return
+                self._prune(directory, result)
+
+    def _numbers(self) -> Iterable[int]:
+        """The rounds to do, counted from 1."""
+        first, last = self._tally.rounds + 1, self._plan.rounds
+        return range(first, last + 1) if last else count(first)
+
+    def _is_enough(self, result: RoundResult) -> bool:
+        return self._request.exit_on_failure and result.exit_code is not ExitCode.VALID
+
+    def _prune(self, directory: RoundDirectory, result: RoundResult) -> None:
+        """Drop evidence that nobody will need: of rounds that were valid, all but the last few."""
+        keep = self._request.keep_rounds
+        if keep is None or result.exit_code is not ExitCode.VALID:
+            return
+        self._valid.append(directory)
+        while len(self._valid) > keep:
+            self._valid.popleft().prune()
 
     async def _run_round(self, directory: RoundDirectory, agents: Mapping[str, AgentClient]) -> RoundResult:
         number = directory.number
@@ -195,13 +230,14 @@ class Run:
                 tool_version=__version__,
                 etcd_version=self._version(),
                 command=tuple(sys.argv),
+                rounds=self._plan.rounds,
                 hosts={host.name: host.address for host in self._plan.hosts},
                 agent_versions={name: info.agent_version for name, info in infos.items()},
             )
         )
 
     def _finish(self, error: EtcdChaosError | None) -> RunResult:
-        codes = [result.exit_code for result in self._rounds]
+        codes = [self._tally.code]
         if error is not None:
             codes.append(error.exit_code)
             self._bus.publish(Notice(describe(error), warning=True))
@@ -212,10 +248,12 @@ class Run:
             seed=self._plan.seed,
             inventory=str(self._request.inventory),
             directory=str(self.directory.path),
-            rounds=tuple(self._rounds),
+            rounds=self._tally.recent,
             exit_code=ExitCode.worst(*codes),
-            reason=_reason(self._rounds, error, interrupted=self._interrupt.asked),
+            reason=self._reason(error),
             elapsed_seconds=self._clock.now() / 1e9,
+            rounds_total=self._tally.rounds,
+            cases_total=self._tally.cases,
         )
         try:
             self.directory.write_result(result)
@@ -225,6 +263,12 @@ class Run:
             result = replace(result, exit_code=code, reason=result.reason or full.message)
         self._bus.publish(RunFinished(result))
         return result
+
+    def _reason(self, error: EtcdChaosError | None) -> str:
+        """The first thing that made the run anything but valid; empty if nothing did."""
+        if error is not None:
+            return error.message
+        return self._tally.reason or ("interrupted" if self._interrupt.asked else "")
 
 
 def wanted_etcd(plan: Plan) -> str:
@@ -241,19 +285,3 @@ async def _archive(agent: AgentClient, label: str) -> None:
 def describe(error: EtcdChaosError) -> str:
     """What happened and what to do, for people."""
     return f"{error.message}\n{error.remedy}" if error.remedy else error.message
-
-
-def _reason(rounds: list[RoundResult], error: EtcdChaosError | None, *, interrupted: bool) -> str:
-    """The first thing that made the run anything but valid; empty if nothing did."""
-    if error is not None:
-        return error.message
-    for result in rounds:
-        for case in result.cases:
-            if case.state not in {CaseState.PASSED, CaseState.SKIPPED}:
-                return f"round {result.number}, case {case.name}: {case.reason}"
-        if result.error is not None:
-            return f"round {result.number}: {result.error}"
-        for check in result.checks:
-            if check.verdict is not Verdict.VALID:
-                return f"round {result.number}: {check.checker}: {check.message}"
-    return "interrupted" if interrupted else ""

@@ -16,7 +16,8 @@
         ├── ansible/              output of the playbooks
         └── members/HOST/         logs (and data) of members, collected
 
-Files appear whole or not at all: written beside, synced, renamed. Nothing here is ever removed by the tool.
+Files appear whole or not at all: written beside, synced, renamed. The evidence of valid rounds is removed where
+``--keep-rounds`` says so (``RoundDirectory.prune``), and nothing else ever is.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ import errno
 import os
 import re
 import secrets
+import shutil
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
 MARKER = ".etcd-chaos-run"
 FORMAT_VERSION = 1
 _ROUND = re.compile(r"[0-9]{3,}")
+_END_STATE = "end-state-"
+_MEMBERS = "members"
 _SAME_SECOND = 100
 """Runs of one scenario and seed that may start within one second."""
 _T = TypeVar("_T")
@@ -62,6 +67,8 @@ class RunInfo:
     """Addresses by name."""
     agent_versions: dict[str, str] = field(default_factory=dict)
     """By host."""
+    rounds: int = 1
+    """As asked for; 0: until stopped."""
 
 
 class RoundDirectory:
@@ -80,6 +87,19 @@ class RoundDirectory:
         """Where the load streams its records."""
         return self.path / "history.jsonl"
 
+    def prune(self) -> None:
+        """Remove the evidence of a valid round: the history, end states, output of playbooks. The result stays.
+
+        Raises:
+            InfrastructureError: something could not be removed.
+        """
+        with _disk_errors(self.path):
+            for file in (self.history, *self.path.glob(f"{_END_STATE}*.json")):
+                file.unlink(missing_ok=True)
+            for folder in (self.ansible, self.path / _MEMBERS):
+                if folder.is_dir() and not folder.is_symlink():
+                    shutil.rmtree(folder)
+
     @property
     def ansible(self) -> Path:
         """Where playbooks leave their output."""
@@ -87,11 +107,11 @@ class RoundDirectory:
 
     def end_state(self, case: str) -> Path:
         """The file with the end state of a case."""
-        return self.path / f"end-state-{case}.json"
+        return self.path / f"{_END_STATE}{case}.json"
 
     def member(self, host: str) -> Path:
         """Where logs and data of a host's member are collected."""
-        return self.path / "members" / host
+        return self.path / _MEMBERS / host
 
     def write_end_state(self, case: str, encoded: bytes) -> None:
         """Keep the end state of a case, already encoded as JSON.
@@ -208,8 +228,20 @@ class RunDirectory:
         found = RoundDirectory(self.path / "rounds" / f"{number:03d}")
         with _disk_errors(found.path):
             found.ansible.mkdir(parents=True, exist_ok=True)
-            (found.path / "members").mkdir(exist_ok=True)
+            (found.path / _MEMBERS).mkdir(exist_ok=True)
         return found
+
+    def set_aside(self, number: int) -> None:
+        """Rename a round that was broken off, so that it can be done anew; nothing if there is none.
+
+        Raises:
+            InfrastructureError: it could not be renamed.
+        """
+        path = self.path / "rounds" / f"{number:03d}"
+        with _disk_errors(path):
+            if path.is_dir():
+                names = (f"{path.name}-broken-off-{attempt}" for attempt in count(1))
+                path.rename(next(aside for name in names if not (aside := path.with_name(name)).exists()))
 
     def rounds(self) -> tuple[RoundDirectory, ...]:
         """The rounds that were begun, in order."""

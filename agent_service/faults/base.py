@@ -11,6 +11,9 @@ from agent_service.faults.machine import Machine
 from agent_service.models import MemberState
 
 if TYPE_CHECKING:
+    from agent_service.faults.iptables import Iptables
+    from agent_service.faults.selectors import Family
+    from agent_service.faults.shaping import Device
     from agent_service.processes import ProcessId
 
 
@@ -29,11 +32,36 @@ class Resource(StrEnum):
     WALL_CLOCK = "wall-clock"
     AGENT = "agent"
     HOST = "host"
+    TRAFFIC_QUALITY = "traffic-quality"
+    """Of peers and clients alike; what is blocked never meets it, so both may be there."""
 
     @property
     def is_traffic(self) -> bool:
         """Whether it is something on the network."""
-        return self in {Resource.PEER_TRAFFIC, Resource.CLIENT_TRAFFIC}
+        return self in {Resource.PEER_TRAFFIC, Resource.CLIENT_TRAFFIC, Resource.TRAFFIC_QUALITY}
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkMeans:
+    """How a host can make traffic bad. Each ``*_lack`` says why not; ``None``: it can."""
+
+    directory: str
+    """Where the packet queue's process has its file."""
+    queue_lack: str | None
+    """Packet queues (NFQUEUE), for what comes in."""
+    duplicate_lack: str | None
+    """Sending a packet twice, for what comes in."""
+    netem_lack: str | None
+    """For what goes out; nothing else can do more than a rate there."""
+    rate_lack: str | None
+    """htb, for what goes out, under netem, too."""
+    iptables: Iptables
+    families: tuple[Family, ...]
+    """Of IP that clients may come by."""
+    tables: tuple[Family, ...] = ()
+    """For which nftables has a table ``mangle`` already."""
+    devices: tuple[Device, ...] = ()
+    """By which the selected traffic leaves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +77,8 @@ class HostContext:
     data_dir: str | None = None
     """Where the member's data lie, ``None`` before its first start."""
     machine: Machine = field(default_factory=Machine)
+    network: NetworkMeans | None = None
+    """What was found for a fault of the network's quality; no other needs it."""
 
     def running_process(self) -> ProcessId:
         """The process of a running member; raises ``IllegalStateError`` in every other state."""

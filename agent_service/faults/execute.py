@@ -10,9 +10,22 @@ from agent_service import commands
 from agent_service.errors import AgentServiceError, FaultFailedError
 from agent_service.faults.base import REMOVED
 from agent_service.faults.machine_execute import act_on_machine, machine_objection
-from agent_service.faults.machine_steps import CgroupHolds, CgroupShows, ClockShifted, WallClockIs
 from agent_service.faults.nftables import is_listed, missing_rules
+from agent_service.faults.quality_execute import quality_act, quality_objection
+from agent_service.faults.quality_steps import (
+    ChainAbsent,
+    ChainQueues,
+    EndQueue,
+    QdiscRestored,
+    QdiscShapes,
+    QueueAttached,
+    QueueGone,
+    RemoveChain,
+    RemoveQdisc,
+    StartQueue,
+)
 from agent_service.faults.steps import (
+    LASTING,
     EnsureMemberRunning,
     Exec,
     KillMember,
@@ -35,7 +48,6 @@ if TYPE_CHECKING:
 
 CONFIRM_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.005
-_LASTING: Final = (ProcessStopped, TableBlocks, CgroupHolds, ClockShifted, WallClockIs)
 
 
 async def act(action: Action, member: MemberControl, cause: str) -> str | None:
@@ -60,6 +72,8 @@ async def act(action: Action, member: MemberControl, cause: str) -> str | None:
                 await member.resume()
         case EnsureMemberRunning():
             await member.recover()
+        case StartQueue() | EndQueue() | RemoveChain() | RemoveQdisc():
+            await quality_act(action)
         case _:
             return await act_on_machine(action, member, cause)
     return None
@@ -83,13 +97,9 @@ async def confirm(checks: tuple[Check, ...], member: MemberControl) -> str:
 
 
 async def lost(checks: tuple[Check, ...], member: MemberControl) -> str | None:
-    """What is gone of an effect that must last while the fault does; ``None``: nothing.
-
-    That a process is gone cannot be undone, and a member that ended after its restart is etcd's doing: neither
-    is asked for again.
-    """
+    """What is gone of an effect that must last while the fault does; ``None``: nothing."""
     for check in checks:
-        if isinstance(check, _LASTING) or (isinstance(check, CgroupShows) and check.lasting):
+        if isinstance(check, LASTING):
             try:
                 objection = await _objection(check, member)
             except AgentServiceError as error:
@@ -128,6 +138,8 @@ async def _objection(check: Check, member: MemberControl) -> str | None:
         case TableAbsent():
             listed = is_listed((await commands.check(check.argv)).stdout, check.table)
             return f"nftables table inet {check.table} is still there" if listed else None
+        case QueueAttached() | QueueGone() | ChainQueues() | ChainAbsent() | QdiscShapes() | QdiscRestored():
+            return await quality_objection(check)
         case _:
             return await machine_objection(check, member)
 

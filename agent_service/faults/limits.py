@@ -17,6 +17,7 @@ from agent_service.faults.machine_steps import (
     CgroupHolds,
     CgroupShows,
     CgroupShowsNot,
+    CgroupTook,
     EnterCgroup,
     ForeseeEnd,
     ForeseeNoEnd,
@@ -109,7 +110,7 @@ def plan_memory(fault_id: str, spec: MemoryLimitFault, host: HostContext) -> Fau
         file, line = _unit_file(host, "memory", ("memory.max", limit), ("memory.limit_in_bytes", limit))
         do = (_property("MemoryMax", str(limit), "MemorySwapMax=0"),)
         # When the kernel ends etcd, its unit's cgroup goes with it.
-        seen = (CgroupShows(file, line, lasting=False),)
+        seen = (CgroupTook(file, line),)
         lift = (_property("MemoryMax", "", "MemorySwapMax="),)
         gone = CgroupShowsNot(file, line)
     else:

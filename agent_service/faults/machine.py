@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from agent_service import timens
 from agent_service.cgroups import V2, Cgroups, is_writable, read_cgroups
-from agent_service.linuxcaps import LinuxCapability, has_capability
+from agent_service.privileges import LinuxCapability, has_capability
 from agent_service.processes import ProcessId, boot_id, identify, is_alive
 from agent_service.supervisor.systemd import SLICE, UNIT
 

@@ -21,6 +21,7 @@ from agent_service.faults.machine_steps import (
     CgroupHolds,
     CgroupShows,
     CgroupShowsNot,
+    CgroupTook,
     ClockIsHosts,
     ClockShifted,
     EnterCgroup,
@@ -124,7 +125,7 @@ async def machine_objection(check: MachineCheck, member: MemberControl) -> str |
 
 def _objection(check: MachineCheck, member: MemberControl) -> str | None:
     match check:
-        case CgroupHolds() | CgroupShows() | CgroupShowsNot() | CgroupAbsent():
+        case CgroupHolds() | CgroupShows() | CgroupTook() | CgroupShowsNot() | CgroupAbsent():
             return None if _group_is(check) else f"not so: {check}"
         case ClockShifted() | ClockIsHosts():
             return _clock_objection(check, member)
@@ -146,14 +147,14 @@ def _objection(check: MachineCheck, member: MemberControl) -> str | None:
     assert_never(check)
 
 
-def _group_is(check: CgroupHolds | CgroupShows | CgroupShowsNot | CgroupAbsent) -> bool:
+def _group_is(check: CgroupHolds | CgroupShows | CgroupTook | CgroupShowsNot | CgroupAbsent) -> bool:
     match check:
         case CgroupHolds():
             try:
                 return check.pid in cgroups.processes(Path(check.directory))
             except OSError:
                 return False
-        case CgroupShows():
+        case CgroupShows() | CgroupTook():
             return cgroups.shows(Path(check.file), check.line)
         case CgroupShowsNot():
             return not cgroups.shows(Path(check.file), check.line)

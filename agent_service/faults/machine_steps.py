@@ -54,11 +54,20 @@ class CgroupHolds(Step, frozen=True, tag="cgroup-holds"):
 
 
 class CgroupShows(Step, frozen=True, tag="cgroup-shows"):
-    """A cgroup's file has that line. ``lasting``: it must have it for as long as the fault is held."""
+    """A cgroup's file has that line, for as long as the fault is held."""
 
     file: str
     line: str
-    lasting: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.file} says {self.line}"
+
+
+class CgroupTook(Step, frozen=True, tag="cgroup-took"):
+    """A cgroup's file has that line; the cgroup may go before the fault does."""
+
+    file: str
+    line: str
 
     def __str__(self) -> str:
         return f"{self.file} says {self.line}"
@@ -263,6 +272,7 @@ MachineAction: TypeAlias = (
 MachineCheck: TypeAlias = (
     CgroupHolds
     | CgroupShows
+    | CgroupTook
     | CgroupShowsNot
     | CgroupAbsent
     | ClockShifted

@@ -29,14 +29,15 @@ from agent_service.faults.base import REMOVED, HostContext, Resource
 from agent_service.faults.execute import act, confirm, lost, objections
 from agent_service.faults.journal import NS, Entry, Journal, encode_spec
 from agent_service.faults.machine import read_machine
+from agent_service.faults.means import means_for
 from agent_service.faults.registry import plan_fault, require_capability, resource_of
 from agent_service.faults.repeats import Repeats
 from agent_service.faults.schedule import HealSchedule
 from agent_service.faults.tombstones import Tombstones
-from agent_service.faults.undo import undo
+from agent_service.faults.undo import counts, undo
 from agent_service.faults.waysin import WaysIn
 from agent_service.launch import HostPort, data_dir_of
-from agent_service.models import FaultState, MemberState
+from agent_service.models import FaultState, MemberState, NetworkFault
 from agent_service.processes import ProcessId, boot_id
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from agent_service.audit import AuditLog
+    from agent_service.faults.base import NetworkMeans
     from agent_service.faults.journal import HealedBy
     from agent_service.member import MemberControl
     from agent_service.models import FaultPlan, FaultRequest, FaultSpec, FaultStatus
@@ -113,9 +115,10 @@ class FaultManager:
 
     # --- requests --------------------------------------------------------------------------------------
 
-    def plan(self, spec: FaultSpec) -> FaultPlan:
+    async def plan(self, spec: FaultSpec) -> FaultPlan:
         """What this fault would do to a running member; nothing is touched."""
-        return plan_fault(_EXAMPLE_ID, spec, self._host(as_if_running=True)).plan()
+        means = await self._look(spec)
+        return plan_fault(_EXAMPLE_ID, spec, self._host(means, as_if_running=True)).plan()
 
     async def inject(self, request: FaultRequest, who: str) -> FaultStatus:
         """Inject and verify. The same request again is the same fault, whatever has become of it.
@@ -189,7 +192,8 @@ class FaultManager:
             if self._stopping:
                 raise UnavailableError("the agent stops", remedy="try again when it runs")
             refuse_conflict(request.spec, self._journal)
-            entry = self._prepare(request)
+            means = await self._look(request.spec)
+            entry = self._prepare(request, means)
             # Nothing is awaited between these looks and the entry: a stop or a heal that comes later finds it.
             require_no_stop(self._settings.state_dir)
             if self._tombstones.holds(request.id):
@@ -201,13 +205,13 @@ class FaultManager:
             await self._journal.begin(entry)  # no undo on disk: no fault
             return await self._carry_out(entry, request.lease_seconds, who)
 
-    def _prepare(self, request: FaultRequest) -> Entry:
+    def _prepare(self, request: FaultRequest, means: NetworkMeans | None) -> Entry:
         return Entry(
             id=request.id,
             sequence=self._journal.next_sequence(),
             spec=encode_spec(request.spec),
             reason=request.reason,
-            steps=plan_fault(request.id, request.spec, self._host()),
+            steps=plan_fault(request.id, request.spec, self._host(means)),
             state=FaultState.PREPARED,
             boot_id=boot_id(),
             expires_monotonic_ns=time.monotonic_ns() + int(request.lease_seconds * NS),
@@ -285,6 +289,7 @@ class FaultManager:
             entry.healed_by,
             by,
         }  # also when that undo goes on after a crash
+        counted = await counts(entry.steps) if entry.state is FaultState.INJECTED else ""
         entry = replace(
             entry, state=FaultState.HEALING, healed_by="failed-injection" if never_injected else by
         )
@@ -299,7 +304,7 @@ class FaultManager:
             entry = replace(entry, state=FaultState.HEAL_FAILED)
             _log.error("fault %s is not healed, next try in %g s: %s", entry.id, delay, outcome.evidence)
         evidence = outcome.evidence if gone is None else f"before: {gone}; now: {outcome.evidence}"
-        entry = replace(entry, evidence="; ".join(filter(None, (effect, evidence))))
+        entry = replace(entry, evidence="; ".join(filter(None, (effect, counted, evidence))))
         await self._note(entry)
         await self._journal.forget_oldest()
         return entry
@@ -313,7 +318,11 @@ class FaultManager:
 
     # --- within ----------------------------------------------------------------------------------------
 
-    def _host(self, *, as_if_running: bool = False) -> HostContext:
+    async def _look(self, spec: FaultSpec) -> NetworkMeans | None:
+        """What a plan needs to know of the host beside its member."""
+        return await means_for(spec, self._settings.state_dir) if isinstance(spec, NetworkFault) else None
+
+    def _host(self, means: NetworkMeans | None, *, as_if_running: bool = False) -> HostContext:
         state, process, spec = self._member.state, self._member.process, self._member.spec
         if as_if_running:
             state, process = MemberState.RUNNING, process or ProcessId(0, 0, boot_id())
@@ -326,6 +335,7 @@ class FaultManager:
             protected_ports=tuple(sorted({*self._settings.protected_ports, self._settings.port})),
             data_dir=None if there is None else str(data_dir_of(self._settings, there)),
             machine=read_machine(self._settings, process),
+            network=means,
         )
 
     def _lock_of(self, fault_id: str) -> asyncio.Lock:

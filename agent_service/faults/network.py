@@ -7,7 +7,7 @@ the member's own port, one for the other's.
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agent_service.errors import RefusedError
 from agent_service.faults.nftables import table_steps
@@ -19,34 +19,39 @@ if TYPE_CHECKING:
     from agent_service.faults.steps import FaultSteps
     from agent_service.models import ClientPortFault, IsolateFault, PartitionFault, Peer, PeerPortFault
 
+# The resets pass the same rules, out to a peer and in to this host's own sockets, and have to arrive.
+_VERDICTS: Final = {"drop": "drop", "reject": "tcp flags & rst == 0 reject with tcp reset"}
+
 
 def plan_isolate(fault_id: str, spec: IsolateFault, host: HostContext) -> FaultSteps:
-    """Drop all peer traffic of the member, both ways, connections that stand included.
+    """Block all peer traffic of the member, both ways, connections that stand included.
 
     Raises:
         RefusedError: a protected port would be hit, or ``peer_port`` is not the member's.
     """
     _check_peers(spec, host)
+    verdict = _VERDICTS[spec.action]
     received = [
-        f"tcp dport {spec.peer_port} drop",
-        *(f"{_from(peer)} tcp sport {peer.port} drop" for peer in spec.peers),
+        f"tcp dport {spec.peer_port} {verdict}",
+        *(f"{_from(peer)} tcp sport {peer.port} {verdict}" for peer in spec.peers),
     ]
     sent = [
-        f"tcp sport {spec.peer_port} drop",
-        *(f"{_to(peer)} tcp dport {peer.port} drop" for peer in spec.peers),
+        f"tcp sport {spec.peer_port} {verdict}",
+        *(f"{_to(peer)} tcp dport {peer.port} {verdict}" for peer in spec.peers),
     ]
     return table_steps(fault_id, received, sent, host.protected_ports)
 
 
 def plan_partition(fault_id: str, spec: PartitionFault, host: HostContext) -> FaultSteps:
-    """Drop peer traffic from some peers, to them, or both.
+    """Block peer traffic from some peers, to them, or both.
 
     Raises:
         RefusedError: a protected port would be hit, or ``peer_port`` is not the member's.
     """
     _check_peers(spec, host)
-    received = [rule for peer in spec.peers for rule in _received(peer, spec.peer_port)]
-    sent = [rule for peer in spec.peers for rule in _sent(peer, spec.peer_port)]
+    verdict = _VERDICTS[spec.action]
+    received = [rule for peer in spec.peers for rule in _received(peer, spec.peer_port, verdict)]
+    sent = [rule for peer in spec.peers for rule in _sent(peer, spec.peer_port, verdict)]
     return table_steps(
         fault_id,
         received if spec.direction in {"in", "both"} else (),
@@ -55,14 +60,14 @@ def plan_partition(fault_id: str, spec: PartitionFault, host: HostContext) -> Fa
     )
 
 
-def _received(peer: Peer, own_port: int) -> Iterator[str]:
-    yield f"{_from(peer)} tcp dport {own_port} drop"
-    yield f"{_from(peer)} tcp sport {peer.port} drop"
+def _received(peer: Peer, own_port: int, verdict: str) -> Iterator[str]:
+    yield f"{_from(peer)} tcp dport {own_port} {verdict}"
+    yield f"{_from(peer)} tcp sport {peer.port} {verdict}"
 
 
-def _sent(peer: Peer, own_port: int) -> Iterator[str]:
-    yield f"{_to(peer)} tcp sport {own_port} drop"
-    yield f"{_to(peer)} tcp dport {peer.port} drop"
+def _sent(peer: Peer, own_port: int, verdict: str) -> Iterator[str]:
+    yield f"{_to(peer)} tcp sport {own_port} {verdict}"
+    yield f"{_to(peer)} tcp dport {peer.port} {verdict}"
 
 
 def plan_port(fault_id: str, spec: ClientPortFault | PeerPortFault, host: HostContext) -> FaultSteps:
@@ -72,8 +77,8 @@ def plan_port(fault_id: str, spec: ClientPortFault | PeerPortFault, host: HostCo
         RefusedError: the port is protected, or not the member's.
     """
     client = spec.kind == "client-port"
-    _check_own(spec.port, host.client_port if client else host.peer_port, "clients" if client else "peers")
-    _check_protected((spec.port,), host)
+    check_own(spec.port, host.client_port if client else host.peer_port, "clients" if client else "peers")
+    check_protected((spec.port,), host)
     if spec.action == "drop":
         received, sent = f"tcp dport {spec.port} drop", f"tcp sport {spec.port} drop"
     else:
@@ -96,11 +101,12 @@ def _family(peer: Peer) -> str:
 
 
 def _check_peers(spec: IsolateFault | PartitionFault, host: HostContext) -> None:
-    _check_protected((spec.peer_port, *(peer.port for peer in spec.peers)), host)
-    _check_own(spec.peer_port, host.peer_port, "peers")
+    check_protected((spec.peer_port, *(peer.port for peer in spec.peers)), host)
+    check_own(spec.peer_port, host.peer_port, "peers")
 
 
-def _check_protected(ports: Iterable[int], host: HostContext) -> None:
+def check_protected(ports: Iterable[int], host: HostContext) -> None:
+    """See that no fault touches these; raises ``RefusedError``."""
     for port in ports:
         if port in host.protected_ports:
             raise RefusedError(
@@ -109,7 +115,8 @@ def _check_protected(ports: Iterable[int], host: HostContext) -> None:
             )
 
 
-def _check_own(port: int, known: int | None, whom: str) -> None:
+def check_own(port: int, known: int | None, whom: str) -> None:
+    """See that this is the member's port, where that is known; raises ``RefusedError``."""
     if known is not None and known != port:
         raise RefusedError(
             f"the member listens to its {whom} on port {known}, not {port}",

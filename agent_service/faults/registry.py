@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
@@ -19,6 +18,7 @@ from agent_service.faults.base import HostContext, Resource
 from agent_service.faults.blows import plan_agent_hang, plan_agent_kill, plan_down
 from agent_service.faults.clocks import plan_clock_offset, plan_wall_clock
 from agent_service.faults.limits import plan_cpu, plan_freeze, plan_memory
+from agent_service.faults.means import find_means, find_tool
 from agent_service.faults.network import plan_isolate, plan_partition, plan_port
 from agent_service.faults.nftables import NFT
 from agent_service.faults.process import (
@@ -29,7 +29,7 @@ from agent_service.faults.process import (
     plan_restart,
     plan_stop,
 )
-from agent_service.linuxcaps import LinuxCapability, has_capability
+from agent_service.faults.quality import plan_network
 from agent_service.models import (
     AgentHangFault,
     AgentKillFault,
@@ -43,6 +43,7 @@ from agent_service.models import (
     KillFault,
     LoseDataFault,
     MemoryLimitFault,
+    NetworkFault,
     PartitionFault,
     PauseFault,
     PeerPortFault,
@@ -52,8 +53,10 @@ from agent_service.models import (
     StopFault,
     WallClockFault,
 )
+from agent_service.privileges import LinuxCapability, has_capability
 
 if TYPE_CHECKING:
+    from agent_service.faults.base import NetworkMeans
     from agent_service.faults.steps import FaultSteps
     from agent_service.models import FaultSpec
     from agent_service.settings import AgentSettings
@@ -85,12 +88,12 @@ _MACHINE_MEANS: Final = {
 }
 _CUTTING_KINDS: Final = ("isolate", "partition")
 _PORT_KINDS: Final = ("client-port", "peer-port")
+_QUALITY_KIND: Final = "network"
 
 _CUTTING_PROBE: Final = ("tcp dport 1 drop", "ip saddr 192.0.2.1 tcp dport 1 drop")
 _PORT_PROBE: Final = ("tcp dport 1 reject with tcp reset", "tcp sport 1 tcp flags & rst == 0 drop")
 _NOT_ALLOWED: Final = "etcd_chaos_allow is false for it in the inventory"
 _TABLE: Final = "by an nftables table of its own"
-_PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def plan_fault(fault_id: str, spec: FaultSpec, host: HostContext) -> FaultSteps:
@@ -117,6 +120,8 @@ def plan_fault(fault_id: str, spec: FaultSpec, host: HostContext) -> FaultSteps:
             return plan_partition(fault_id, spec, host)
         case ClientPortFault() | PeerPortFault():
             return plan_port(fault_id, spec, host)
+        case NetworkFault():
+            return plan_network(fault_id, spec, host)
         case _:
             return _plan_on_machine(fault_id, spec, host)
 
@@ -161,6 +166,8 @@ def resource_of(spec: FaultSpec) -> Resource:
             return Resource.HOST
         case AgentKillFault() | AgentHangFault():
             return Resource.AGENT
+        case NetworkFault():
+            return Resource.TRAFFIC_QUALITY
         case _:
             return Resource.PROCESS
 
@@ -172,7 +179,7 @@ async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
     if not settings.allow_faults:
         barred = _NOT_ALLOWED
     if barred is not None:
-        kinds = (*_PROCESS_KINDS, *_MACHINE_MEANS, *_CUTTING_KINDS, *_PORT_KINDS)
+        kinds = (*_PROCESS_KINDS, *_MACHINE_MEANS, *_CUTTING_KINDS, *_PORT_KINDS, _QUALITY_KIND)
         return tuple(_capability(kind, barred, "") for kind in kinds)
     process_lack = _process_lack(settings)
     cutting_lack = _network_lack() or await _kernel_lack(_CUTTING_PROBE)
@@ -182,6 +189,7 @@ async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
         *(_capability(kind, _machine_lack(kind, settings), means) for kind, means in _MACHINE_MEANS.items()),
         *(_capability(kind, cutting_lack, _TABLE) for kind in _CUTTING_KINDS),
         *(_capability(kind, port_lack, _TABLE) for kind in _PORT_KINDS),
+        _quality(await find_means(settings.state_dir), _network_lack()),
     )
 
 
@@ -227,11 +235,24 @@ def _machine_lack(kind: str, settings: AgentSettings) -> str | None:
             return machine.host_lack()
 
 
+def _quality(means: NetworkMeans, lack: str | None) -> Capability:
+    """What can be done to what comes in and to what goes out, and why not."""
+    ways = (
+        ("in: everything, by a packet queue", means.queue_lack),
+        ("in: duplicates", means.duplicate_lack or means.queue_lack),
+        ("out: everything, by netem", means.netem_lack or means.rate_lack),
+        ("out: a rate, by htb", means.rate_lack),
+    )
+    able = any(reason is None for _, reason in ways)
+    said = "; ".join(way if reason is None else f"not {way} ({reason})" for way, reason in ways)
+    return Capability(kind=_QUALITY_KIND, available=lack is None and able, reason=lack or said)
+
+
 def _process_lack(settings: AgentSettings) -> str | None:
     if settings.supervisor == "systemd":
         if not Path("/run/systemd/system").is_dir():
             return "systemd does not run here; set supervisor to process"
-        if shutil.which("systemd-run", path=_PATH) is None:
+        if find_tool("systemd-run") is None:
             return "there is no systemd-run"
     if _signals_other_users(settings) and not has_capability(LinuxCapability.KILL):
         return f"the agent may not signal processes of {settings.member_user}: it lacks CAP_KILL"
@@ -248,7 +269,7 @@ def _signals_other_users(settings: AgentSettings) -> bool:
 
 
 def _network_lack() -> str | None:
-    if shutil.which(NFT, path=_PATH) is None:
+    if find_tool(NFT) is None:
         return "there is no nft; install nftables"
     return None if has_capability(LinuxCapability.NET_ADMIN) else "the agent lacks CAP_NET_ADMIN"
 

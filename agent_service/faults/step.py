@@ -1,4 +1,4 @@
-"""The base of all steps."""
+"""What every step of a fault is."""
 
 from __future__ import annotations
 

@@ -7,11 +7,26 @@ They are written to disk before anything is done, so that another process, after
 from __future__ import annotations
 
 import shlex
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from agent_service.faults.machine_steps import MachineAction, MachineCheck
+from agent_service.faults.machine_steps import (
+    CgroupHolds,
+    CgroupShows,
+    ClockShifted,
+    MachineAction,
+    MachineCheck,
+    WallClockIs,
+)
+from agent_service.faults.quality_steps import (
+    ChainQueues,
+    Count,
+    QdiscShapes,
+    QualityAction,
+    QualityCheck,
+    QueueAttached,
+)
 from agent_service.faults.step import Step
 from agent_service.models import FaultPlan
 
@@ -82,6 +97,7 @@ Action: TypeAlias = (
     | ResumeMember
     | EnsureMemberRunning
     | MachineAction
+    | QualityAction
 )
 
 
@@ -153,8 +169,29 @@ class TableAbsent(Step, frozen=True, tag="nft-table-absent"):
 
 
 Check: TypeAlias = (
-    ProcessGone | ProcessStopped | ProcessNotStopped | MemberRuns | TableBlocks | TableAbsent | MachineCheck
+    ProcessGone
+    | ProcessStopped
+    | ProcessNotStopped
+    | MemberRuns
+    | TableBlocks
+    | TableAbsent
+    | QualityCheck
+    | MachineCheck
 )
+
+LASTING: Final = (
+    ProcessStopped,
+    TableBlocks,
+    QueueAttached,
+    ChainQueues,
+    QdiscShapes,
+    CgroupHolds,
+    CgroupShows,
+    ClockShifted,
+    WallClockIs,
+)
+"""What must be so for as long as the fault is held. That a process is gone cannot be undone, and a member that
+ended after its restart is etcd's doing: neither is asked for again."""
 
 
 class Repeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -179,6 +216,7 @@ class FaultSteps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What can only be seen when it is over: that a host was down. Looked at before the undo."""
     until: Literal["heal", "next-agent", "next-boot"] = "heal"
     """What ends it: a fault that ends the agent or the boot is undone by the next one, as soon as it starts."""
+    counts: tuple[Count, ...] = ()
 
     def plan(self) -> FaultPlan:
         """The steps as a person reads them."""

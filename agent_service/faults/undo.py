@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent_service.errors import AgentServiceError
 from agent_service.faults.execute import act, confirm
+from agent_service.faults.quality_execute import count
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -45,12 +46,19 @@ async def undo(steps: FaultSteps, member: MemberControl, cause: str) -> Undone:
     return Undone(gone=seen is not None, evidence="; ".join(notes))
 
 
-async def _attempt(work: Awaitable[T], notes: list[str]) -> T | None:
+async def counts(steps: FaultSteps) -> str:
+    """What a fault has done so far. Never raises: what cannot be counted is said so."""
+    problems: list[str] = []
+    counted = [await _attempt(count(step), problems) for step in steps.counts]
+    return "; ".join([one for one in counted if one is not None] + problems)
+
+
+async def _attempt(work: Awaitable[T], problems: list[str]) -> T | None:
     try:
         return await work
     except AgentServiceError as error:
-        notes.append(error.detail)
+        problems.append(error.detail)
     except Exception as error:  # noqa: BLE001 - a defect in an undo must be reported and tried again, not lost
         _log.exception("an undo step has a defect")
-        notes.append(f"{type(error).__name__}: {error}")
+        problems.append(f"{type(error).__name__}: {error}")
     return None

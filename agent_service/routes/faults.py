@@ -36,7 +36,7 @@ def _add_reading(app: FastAPI, faults: FaultManager) -> None:
     )
     async def plan(spec: FaultSpec) -> FaultPlan:
         """What a fault would do here, and its undo, as a person reads them. Nothing is touched."""
-        return faults.plan(spec)
+        return await faults.plan(spec)
 
 
 def _add_injecting(app: FastAPI, faults: FaultManager) -> None:

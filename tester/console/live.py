@@ -89,7 +89,7 @@ def started_line(event: RunStarted) -> Text:
     """What is about to be run."""
     text = Text.assemble((event.scenario, "bold"))
     text.append(
-        f": {units.plural(event.rounds, 'round')} of {units.plural(len(event.cases), 'case')} on "
+        f": {units.rounds(event.rounds)} of {units.plural(len(event.cases), 'case')} on "
         f"{units.plural(len(event.hosts), 'host')} ({', '.join(event.hosts)}), etcd {event.version}, "
         f"seed {event.seed}."
     )

@@ -57,7 +57,7 @@ def _where(view: View) -> Text:
     started = view.started
     if started is None or view.round == 0:
         return Text("preparing", style="bold")
-    text = Text(f"round {view.round}/{started.rounds}", style="bold")
+    text = Text(f"round {view.round}" + (f"/{started.rounds}" if started.rounds else ""), style="bold")
     total = len(started.cases)
     if view.case is not None:
         text.append(f"   case {min(view.cases_done + 1, total)}/{total}   ")

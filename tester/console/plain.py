@@ -109,7 +109,7 @@ def describe(event: Event, rounds: int) -> str:  # noqa: C901 - one arm per even
         case RunStarted():
             return f"{started_line(event).plain} Artefacts: {event.directory}"
         case RoundStarted(number=number):
-            return f"round {number} of {rounds}"
+            return units.round_of(number, rounds)
         case PhaseStarted():
             case = f"case {event.case}: " if event.case else ""
             length = f" for {units.seconds(event.expected_seconds)}" if event.expected_seconds else ""

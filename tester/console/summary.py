@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -43,7 +42,7 @@ def run_summary(result: RunResult) -> RenderableType:
     if result.reason:
         rows.add_row("reason", Text(units.printable_lines(result.reason)))
     rows.add_row("cases", _cases(result))
-    rounds = units.plural(len(result.rounds), "round")
+    rounds = units.plural(result.rounds_total, "round")
     rows.add_row("took", f"{units.seconds(result.elapsed_seconds)}, {rounds}")
     rows.add_row("seed", str(result.seed))
     rows.add_row("artefacts", Text(result.directory))
@@ -62,9 +61,9 @@ def replay_command(result: RunResult) -> str:
 
 
 def _cases(result: RunResult) -> Text:
-    states = Counter(case.state for finished in result.rounds for case in finished.cases)
-    total = states.total()
+    states = result.cases_total
+    total = sum(states.values())
     if total == 0:
         return Text("none was run")
-    text = ", ".join(f"{states[state]} {state.value}" for state in CaseState if states[state])
+    text = ", ".join(f"{states[state]} {state.value}" for state in CaseState if state in states)
     return Text(f"{total}: {text}")

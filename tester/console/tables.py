@@ -69,7 +69,7 @@ def round_table(result: RoundResult, rounds: int, width: int, rule: box.Box = bo
 def _title(result: RoundResult, rounds: int) -> str:
     provision, cleanup = units.seconds(result.provision_seconds), units.seconds(result.cleanup_seconds)
     took = units.seconds(result.elapsed_seconds)
-    return f"Round {result.number} of {rounds}, {took} (provision {provision}, cleanup {cleanup})"
+    return f"{units.round_of(result.number, rounds).capitalize()}, {took} (provision {provision}, cleanup {cleanup})"
 
 
 def _who(case: CaseResult) -> Text:

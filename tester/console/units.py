@@ -72,6 +72,16 @@ def plural(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def rounds(number: int) -> str:
+    """How many a run has: ``1 round``, ``3 rounds``; 0 is ``rounds until stopped``."""
+    return plural(number, "round") if number else "rounds until stopped"
+
+
+def round_of(number: int, total: int) -> str:
+    """Which round: ``round 3 of 10``, and ``round 3`` where nobody knows how many come."""
+    return f"round {number} of {total}" if total else f"round {number}"
+
+
 def sparkline(values: tuple[float, ...]) -> str:
     """One character a value, from zero to the highest of them."""
     top = max(values, default=0.0)

@@ -8,12 +8,13 @@ one likes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from tester.errors import EtcdChaosError
-from tester.history.columns import NONE, EventCol, KvCol, ResponseCol
+from tester.history.columns import NONE, EventCol, Kind, KvCol, ResponseCol
 from tester.history.describe import describe_invoke, describe_joined
-from tester.history.operations import Operations, is_write
+from tester.history.operations import Operations, is_write, range_flags
 from tester.history.records import (
     ClientRecord,
     Fail,
@@ -22,12 +23,16 @@ from tester.history.records import (
     HistoryRecord,
     Info,
     Invoke,
+    KeyValue,
     LeaderRecord,
     LeaseGrant,
     LeaseKeepAlive,
     MemberRecord,
     Ok,
     PhaseRecord,
+    Put,
+    Range,
+    RangeResult,
     Watched,
     WatchEnd,
     WatchStart,
@@ -36,6 +41,13 @@ from tester.history.table import Interner, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+
+# Looked up for every operation: a member of an IntEnum costs several times as much as an int.
+_PUT, _RANGE = int(Kind.PUT), int(Kind.RANGE)
+
+_BATCH = 5000
+"""Records that are taken before their numbers become columns: few enough to stay in the cache."""
 
 
 class HistoryMismatchError(EtcdChaosError):
@@ -78,8 +90,6 @@ class History:
         self.leaders: list[LeaderRecord] = []
         self.member_events: list[MemberRecord] = []
         self.client_deaths: list[ClientRecord] = []
-        self.invoked = 0
-        """Operations seen, whatever their outcome."""
         self._open: dict[int, Invoke] = {}
         self._unknown: dict[int, Invoke] = {}
         self._current: dict[int, int] = {}
@@ -110,22 +120,62 @@ class History:
         Raises:
             HistoryMismatchError: a record does not fit to those before it.
         """
-        for record in records:
-            # The frequent kinds first: this loop is what reading a history costs.
-            if isinstance(record, Invoke):
-                self._invoke(record)
-            elif isinstance(record, Ok):
-                invoke = self._pop(record)
-                try:
-                    self.operations.add(invoke, record, self.members.number(invoke.m))
-                except ValueError as error:
-                    raise HistoryMismatchError(f"operation {record.id}: {error}") from error
-            elif isinstance(record, Watched):
+        remaining = iter(records)
+        while batch := list(islice(remaining, _BATCH)):
+            self._take(batch)
+            self.operations.pack()
+            for table in (self.responses, self.events, self.previous):
+                table.pack()
+
+    # One loop, and the plain operations spelled out in it: reading a history costs what this loop costs, and a
+    # call per record would double that.
+    def _take(self, batch: list[HistoryRecord]) -> None:  # noqa: C901
+        opened, end = self._open, self._open.pop
+        keys, values, members = self.keys.numbers, self.values.numbers, self.members.numbers
+        operations = self.operations
+        rows, leaves, answers = operations.rows, operations.leaves, operations.answers
+        row, leaf, answer = rows.size, leaves.size, answers.size
+        for record in batch:
+            if type(record) is Invoke:
+                if opened.setdefault(record.id, record) is not record:
+                    raise HistoryMismatchError(f"operation {record.id} is invoked twice")
+            elif type(record) is Ok:
+                asked = end(record.id, None)
+                if asked is None:
+                    raise _without_question(record.id)
+                member = members.setdefault(asked.m, len(members))
+                op, out = asked.op, record.out
+                if type(op) is Put and out is None:
+                    kind, local, wrote = _PUT, 0, 1
+                    key, value = keys.setdefault(op.k, len(keys)), values.setdefault(op.v, len(values))
+                    leaves.new += (row, kind, key, NONE, value, op.l, 0, 0, 0, 0, 0, answer)
+                elif type(op) is Range and not op.e and type(out) is RangeResult:
+                    kind, local, wrote = _RANGE, op.s, 0
+                    key, flags = keys.setdefault(op.k, len(keys)), range_flags(op, out)
+                    leaves.new += (row, kind, key, NONE, NONE, 0, 0, out.count, op.r, op.n, flags, answer)
+                    for kv in out.kv:
+                        key, value = keys.setdefault(kv.k, len(keys)), values.setdefault(kv.v, len(values))
+                        answers.new += (leaf, key, value, kv.c, kv.m, kv.ver, kv.l)
+                        answer += 1
+                else:
+                    rows.size, leaves.size, answers.size = row, leaf, answer
+                    try:
+                        operations.add(asked, record, member)
+                    except ValueError as error:
+                        raise HistoryMismatchError(f"operation {record.id}: {error}") from error
+                    row, leaf, answer = rows.size, leaves.size, answers.size
+                    continue
+                who = (record.id, asked.c, member, kind)
+                rows.new += (*who, asked.at, record.at, record.rev, local, wrote, leaf)
+                row += 1
+                leaf += 1
+            elif type(record) is Watched:
                 self._watched(record)
             elif isinstance(record, Info | Fail):
                 self._not_ok(record)
             else:
                 self._frame(record)
+        rows.size, leaves.size, answers.size = row, leaf, answer
 
     def describe(self, operation_id: int) -> str:
         """One line about an operation, as findings quote it."""
@@ -134,20 +184,10 @@ class History:
                 return describe_invoke(invoke, outcome)
         return describe_joined(self.operations, self.members.texts, operation_id)
 
-    def _invoke(self, record: Invoke) -> None:
-        if record.id in self._open:
-            raise HistoryMismatchError(f"operation {record.id} is invoked twice")
-        self._open[record.id] = record
-        self.invoked += 1
-
-    def _pop(self, record: Ok | Fail | Info) -> Invoke:
+    def _not_ok(self, record: Info | Fail) -> None:
         invoke = self._open.pop(record.id, None)
         if invoke is None:
-            raise HistoryMismatchError(f"operation {record.id} ends, but was not invoked or has ended before")
-        return invoke
-
-    def _not_ok(self, record: Info | Fail) -> None:
-        invoke = self._pop(record)
+            raise _without_question(record.id)
         if isinstance(record, Fail):
             if is_write(invoke.op):
                 self.failed_writes[record.id] = invoke
@@ -160,17 +200,22 @@ class History:
 
     def _watched(self, record: Watched) -> None:
         session = self._session(record.w)
-        response = len(self.responses)
-        self.responses.append(session, record.at, record.rev, len(self.events))
+        responses, events = self.responses, self.events
+        keys, values = self.keys.numbers, self.values.numbers
+        response, row = responses.size, events.size
+        responses.append(session, record.at, record.rev, row)
         for event in record.ev:
-            previous = NONE
-            if event.p is not None:
-                previous, p = len(self.previous), event.p
-                row = (self.keys.number(p.k), self.values.number(p.v), p.c, p.m, p.ver, p.l)
-                self.previous.append(len(self.events), *row)
-            value = NONE if event.d else self.values.number(event.v)
-            key = self.keys.number(event.k)
-            self.events.append(session, response, event.m, key, value, event.c, event.ver, event.l, previous)
+            previous = NONE if event.p is None else self._add_previous(row, event.p)
+            value = NONE if event.d else values.setdefault(event.v, len(values))
+            key = keys.setdefault(event.k, len(keys))
+            events.new += (session, response, event.m, key, value, event.c, event.ver, event.l, previous)
+            row += 1
+        events.size = row
+
+    def _add_previous(self, event_row: int, kv: KeyValue) -> int:
+        key, value = self.keys.number(kv.k), self.values.number(kv.v)
+        self.previous.append(event_row, key, value, kv.c, kv.m, kv.ver, kv.l)
+        return self.previous.size - 1
 
     def _session(self, watcher: int) -> int:
         session = self._current.get(watcher)
@@ -198,3 +243,7 @@ class History:
                 self.member_events.append(record)
             case ClientRecord():
                 self.client_deaths.append(record)
+
+
+def _without_question(operation_id: int) -> HistoryMismatchError:
+    return HistoryMismatchError(f"operation {operation_id} ends, but was not invoked or has ended before")

@@ -17,14 +17,17 @@ import msgspec
 FORMAT_VERSION = 1
 
 
-class Record(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="t"):
-    """Base of all lines; ``t`` names the kind."""
+class Record(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="t"):
+    """Base of all lines; ``t`` names the kind.
+
+    Records hold no cycles: without ``gc`` the collector need not look at the millions of them.
+    """
 
 
 # --- operations -----------------------------------------------------------------------------------------------
 
 
-class Op(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="f"):
+class Op(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="f"):
     """Base of what a client asked for; ``f`` names the function."""
 
 
@@ -58,7 +61,7 @@ class Delete(Op, frozen=True, tag="delete"):
     e: str = ""
 
 
-class Compare(msgspec.Struct, frozen=True, omit_defaults=True):
+class Compare(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One condition: ``target`` of ``k`` (or of every key in ``[k, e)``) ``op`` ``x``."""
 
     k: str
@@ -114,7 +117,7 @@ LeaseOperation: TypeAlias = LeaseGrant | LeaseRevoke | LeaseKeepAlive | LeaseTim
 Operation: TypeAlias = Put | Range | Delete | Txn | Compact | LeaseOperation
 
 
-class KeyValue(msgspec.Struct, frozen=True, omit_defaults=True):
+class KeyValue(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A key as etcd returned it: ``c`` create revision, ``m`` mod revision, ``ver`` version, ``l`` lease."""
 
     k: str
@@ -125,7 +128,7 @@ class KeyValue(msgspec.Struct, frozen=True, omit_defaults=True):
     l: int = 0  # noqa: E741
 
 
-class RangeResult(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="f", tag="range"):
+class RangeResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="f", tag="range"):
     """Answer to ``Range``."""
 
     kv: tuple[KeyValue, ...] = ()
@@ -133,24 +136,24 @@ class RangeResult(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="f"
     more: bool = False
 
 
-class PutResult(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="f", tag="put"):
+class PutResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="f", tag="put"):
     """Answer to ``Put``."""
 
 
-class DeleteResult(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="f", tag="delete"):
+class DeleteResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="f", tag="delete"):
     """Answer to ``Delete``: how many keys were deleted."""
 
     deleted: int = 0
 
 
-class TxnResult(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="f", tag="txn"):
+class TxnResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="f", tag="txn"):
     """Answer to ``Txn``: which branch ran, and the answers of its operations in order."""
 
     succeeded: bool = False
     responses: tuple[RangeResult | PutResult | DeleteResult | TxnResult, ...] = ()
 
 
-class LeaseResult(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="f", tag="lease"):
+class LeaseResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="f", tag="lease"):
     """Answer to a lease operation."""
 
     ttl: int = 0
@@ -218,7 +221,7 @@ class WatchStart(Record, frozen=True, tag="watch-start"):
     """``put`` or ``delete``: kinds left out."""
 
 
-class Event(msgspec.Struct, frozen=True, omit_defaults=True):
+class Event(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One change. A delete has ``d`` true, no value, and ``m`` is the revision of the delete."""
 
     k: str

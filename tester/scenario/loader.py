@@ -33,7 +33,7 @@ class LoadedScenario:
 
 def builtin_scenarios() -> dict[str, Path]:
     """The built-in scenarios by name."""
-    return {path.stem: path for path in sorted(scenario_dir().glob("*.yml"))}
+    return {path.stem: path for path in sorted(scenario_dir().glob("*.yml"), key=lambda path: path.stem)}
 
 
 def load_scenario(reference: str | Path) -> LoadedScenario:

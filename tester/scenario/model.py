@@ -140,7 +140,9 @@ class Scenario(Section):
         default_factory=_judges,
         description=f"Who judges; default: {', '.join(DEFAULT_CHECKERS)}, and those of the stressers.",
     )
-    rounds: int = Field(default=1, ge=1, le=1_000_000, description="How often, each on a new cluster.")
+    rounds: int = Field(
+        default=1, ge=0, le=1_000_000, description="How often, each on a new cluster; 0: until stopped."
+    )
     seed: int | None = Field(default=None, ge=0, lt=2**63, description="Default: drawn and printed.")
     shuffle: bool = Field(default=False, description="Cases in an order drawn with the seed.")
     limits: Limits = Field(default=Limits(), description="What is acceptable.")

@@ -13,6 +13,12 @@ _SIZE = re.compile(r"(\d+)(B|KiB|MiB|GiB)")
 _SIZE_UNITS = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _RATE = re.compile(r"(\d+(?:\.\d+)?)/s")
 
+_SHARE = re.compile(r"(\d+(?:\.\d+)?)%")
+_BIT_RATE = re.compile(r"(\d+(?:\.\d+)?)(kbit|Mbit|Gbit)/s")
+_BIT_RATE_UNITS = {"kbit": 1e3, "Mbit": 1e6, "Gbit": 1e9}
+_SLOWEST_BITS, _FASTEST_BITS = 8_000, 100_000_000_000
+_SMALLEST_PERCENT = 0.01
+
 
 def parse_duration(text: object) -> float:
     """Seconds of ``500ms``, ``5s``, ``1.5m``, ``2h`` or a sum such as ``1m30s``.
@@ -60,6 +66,33 @@ def parse_rate(text: object) -> float:
     raise ValueError(f"{text!r} is not a rate: write operations per second, such as 500/s")
 
 
+def parse_share(text: object) -> float:
+    """A share, 0 to 1, of ``10%``.
+
+    Raises:
+        ValueError: the text has another form, or it is less than 0.01 % or more than 100 %.
+    """
+    if isinstance(text, str) and (match := _SHARE.fullmatch(text)):
+        if _SMALLEST_PERCENT <= float(match[1]) <= 100:
+            return float(match[1]) / 100
+        raise ValueError(f"{text!r} is out of bounds: 0.01% to 100%")
+    raise ValueError(f"{text!r} is not a share: write a number and %, such as 10%")
+
+
+def parse_bit_rate(text: object) -> int:
+    """Bits per second of ``10Mbit/s``.
+
+    Raises:
+        ValueError: the text has another form, or it is less than 8 kbit/s or more than 100 Gbit/s.
+    """
+    if isinstance(text, str) and (match := _BIT_RATE.fullmatch(text)):
+        bits = round(float(match[1]) * _BIT_RATE_UNITS[match[2]])
+        if _SLOWEST_BITS <= bits <= _FASTEST_BITS:
+            return bits
+        raise ValueError(f"{text!r} is out of bounds: 8kbit/s to 100Gbit/s")
+    raise ValueError(f"{text!r} is not a rate: write a number and kbit/s, Mbit/s or Gbit/s, such as 10Mbit/s")
+
+
 Seconds = Annotated[
     float,
     BeforeValidator(parse_duration),
@@ -87,4 +120,16 @@ PerSecond = Annotated[
     BeforeValidator(parse_rate),
     Field(gt=0, le=1_000_000),
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?/s$", "examples": ["500/s"]}),
+]
+Share = Annotated[
+    float,
+    BeforeValidator(parse_share),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?%$", "examples": ["10%"]}),
+]
+BitRate = Annotated[
+    int,
+    BeforeValidator(parse_bit_rate),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^\d+(\.\d+)?(kbit|Mbit|Gbit)/s$", "examples": ["10Mbit/s"]}
+    ),
 ]

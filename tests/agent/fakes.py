@@ -120,7 +120,7 @@ class FakeFaults:
     async def run_repeats(self) -> None:
         pass
 
-    def plan(self, spec: FaultSpec) -> FaultPlan:
+    async def plan(self, spec: FaultSpec) -> FaultPlan:
         return FaultPlan(inject=(f"inject {spec.kind}",), undo=(f"undo {spec.kind}",))
 
     async def inject(self, request: FaultRequest, who: str) -> FaultStatus:

@@ -32,6 +32,11 @@ KEYS: Final[dict[str, dict[str, object]]] = {
     "memory-limit": {"limit": "1GiB"},
     "clock-offset": {"offset": "1h", "grace": "1s"},
     "wall-clock": {"offset": "1h"},
+    "reboot": {},
+    "power-off": {"abrupt": True},
+    "agent-kill": {},
+    "agent-hang": {"hang": "2s"},
+    "network": {"traffic": "both", "delay": "50ms", "jitter": "10ms", "loss": "1%"},
 }
 """By kind: keys that make it quick and its effect plain."""
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+TOOLS = "/usr/sbin:/sbin:/usr/bin:/bin"
 PYTHONS = ("python3.13", "python3.12", "python3.11", "python3")
 DESCRIBE = (
     "import json, os, platform, sys;"
@@ -67,7 +68,8 @@ def main():
     answer = {
         "pythons": [python for python in map(describe_python, asked["pythons"] or PYTHONS) if python],
         "systemd": os.path.isdir("/run/systemd/system"),
-        "nft": shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin"),
+        "nft": shutil.which("nft", path=TOOLS),
+        "iptables": shutil.which("iptables-restore", path=TOOLS),
         "directories": {path: state_of(path, asked["marker"]) for path in asked["directories"]},
         "data_roots_absent": [path for path in asked["data_roots"] if not os.path.lexists(path)],
         "free_bytes": {path: free_bytes(path) for path in asked["directories"] + asked["data_roots"]},

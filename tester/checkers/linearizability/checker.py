@@ -11,6 +11,7 @@ from tester.checkers.linearizability.assembly import Assembly, Evidences, NeedsS
 from tester.checkers.linearizability.attribution import TooManyChoicesError
 from tester.checkers.linearizability.compares import judge_compares
 from tester.checkers.linearizability.reads import judge_content, judge_reads
+from tester.checkers.linearizability.registers import judge_registers
 from tester.checkers.linearizability.ruling import Ruling
 from tester.checkers.linearizability.search import Outcome, Search
 from tester.checkers.linearizability.writes import (
@@ -38,9 +39,12 @@ class Linearizable:
     def check(self, history: History, end: EndState) -> CheckResult:
         """Invalid for a contradiction; unknown where a gap in the log leaves one open."""
         evidence = Evidence(self.name)
-        if not np.any(history.operations.rows.columns[OpCol.LOCAL] == 0):
+        ops = history.operations.rows.columns
+        if not np.any(ops[OpCol.LOCAL] == 0):
             evidence.doubt("no linearizable operation was answered")
             return evidence.result("")
+        if not ops[OpCol.REV].any():
+            return judge_registers(history)
         evidences = gather(history, end)
         ruling = Ruling()
         judge_order(evidences, ruling)

@@ -37,6 +37,7 @@ from tester.scenario.faults.process import (
     RollingRestartSection,
     StopSection,
 )
+from tester.scenario.faults.quality import NetworkSection
 
 AnyFault: TypeAlias = (
     StopSection
@@ -60,6 +61,7 @@ AnyFault: TypeAlias = (
     | AgentKillSection
     | AgentHangSection
     | ExternalSection
+    | NetworkSection
 )
 Fault = Annotated[AnyFault, Field(discriminator="fault")]
 
@@ -73,6 +75,7 @@ __all__ = [
     "Fault",
     "FaultSection",
     "Flap",
+    "NetworkSection",
     "Occupied",
     "PartitionPreset",
     "PartitionSection",

@@ -32,6 +32,7 @@ class Occupied(StrEnum):
     WALL_CLOCK = "wall-clock"
     AGENT = "agent"
     HOST = "host"
+    TRAFFIC_QUALITY = "traffic-quality"
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ class PartitionPreset(StrEnum):
 
 
 class PortAction(StrEnum):
-    """How a port is blocked."""
+    """How traffic is blocked."""
 
     DROP = "drop"
     """Silence."""
@@ -52,7 +52,11 @@ class Direction(StrEnum):
     BOTH = "both"
 
 
-class IsolateSection(FaultSection):
+class _BlockingSection(FaultSection):
+    action: PortAction = Field(default=PortAction.DROP, description="Silence, or a TCP reset.")
+
+
+class IsolateSection(_BlockingSection):
     """Nobody sees the member, and it sees nobody."""
 
     fault: Literal["isolate"] = "isolate"
@@ -61,10 +65,12 @@ class IsolateSection(FaultSection):
 
     def spec(self, place: Place) -> FaultSpec:
         """All of its peer traffic."""
-        return IsolateFault(peer_port=place.host.peer_port, peers=_peers(place, place.others))
+        return IsolateFault(
+            peer_port=place.host.peer_port, peers=_peers(place, place.others), action=self.action.value
+        )
 
 
-class PartitionSection(FaultSection):
+class PartitionSection(_BlockingSection):
     """Some members do not see some others."""
 
     fault: Literal["partition"] = "partition"
@@ -88,14 +94,11 @@ class PartitionSection(FaultSection):
             peer_port=place.host.peer_port,
             peers=_peers(place, place.cut.peers),
             direction=place.cut.direction,
+            action=self.action.value,
         )
 
 
-class _PortSection(FaultSection):
-    action: PortAction = Field(default=PortAction.DROP, description="Silence, or a TCP reset.")
-
-
-class ClientPortSection(_PortSection):
+class ClientPortSection(_BlockingSection):
     """Clients do not reach the member."""
 
     fault: Literal["client-port"] = "client-port"
@@ -107,7 +110,7 @@ class ClientPortSection(_PortSection):
         return ClientPortFault(port=place.host.client_port, action=self.action.value)
 
 
-class PeerPortSection(_PortSection):
+class PeerPortSection(_BlockingSection):
     """Peers do not reach the member's port, while it reaches theirs."""
 
     fault: Literal["peer-port"] = "peer-port"

@@ -14,10 +14,9 @@ import pytest
 from agent_service import commands
 from agent_service.audit import AuditLog
 from agent_service.errors import FaultFailedError, UnavailableError
-from agent_service.faults import registry
+from agent_service.faults import means, registry
 from agent_service.faults.manager import FaultManager
 from agent_service.faults.registry import capabilities
-from agent_service.linuxcaps import effective_capabilities
 from agent_service.models import (
     CrashLoopFault,
     FaultRequest,
@@ -31,6 +30,7 @@ from agent_service.models import (
     RestartFault,
     StopFault,
 )
+from agent_service.privileges import effective_capabilities
 from tests.unit.member.settings import member_spec
 
 if TYPE_CHECKING:
@@ -259,12 +259,12 @@ async def test_what_this_host_can_do(
 ) -> None:
     there = await capabilities(settings)
     everywhere = ["stop", "kill", "pause", "restart", "crash-loop", "lose-data"]
-    everywhere += ["isolate", "partition", "client-port", "peer-port"]
+    everywhere += ["isolate", "partition", "client-port", "peer-port", "network"]
     assert [item.kind for item in there if item.available and item.kind in everywhere] == everywhere
     assert {item.kind for item in there} >= {"freeze", "wall-clock", "reboot", "agent-kill"}
     assert all(item.reason for item in there)
     assert tables() == [], "looking leaves nothing behind"
-    monkeypatch.setattr(registry, "_PATH", "/nonexistent")
+    monkeypatch.setattr(means, "PATH", "/nonexistent")
     assert (await capabilities(settings))[-1].available is False
     with pytest.raises(UnavailableError, match="there is no nft"):
         await faults.inject(request(isolate("127.0.0.1")), "tester")

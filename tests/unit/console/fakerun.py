@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from tester.console import choose_mode, make_console
@@ -169,6 +170,8 @@ RUN = RunResult(
     ExitCode.INVALID,
     "round 1, kill-leader-under-load: durability: 2 acknowledged writes are missing",
     65.9,
+    rounds_total=2,
+    cases_total=dict(Counter(case.state for case in (*ROUND_1.cases, *ROUND_2.cases))),
 )
 
 

@@ -3,25 +3,39 @@ from __future__ import annotations
 import re
 
 import pytest
+from pydantic import ValidationError
 
 from agent_service.faults.registry import resource_of
 from agent_service.models import (
+    AgentHangFault,
+    AgentKillFault,
     ClientPortFault,
+    ClockOffsetFault,
+    CpuThrottleFault,
     CrashLoopFault,
     FaultRequest,
     FaultSpec,
+    FreezeFault,
     IsolateFault,
     KillFault,
+    LoseDataFault,
+    MemoryLimitFault,
+    NetworkFault,
     PartitionFault,
     PauseFault,
     Peer,
     PeerPortFault,
+    PowerOffFault,
+    RebootFault,
     RestartFault,
     StopFault,
+    WallClockFault,
 )
+from tester.errors import FaultIneffectiveError
 from tester.faults import fault_id
 from tester.partitions import Cut
 from tester.scenario.faults import FAULTS, FaultSection, Place
+from tests.lab.examples import KEYS
 from tests.unit.scenario.cases import fault
 from tests.unit.scenario.hosts import inventory
 
@@ -34,6 +48,20 @@ PLACES = [Place(host, inventory(3).hosts, Cut(("h3",), "in")) for host in invent
         (fault("stop", grace="2s"), StopFault(grace_seconds=2)),
         (fault("kill"), KillFault()),
         (fault("pause"), PauseFault()),
+        (fault("kill", signal="SIGQUIT"), KillFault(signal="SIGQUIT")),
+        (fault("lose-data"), LoseDataFault()),
+        (fault("freeze"), FreezeFault()),
+        (fault("cpu-throttle", percent=20), CpuThrottleFault(percent=20.0)),
+        (fault("memory-limit", limit="32MiB"), MemoryLimitFault(limit_bytes=32 * 1024**2)),
+        (
+            fault("clock-offset", offset="-90s", grace="1s"),
+            ClockOffsetFault(offset_seconds=-90, grace_seconds=1),
+        ),
+        (fault("wall-clock", offset="-500ms"), WallClockFault(offset_seconds=-0.5)),
+        (fault("reboot", abrupt=True), RebootFault(abrupt=True)),
+        (fault("power-off"), PowerOffFault()),
+        (fault("agent-kill"), AgentKillFault()),
+        (fault("agent-hang", hang="2s"), AgentHangFault(seconds=2.0)),
         (fault("restart", grace="2s"), RestartFault(grace_seconds=2)),
         (fault("rolling-restart", grace="2s"), RestartFault(grace_seconds=2)),
         (fault("crash-loop", every="3s"), CrashLoopFault(every_seconds=3)),
@@ -42,6 +70,53 @@ PLACES = [Place(host, inventory(3).hosts, Cut(("h3",), "in")) for host in invent
         (
             fault("partition", partition="to-leader"),
             PartitionFault(peer_port=2380, peers=(Peer(address="10.207.0.3", port=2380),), direction="in"),
+        ),
+        (
+            fault("isolate", action="reject"),
+            IsolateFault(
+                peer_port=2380,
+                peers=(Peer(address="10.207.0.1", port=2380), Peer(address="10.207.0.3", port=2380)),
+                action="reject",
+            ),
+        ),
+        (
+            fault("network", preset="slow", towards=["h3", "h2"]),
+            NetworkFault(
+                peer_port=2380,
+                peers=(Peer(address="10.207.0.3", port=2380),),
+                delay_seconds=0.5,
+                jitter_seconds=0.05,
+                distribution="normal",
+            ),
+        ),
+        (
+            fault(
+                "network",
+                traffic="client",
+                direction="in",
+                delay="1s",
+                jitter="100ms",
+                distribution="pareto",
+                loss="10%",
+                loss_correlation="25%",
+                duplicate="0.5%",
+                corrupt="0.01%",
+                reorder="100%",
+                rate="1.5Mbit/s",
+            ),
+            NetworkFault(
+                client_port=2379,
+                direction="in",
+                delay_seconds=1.0,
+                jitter_seconds=0.1,
+                distribution="pareto",
+                loss=0.1,
+                loss_correlation=0.25,
+                duplicate=0.005,
+                corrupt=0.0001,
+                reorder=1.0,
+                rate_bits_per_second=1_500_000,
+            ),
         ),
         (
             fault("isolate"),
@@ -64,6 +139,37 @@ def test_a_partition_without_a_cut_is_none() -> None:
         fault("partition").spec(Place(PLACES[0].host, PLACES[0].members))
 
 
+def test_a_link_with_itself_is_none() -> None:
+    with pytest.raises(FaultIneffectiveError, match="h1 has no peer"):
+        fault("network", delay="1s", towards=["h1"]).spec(PLACES[0])
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({}, "nothing is asked for"),
+        ({"preset": "slow", "delay": "1s"}, "preset says the delay"),
+        ({"loss": "10%", "jitter": "1s"}, "about a delay"),
+        ({"delay": "1s", "distribution": "normal"}, "about jitter"),
+        ({"delay": "1s", "loss_correlation": "5%"}, "about loss"),
+        ({"delay": "1s", "traffic": "both", "towards": ["h2"]}, "traffic: peer alone"),
+        ({"loss": "0.001%"}, "out of bounds"),
+        ({"loss": "101%"}, "out of bounds"),
+        ({"loss": 10}, "not a share"),
+        ({"loss": "10"}, "not a share"),
+        ({"rate": "10mbit"}, "not a rate"),
+        ({"rate": "7kbit/s"}, "out of bounds"),
+        ({"rate": 1000}, "not a rate"),
+        ({"delay": "61s"}, "less than or equal to 60"),
+        ({"delay": "0s"}, "greater than 0"),
+        ({"delay": "1s", "towards": []}, "at least 1 item"),
+    ],
+)
+def test_a_quality_that_means_nothing(keys: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        fault("network", **keys)
+
+
 def test_nobody_is_isolated_from_nobody() -> None:
     hosts = inventory(1).hosts
     with pytest.raises(ValueError, match="peers"):
@@ -74,7 +180,7 @@ def test_nobody_is_isolated_from_nobody() -> None:
 def test_what_a_fault_occupies_is_what_its_agent_says(kind: str) -> None:
     if FAULTS[kind].on_agent is None:
         pytest.skip("agents have no part in it")
-    spec = fault(kind).spec(PLACES[1])
+    spec = fault(kind, **KEYS[kind]).spec(PLACES[1])
     assert FAULTS[kind].occupies.value == resource_of(spec).value
 
 

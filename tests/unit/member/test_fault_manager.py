@@ -702,9 +702,9 @@ async def test_a_fault_that_somebody_else_undid_was_not_held(base: Path, member:
     assert "is not stopped" in status.evidence
 
 
-def test_plans_touch_nothing(base: Path, member: FakeMember) -> None:
+async def test_plans_touch_nothing(base: Path, member: FakeMember) -> None:
     member.end()
-    plan = create(base, member).plan(KillFault())
+    plan = await create(base, member).plan(KillFault())
     assert plan.inject == ("send SIGKILL to etcd",)
     assert plan.undo == ("start etcd as it was, unless it runs",)
     assert member.calls == []

@@ -26,6 +26,7 @@ from agent_service.faults.machine_steps import (
     CgroupHolds,
     CgroupShows,
     CgroupShowsNot,
+    CgroupTook,
     ClockIsHosts,
     ClockShifted,
     EnterCgroup,
@@ -203,7 +204,7 @@ GOLDEN: dict[str, tuple[FaultSpec, HostContext, FaultSteps]] = {
         HOST,
         around(
             do=(ForeseeEnd((9,)), properties("MemoryMax=49999872", "MemorySwapMax=0")),
-            seen=(CgroupShows(V2_MEMORY, "49999872", lasting=False),),
+            seen=(CgroupTook(V2_MEMORY, "49999872"),),
             undo=(properties("MemoryMax=", "MemorySwapMax="), EnsureMemberRunning(), ForeseeNoEnd()),
             gone=(CgroupShowsNot(V2_MEMORY, "49999872"), MemberRuns()),
         ),

@@ -68,7 +68,7 @@ def test_a_host_gets_every_package_that_the_agent_imports() -> None:
                 imported |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 imported.add(node.module.partition(".")[0])
-    theirs = imported - set(sys.stdlib_module_names) - {"agent_service"}
+    theirs = {canonicalize_name(name) for name in imported - set(sys.stdlib_module_names) - {"agent_service"}}
     assert theirs <= set(pins(agent_lock()))
     assert theirs - {"starlette"} <= names(
         REQUIREMENTS / "agent.in"

@@ -94,8 +94,8 @@ def test_units_become_seconds_bytes_and_rates() -> None:
         ("fault: kill", "fault: kill, partition: bridge", "partition: means nothing for kill"),
         (
             "fault: kill",
-            "fault: isolate, action: drop",
-            "action: means nothing for isolate; only for client-",
+            "fault: kill, action: drop",
+            "action: means nothing for kill; only for isolate",
         ),
         ("fault: kill", "fault: partition, partition: brigde", "did you mean 'bridge'"),
         (

@@ -1,4 +1,4 @@
-"""Which Linux capabilities this process has."""
+"""What this process may do beyond others."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ class LinuxCapability(IntEnum):
 
     KILL = 5
     NET_ADMIN = 12
+    NET_RAW = 13
     SYS_ADMIN = 21
     SYS_TIME = 25
 

@@ -1,0 +1,212 @@
+"""Histories without revisions (somebody else's): each key is a register, and an order is searched for.
+
+Just-in-time linearization: an operation takes effect no later than it must, which is when its answer comes. What
+is kept on the way is every state that the register may have, with the operations that have taken effect although
+they are still open. Keys are judged one by one; a history is linearizable if and only if each of them is.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from tester.checkers.base import Evidence
+from tester.history.columns import NONE, OPERATORS, TARGETS, CompareCol, Kind, KvCol, LeafCol, NodeCol, OpCol
+from tester.history.records import Compare, Delete, Put, Txn
+from tester.history.table import NEVER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tester.history.history import History
+    from tester.history.records import Invoke
+    from tester.results import CheckResult
+
+MAX_STATES = 20_000
+"""States of one key that are kept at a time; beyond, the verdict is unknown."""
+
+_ANYTHING = -2
+"""A write that needs nothing of the state before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operation on a register. Values are numbers of texts; ``NONE``: absent."""
+
+    id: int
+    call: int
+    ret: int
+    """``NEVER``: nobody knows whether it happened."""
+    needs: int
+    """The value that it found, or ``_ANYTHING``."""
+    leaves: int
+    """The value afterwards."""
+
+
+State: TypeAlias = tuple[int, frozenset[int]]
+
+
+class NotARegisterError(Exception):
+    """An operation does something that a register cannot."""
+
+
+class TooManyStatesError(Exception):
+    """Too many operations are open at a time."""
+
+
+def judge_registers(history: History) -> CheckResult:
+    """The verdict ``linearizable`` on a history whose answers carry no revisions."""
+    evidence = Evidence("linearizable")
+    registers: dict[int, list[Step]] = {}
+    try:
+        registers = _registers(history)
+        for key, steps in registers.items():
+            stuck = search(steps)
+            if stuck is not None:
+                _tell(history, evidence, key, *stuck)
+    except NotARegisterError as reason:
+        evidence.doubt(f"answers carry no revisions, and {reason}: only registers can be judged then")
+    except TooManyStatesError as reason:
+        evidence.doubt(str(reason))
+    number = sum(map(len, registers.values()))
+    return evidence.result(
+        f"{number} operations on {len(registers)} registers have an order; answers carry no"
+        " revisions, it was found by search"
+    )
+
+
+def search(steps: Iterable[Step]) -> tuple[Step, set[int]] | None:
+    """Where every order ends: the first operation that none explains, and the values that were possible.
+
+    Raises:
+        TooManyStatesError: more than ``MAX_STATES`` had to be kept.
+    """
+    by_id = {step.id: step for step in steps}
+    moments = [(step.call, 0, step.id) for step in by_id.values()]
+    # What ends when another begins is taken as overlapping it.
+    moments += [(step.ret, 1, step.id) for step in by_id.values() if step.ret != NEVER]
+    open_steps: dict[int, Step] = {}
+    states: set[State] = {(NONE, frozenset())}
+    for _, ends, identifier in sorted(moments):
+        if not ends:
+            open_steps[identifier] = by_id[identifier]
+            continue
+        reached = _with(states, identifier, open_steps)
+        if not reached:
+            return by_id[identifier], {value for value, _ in _closure(states, open_steps)}
+        del open_steps[identifier]
+        states = {(value, done - {identifier}) for value, done in reached}
+    return None
+
+
+def _with(states: set[State], wanted: int, open_steps: dict[int, Step]) -> set[State]:
+    """States in which ``wanted`` has taken effect."""
+    return {state for state in _closure(states, open_steps, wanted) if wanted in state[1]}
+
+
+def _closure(states: set[State], open_steps: dict[int, Step], wanted: int | None = None) -> set[State]:
+    """Everything that open operations can lead to; past ``wanted`` nothing needs to happen yet."""
+    waiting = [_having_read(state, open_steps) for state in states]
+    found = set(waiting)
+    while waiting:
+        value, done = waiting.pop()
+        if wanted in done:
+            continue
+        for step in open_steps.values():
+            if step.id in done or step.needs not in {_ANYTHING, value}:
+                continue
+            after = _having_read((step.leaves, done | {step.id}), open_steps)
+            if after not in found:
+                found.add(after)
+                waiting.append(after)
+                if len(found) > MAX_STATES:
+                    raise TooManyStatesError(
+                        f"answers carry no revisions, and operation {step.id} overlaps too many others"
+                    )
+    return found
+
+
+def _having_read(state: State, open_steps: dict[int, Step]) -> State:
+    """The state after all open reads that may happen now: to wait with one never helps."""
+    value, done = state
+    reads = [step.id for step in open_steps.values() if step.needs == value == step.leaves]
+    return value, done.union(reads)
+
+
+def _registers(history: History) -> dict[int, list[Step]]:
+    """By key, what was done to it."""
+    found: defaultdict[int, list[Step]] = defaultdict(list)
+    operations = history.operations
+    ops, leaves = operations.rows.columns, operations.leaves.columns
+    ends = [*ops[OpCol.LEAF, 1:].tolist(), leaves.shape[1]]
+    for row, (op, end) in enumerate(zip(ops.T.tolist(), ends, strict=True)):
+        leaf = leaves[:, op[OpCol.LEAF]].tolist() if end == op[OpCol.LEAF] + 1 else None
+        if leaf is None or not _is_access(leaf) or op[OpCol.LOCAL]:
+            raise NotARegisterError(f"operation {op[OpCol.ID]} is more than one access to one key")
+        needs, after = _ANYTHING, leaf[LeafCol.VALUE]
+        if leaf[LeafCol.KIND] == Kind.RANGE:
+            answer = operations.answers.columns[KvCol.VALUE, leaf[LeafCol.KV] : leaf[LeafCol.KV] + 1]
+            needs = after = int(answer[0]) if leaf[LeafCol.COUNT] else NONE
+        if op[OpCol.KIND] == Kind.TXN:
+            compared = _needs_of_row(history, row, leaf[LeafCol.KEY])
+            if leaf[LeafCol.KIND] != Kind.PUT or compared is None:
+                raise NotARegisterError(f"operation {op[OpCol.ID]} is no comparison with a write")
+            needs = compared
+        found[leaf[LeafCol.KEY]].append(Step(op[OpCol.ID], op[OpCol.CALL], op[OpCol.RET], needs, after))
+    for invoke in history.unknown_writes():
+        key, needs, after = _unknown(history, invoke)
+        found[key].append(Step(invoke.id, invoke.at, NEVER, needs, after))
+    return found
+
+
+def _is_access(leaf: list[int]) -> bool:
+    simple = leaf[LeafCol.KIND] in {Kind.PUT, Kind.DELETE, Kind.RANGE} and leaf[LeafCol.END] == NONE
+    return simple and not any(leaf[column] for column in (LeafCol.LEASE, LeafCol.AT, LeafCol.FLAGS))
+
+
+def _needs_of_row(history: History, row: int, key: int) -> int | None:
+    """The value that a transaction compared its key with, if it did just that and it was so."""
+    nodes, compares = history.operations.nodes.columns, history.operations.compares.columns
+    node = int(nodes[NodeCol.OP].searchsorted(row))
+    mine = compares[:, compares[CompareCol.NODE] == node].T.tolist()
+    if len(mine) != 1 or not nodes[NodeCol.SUCCEEDED, node]:
+        return None
+    _, compared, end, target, operator, x = mine[0]
+    if compared != key or end != NONE:
+        return None
+    return _needed(TARGETS[target], OPERATORS[operator], x)
+
+
+def _needed(target: str, operator: str, x: int) -> int | None:
+    """``x`` is the number of a value, or a number."""
+    if operator != "=":
+        return None
+    if target == "value":
+        return x
+    return NONE if target in {"version", "create", "mod"} and x == 0 else None
+
+
+def _unknown(history: History, invoke: Invoke) -> tuple[int, int, int]:
+    """Key, what it needs and what it leaves, of a write that may have happened."""
+    key, value = history.keys.number, history.values.number
+    match invoke.op:
+        case Put(k=k, v=v, l=0):
+            return key(k), _ANYTHING, value(v)
+        case Delete(k=k, e=""):
+            return key(k), _ANYTHING, NONE
+        case Txn(cmp=(Compare(e="") as compare,), then=(Put(k=k, v=v, l=0),), orelse=()) if compare.k == k:
+            x = value(compare.x) if isinstance(compare.x, str) else compare.x
+            needs = _needed(compare.target, compare.op, x)
+            if needs is not None:
+                return key(k), needs, value(v)
+    raise NotARegisterError(f"operation {invoke.id} is more than one access to one key")
+
+
+def _tell(history: History, evidence: Evidence, key: int, step: Step, possible: set[int]) -> None:
+    values = sorted("absent" if value == NONE else history.values.texts[value] for value in possible)
+    evidence.violation(
+        f"{history.describe(step.id)}; no order of the operations on {history.keys.texts[key]} explains it:"
+        f" its value could only be {' or '.join(values)}",
+        operations=[step.id],
+    )

@@ -1,0 +1,44 @@
+"""Histories by path, in whichever form they are kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tester.history.history import History
+from tester.history.jepsen import read_jepsen
+from tester.history.parquet import is_parquet, read_parquet
+from tester.history.reader import HistoryReader, read_history
+from tester.history.unparquet import parquet_records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tester.history.records import HistoryRecord
+
+
+def load_history(path: Path) -> History:
+    """All operations of a JSONL file, a Parquet directory or an EDN file of Jepsen's, joined.
+
+    Raises:
+        HistoryFormatError: a line other than a torn last one is no record.
+        HistoryMismatchError: records contradict each other.
+        ParquetError: a directory is no history of this version.
+        UsageError: Parquet needs pyarrow.
+        OSError: the file cannot be read.
+    """
+    if is_parquet(path):
+        return read_parquet(path)
+    if path.suffix == ".edn":
+        return History(read_jepsen(path))
+    history = History()
+    for batch in HistoryReader(path).batches():
+        history.extend(batch)
+    return history
+
+
+def records_of(path: Path) -> Iterator[HistoryRecord]:
+    """The records of any of them, one by one. Raises as ``load_history``."""
+    if is_parquet(path):
+        return parquet_records(path)
+    return read_jepsen(path) if path.suffix == ".edn" else read_history(path)

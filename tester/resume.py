@@ -1,0 +1,69 @@
+"""A run that was killed, taken up again: what it was asked for, what it has done, what is still to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tester.errors import ExitCode, UsageError
+from tester.rundir import RunDirectory
+from tester.scenario.loader import LoadedScenario, load_scenario
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tester.results import RoundResult
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A run as an earlier session has left it."""
+
+    directory: RunDirectory
+    scenario: LoadedScenario
+    seed: int
+    rounds: int
+    """As it was asked for; 0: until stopped."""
+    done: tuple[RoundResult, ...]
+    """Rounds that came to their end, from the first one on without a gap."""
+    broken_off: bool
+    """Whether another one was begun; it is done anew, on a new cluster, with the same draws."""
+
+    @property
+    def next_round(self) -> int:
+        """The number of the first round to do."""
+        return len(self.done) + 1
+
+
+def find_unfinished(path: Path, rounds: int | None = None) -> Unfinished:
+    """What is left to do of a run.
+
+    Args:
+        path: its directory.
+        rounds: how many it is to have in the end; default: as it was asked for.
+
+    Raises:
+        UsageError: it is no run directory, it ended before anything was known of it, or nothing is
+            left to do.
+    """
+    directory = RunDirectory.open(path)
+    info = directory.read_info()
+    if info is None:
+        raise UsageError(f"{path}: the run ended before its first round", remedy="start it anew")
+    wanted = info.rounds if rounds is None else rounds
+    done: list[RoundResult] = []
+    broken_off = False
+    for found in directory.rounds():
+        result = found.read_result()
+        if result is None or result.exit_code is ExitCode.INTERRUPTED or found.number != len(done) + 1:
+            broken_off = True
+            break
+        done.append(result)
+    if wanted and len(done) >= wanted:
+        raise UsageError(
+            f"{path}: all of its {wanted} rounds are done",
+            remedy=f"--rounds {wanted * 2} would go on with more",
+        )
+    return Unfinished(
+        directory, load_scenario(directory.scenario), info.seed, wanted, tuple(done), broken_off
+    )

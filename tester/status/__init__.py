@@ -1,0 +1,1 @@
+"""What a run is doing, over HTTP: ``/status`` as JSON, ``/metrics`` for Prometheus."""
