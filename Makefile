@@ -8,7 +8,7 @@ BIN := $(abspath $(VENV))/bin
 PACKAGES := debian-archive-keyring debootstrap gpgv iproute2 iptables nftables openssh-client systemd-container
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help demo deploy lab test lint unit real-tests lab-tests soak-faults bench fuzz lock clean packages
+.PHONY: help demo deploy lab test lint unit real-tests lab-tests soak-faults soak bench fuzz lock clean packages
 
 help:
 	@echo "demo        install what is missing, build the lab, deploy, run scenarios/quick.yml"
@@ -16,6 +16,7 @@ help:
 	@echo "lint unit real-tests lab-tests   parts of it"
 	@echo "fuzz        checkers against a search through every order; FUZZ=100000 cases"
 	@echo "soak-faults every fault in the lab, and SOAK=200 random compositions of them"
+	@echo "soak        MINUTES=60 of random faults on the lab: does anything grow?"
 	@echo "bench       measure, each figure beside a control"
 	@echo "lock        pin requirements/*.txt anew"
 	@echo "clean       remove the lab, the virtual environment and caches; runs/ stays"
@@ -54,6 +55,11 @@ lab-tests: $(VENV)/dev.stamp packages
 SOAK ?= 200
 soak-faults: $(VENV)/dev.stamp packages
 	ETCD_CHAOS_SOAK=$(SOAK) pytest -s --no-fold-skipped tests/lab/test_every_fault.py
+
+# Memory, files and disk of tester and agents over an hour of random faults on the default lab.
+MINUTES ?= 60
+soak: deploy
+	python -m benchmarks.soak --inventory inventory/ --minutes $(MINUTES)
 
 bench: $(VENV)/dev.stamp packages
 	python -m benchmarks.agent_rpc

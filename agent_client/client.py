@@ -26,6 +26,7 @@ from agent_service.models import (
     LogTail,
     MemberSpec,
     MemberStatus,
+    MemberTls,
     RenewRequest,
     StopRequest,
     Usage,
@@ -137,6 +138,10 @@ class AgentClient:
                 async for chunk in answer.aiter_bytes():
                     size += file.write(chunk)
         return size
+
+    async def put_tls(self, material: MemberTls) -> MemberStatus:
+        """Certificate and key for a member that is to have its own; before it is started."""
+        return await self._call(MemberStatus.model_validate_json, "PUT", "member/tls", material)
 
     async def start(self, spec: MemberSpec) -> MemberStatus:
         """Start the member."""

@@ -28,6 +28,8 @@ SEND_SECONDS = 30.0
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _NOT_MUTATING = frozenset({"/v1/faults/plan"})
+_NOT_AUDITED = "/v1/member/tls"
+"""Where bodies go that no log may hold."""
 _AUDITED_BODY_BYTES = 2048
 
 _log = logging.getLogger(__name__)
@@ -151,7 +153,8 @@ class _Request:
         if self._scope["method"] in _READING or self._scope["path"] in _NOT_MUTATING:
             return
         caller = caller_of(self._scope)
-        body = self._body[:_AUDITED_BODY_BYTES].decode(errors="replace")
+        secret = self._scope["path"].startswith(_NOT_AUDITED)
+        body = "" if secret else self._body[:_AUDITED_BODY_BYTES].decode(errors="replace")
         await self._audit.tell(
             caller.name if caller else "unknown",
             f"{self._scope['method']} {self._scope['path']}",

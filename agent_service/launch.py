@@ -13,10 +13,12 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from agent_service import allowlist, builds, datadir
+from agent_service import allowlist, builds, datadir, membertls
 from agent_service.errors import RefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent_service.models import MemberSpec
     from agent_service.settings import AgentSettings
 
@@ -42,7 +44,9 @@ def data_dir_of(settings: AgentSettings, spec: MemberSpec) -> Path:
     return Path(spec.data_dir) if spec.data_dir is not None else settings.data_roots[0] / spec.name
 
 
-def etcd_argv(binary: Path, spec: MemberSpec, data_dir: Path) -> tuple[str, ...]:
+def etcd_argv(
+    binary: Path, spec: MemberSpec, data_dir: Path, tls_flags: Sequence[str] = ()
+) -> tuple[str, ...]:
     """The command line of a member; flags of the request come last, sorted."""
     cluster = ",".join(f"{name}={url}" for name, url in sorted(spec.initial_cluster.items()))
     return (
@@ -58,6 +62,7 @@ def etcd_argv(binary: Path, spec: MemberSpec, data_dir: Path) -> tuple[str, ...]
         f"--initial-cluster-token={spec.initial_cluster_token}",
         "--logger=zap",
         "--log-outputs=stderr",
+        *tls_flags,
         *(f"--{name}={value}" for name, value in sorted(spec.flags.items())),
     )
 
@@ -77,6 +82,7 @@ def check_spec(settings: AgentSettings, spec: MemberSpec) -> Path:
             f"initial_cluster does not list {spec.name} at {spec.peer_url}",
             remedy="list every member of the cluster, this one included, with its peer URL",
         )
+    membertls.check(settings, spec)
     binary = builds.etcd_binary(settings.etcd_root, spec.version)
     datadir.check_usable(data_dir_of(settings, spec), settings.data_roots)
     for endpoint in (HostPort.of(spec.client_url), HostPort.of(spec.peer_url)):

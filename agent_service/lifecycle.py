@@ -11,7 +11,9 @@ import signal
 import time
 from typing import TYPE_CHECKING, Final
 
-from agent_service import datadir
+from agent_service import datadir, membertls
+from agent_service.disk.holder import is_mounted
+from agent_service.disk.layer import DiskLayer, mount_of
 from agent_service.diskwriter import DiskWriter
 from agent_service.errors import AgentServiceError, IllegalStateError, RefusedError, UnavailableError
 from agent_service.launch import HostPort, check_spec, data_dir_of, etcd_argv
@@ -23,7 +25,7 @@ from agent_service.readiness import until_answers
 from agent_service.supervisor.base import Launch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from agent_service.settings import AgentSettings
@@ -35,6 +37,7 @@ _FIRST_MOMENTS_SECONDS: Final = 1.0
 _KILL_SECONDS: Final = 15.0
 _PAUSE_SECONDS: Final = 2.0
 _PAUSE_POLL_SECONDS: Final = 0.001
+_WITH_DISK: Final = frozenset(MemberState) - {MemberState.UNINITIALIZED, MemberState.TERMINATED}
 _EXIT_TAIL_LINES: Final = 40
 _MESSAGE_TAIL_LINES: Final = 5
 
@@ -52,6 +55,7 @@ class Lifecycle:
         self._on_end = on_end
         self._path = settings.state_dir / "member.json"
         self.log_path: Path = settings.log_dir / "member.log"
+        self.disk = DiskLayer(settings)
         self.record = MemberRecord()
         self.watch: ProcessWatch | None = None
         self.damage: UnavailableError | None = None
@@ -69,6 +73,8 @@ class Lifecycle:
             _log.error("%s; the member is left alone", error.detail)
             self.damage = error
             return
+        if self.record.spec is not None and self.record.spec.disk == "fuse":
+            await self.disk.adopt(data_dir_of(self._settings, self.record.spec))
         process = self.record.process
         if process is None and self.record.launching:
             process = (
@@ -144,10 +150,11 @@ class Lifecycle:
             user=settings.member_user,
         )
         # Noted before the launch: an agent that dies in between still finds its member.
-        dirs = tuple(dict.fromkeys((*self.record.data_dirs, str(data))))
+        layered = (str(mount_of(data)),) if spec.disk == "fuse" else ()
+        dirs = tuple(dict.fromkeys((*self.record.data_dirs, str(data), *layered)))
         self.update(spec=spec, launching=True, data_dirs=dirs, log_offset=log_size(self.log_path))
         await self._save()
-        argv = etcd_argv(binary, spec, data)
+        argv = etcd_argv(binary, spec, await self._disk_of(data, spec), membertls.flags(settings, spec))
         launch = Launch(
             argv=argv,
             env=dict(spec.env),
@@ -164,6 +171,14 @@ class Lifecycle:
         watch = self._begin(process, time.monotonic_ns())
         await self.note()
         await self._survive_first_moments(watch, HostPort.of(spec.peer_url))
+
+    async def _disk_of(self, data: Path, spec: MemberSpec) -> Path:
+        """Where this member sees its data."""
+        if spec.disk == "fuse":
+            return await self.disk.attach(data)
+        if is_mounted(mount_of(data)):
+            await self.disk.detach(data)
+        return data
 
     def _begin(self, process: ProcessId, started_monotonic_ns: int) -> ProcessWatch:
         self.update(
@@ -199,8 +214,15 @@ class Lifecycle:
 
     # --- ending -------------------------------------------------------------------------------------------
 
-    async def end(self, ending: Ending, grace_seconds: float) -> None:
+    async def end(
+        self,
+        ending: Ending,
+        grace_seconds: float,
+        once_signalled: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         """End the process, if there is one, by the first signal, and by the last after the grace.
+
+        ``once_signalled`` is called after the first signal, before anything is waited for.
 
         Raises:
             UnavailableError: it does not even die of SIGKILL.
@@ -213,6 +235,8 @@ class Lifecycle:
         await self.note()
         first, last = signal.Signals(ending.signals[0]), signal.Signals(ending.signals[-1])
         watch.send(first)
+        if once_signalled is not None:
+            await once_signalled()
         if self.record.state is MemberState.PAUSED:
             watch.send(signal.SIGCONT)  # a stopped process would see the first signal only after the grace
         if first is last or not await watch.wait(grace_seconds):
@@ -230,8 +254,8 @@ class Lifecycle:
         if watch is None or not watch.ended:
             return
         status = await self._supervisor.exit_status(watch.process)
-        ending = self.record.ending or self.record.foreseen
-        expected = ending is not None and ending.explains(status)
+        cause = self.record.answers_for(status)
+        expected = cause is not None
         now = time.monotonic_ns()
         at = now if status is None or status.monotonic_ns is None else status.monotonic_ns
         tail = () if expected else last_lines(self.log_path, _EXIT_TAIL_LINES, since=self.record.log_offset)
@@ -240,7 +264,8 @@ class Lifecycle:
             code=None if status is None else status.code,
             signal=None if status is None else status.signal,
             expected=expected,
-            cause=_cause(ending, watch.process, expected=expected),
+            cause=cause or self._unexpected(watch.process),
+            disk_layer_died=not expected and self.disk_layer_died,
             monotonic_ns=at,
             realtime_ns=time.time_ns() - (now - at),
             log_tail=tail,
@@ -250,6 +275,20 @@ class Lifecycle:
         if not expected:
             _log.warning("the member ended: %s", exit_record.model_dump_json(exclude={"log_tail"}))
         await self.note()
+
+    def _unexpected(self, process: ProcessId) -> str:
+        if self.record.ending is not None:
+            return f"unexpected, during {self.record.ending.cause}"
+        if process.boot_id != boot_id():
+            return "unexpected: the host was rebooted"
+        return "unexpected: its disk layer had ended" if self.disk_layer_died else "unexpected"
+
+    @property
+    def disk_layer_died(self) -> bool:
+        """Whether there should be a layer under the member's data, and is none."""
+        spec = self.record.spec
+        needed = spec is not None and spec.disk == "fuse" and self.record.state in _WITH_DISK
+        return needed and not self.disk.alive
 
     # --- pausing ------------------------------------------------------------------------------------------
 
@@ -304,9 +343,3 @@ class Lifecycle:
     async def _save(self) -> None:
         record = self.record
         await self._writer.write(lambda: save_record(self._path, record), str(self._path))
-
-
-def _cause(ending: Ending | None, process: ProcessId, *, expected: bool) -> str:
-    if ending is not None:
-        return ending.cause if expected else f"unexpected, during {ending.cause}"
-    return "unexpected" if process.boot_id == boot_id() else "unexpected: the host was rebooted"

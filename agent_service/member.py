@@ -21,19 +21,21 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from agent_service import archive, datadir
+from agent_service import archive, datadir, membertls
+from agent_service.disk.layer import mount_of
 from agent_service.errors import IllegalStateError
 from agent_service.launch import data_dir_of
 from agent_service.lifecycle import Lifecycle
 from agent_service.logfile import last_lines, log_size
 from agent_service.member_record import Ending, Operation, require
-from agent_service.models import LogTail, MemberState, MemberStatus
+from agent_service.models import DiskLayerStatus, LogTail, MemberState, MemberStatus
 from agent_service.statelock import StateLock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from agent_service.models import ArchiveRequest, ArchiveResult, MemberSpec
+    from agent_service.disk.layer import DiskLayer
+    from agent_service.models import ArchiveRequest, ArchiveResult, MemberSpec, MemberTls
     from agent_service.processes import ProcessId, ProcessWatch
     from agent_service.settings import AgentSettings
     from agent_service.supervisor.base import Supervisor
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 LOCK_WAIT_SECONDS: Final = 10.0
 """A heal from outside that is just finishing is worth waiting for."""
 
+_WITHOUT_DISK: Final = frozenset({MemberState.UNINITIALIZED, MemberState.TERMINATED})
 _QUIT_SECONDS: Final = 10.0
 # Its data goes anyway: a graceful end, in which the last members wait seconds for the others, saves nothing.
 _TERMINATE_GRACE_SECONDS: Final = 0.5
@@ -160,12 +163,24 @@ class MemberControl:
                 await self._life.launch_again()
         return self.status()
 
+    async def put_tls(self, material: MemberTls) -> MemberStatus:
+        """Take the member's certificate and key in; etcd reads them at its next handshake, or its start."""
+        async with self._lock:
+            await asyncio.to_thread(membertls.install, self._settings, material)
+        return self.status()
+
     async def terminate(self) -> MemberStatus:
-        """Stop it and remove its data; raises ``RefusedError`` when a data directory is not the agent's."""
+        """Stop it and remove its data, certificate and key.
+
+        Raises:
+            RefusedError: one of the directories is not the agent's.
+        """
         async with self._operation(Operation.TERMINATE):
             await self._life.end(_stop("terminate"), _TERMINATE_GRACE_SECONDS)
+            await self._unmount()
             for directory in self._life.record.data_dirs:
                 await asyncio.to_thread(datadir.remove_owned, Path(directory), self._settings.data_roots)
+            await asyncio.to_thread(membertls.remove, self._settings)
             await self._supervisor.release()
             if self._life.record.spec is not None:
                 self._life.update(state=MemberState.TERMINATED, data_dirs=())
@@ -176,6 +191,8 @@ class MemberControl:
         """Move the log, and on request the data, of a member that does not run aside."""
         async with self._operation(Operation.ARCHIVE):
             data = data_dir_of(self._settings, self._life.last_spec()) if request.data else None
+            if data is not None:
+                await self._unmount()
             result = await asyncio.to_thread(
                 archive.store, self._settings, request.label, self.log_path, data
             )
@@ -217,6 +234,36 @@ class MemberControl:
         """Undo that, or remove what was set aside where the member has new data. Raises as it does."""
         async with self._operation(Operation.MOVE_DATA):
             await asyncio.to_thread(datadir.restore_owned, directory, aside, self._settings.data_roots)
+
+    # --- faults on its disk -------------------------------------------------------------------------------
+
+    @property
+    def disk(self) -> DiskLayer:
+        """The layer under the member's data, whether it is mounted or not."""
+        return self._life.disk
+
+    @property
+    def disk_mount(self) -> Path | None:
+        """Where the member sees its data through the layer, if there should be one."""
+        layer = self._disk_layer(self._life.record.spec)
+        return None if layer is None else Path(layer.mount)
+
+    async def lose_power(self, cause: str, crash: Callable[[], Awaitable[None]]) -> MemberStatus:
+        """SIGKILL, and ``crash`` its disk before the end is waited for.
+
+        The order is what makes it a loss of power: whoever is killed acknowledges nothing more, and a disk that
+        crashed first would let it see errors, one that crashed later would let it sync.
+        """
+        async with self._operation(Operation.KILL):
+            await self._life.end(Ending(cause=cause, signals=(signal.SIGKILL,)), 0.0, crash)
+        return self.status()
+
+    async def excuse(self, cause: str | None) -> None:
+        """From now on an end by itself is what ``cause`` may lead to; ``None``: nothing explains one."""
+        async with self._lock:
+            await self._life.catch_up()
+            self._life.update(excuse=cause)
+            await self._life.note()
 
     # --- questions ----------------------------------------------------------------------------------------
 
@@ -262,6 +309,7 @@ class MemberControl:
             started_monotonic_ns=None if process is None else record.started_monotonic_ns,
             data_dir=None if data is None else str(data),
             data_bytes=None if data is None else datadir.tree_bytes(data),
+            disk_layer=self._disk_layer(record.spec),
             exits=record.exits,
             exits_total=record.exits_total,
         )
@@ -271,6 +319,17 @@ class MemberControl:
         return LogTail(lines=last_lines(self.log_path, lines), total_bytes=log_size(self.log_path))
 
     # --- within -------------------------------------------------------------------------------------------
+
+    def _disk_layer(self, spec: MemberSpec | None) -> DiskLayerStatus | None:
+        if spec is None or spec.disk != "fuse" or self._life.record.state in _WITHOUT_DISK:
+            return None
+        mount = mount_of(data_dir_of(self._settings, spec))
+        return DiskLayerStatus(mount=str(mount), alive=not self._life.disk_layer_died)
+
+    async def _unmount(self) -> None:
+        spec = self._life.record.spec
+        if spec is not None and spec.disk == "fuse":
+            await self._life.disk.detach(data_dir_of(self._settings, spec))
 
     @asynccontextmanager
     async def _operation(self, operation: Operation) -> AsyncIterator[MemberState]:

@@ -108,8 +108,22 @@ class MemberRecord(Wire):
     ending: Ending | None = None
     foreseen: Ending | None = None
     """An end that a held fault may bring without any signal of the agent's; its cause is the fault."""
+    excuse: str | None = None
+    """A fault on its disk that may make etcd end itself; not by a signal."""
     exits: tuple[ExitRecord, ...] = ()
     exits_total: int = 0
+
+    def answers_for(self, status: ExitStatus | None) -> str | None:
+        """Who asked for such an end, or brought it; ``None``: nobody."""
+        if self.ending is not None:
+            return self.ending.cause if self.ending.explains(status) else None
+        if self.foreseen is not None and self.foreseen.explains(status):
+            return self.foreseen.cause
+        return self.excuse if self.excuses(status) else None
+
+    def excuses(self, status: ExitStatus | None) -> bool:
+        """Whether a fault on its disk explains that etcd ended itself so."""
+        return self.excuse is not None and (status is None or status.signal is None)
 
     def with_exit(self, record: ExitRecord) -> MemberRecord:
         """The process has ended; old exits lose their log lines, the oldest are forgotten."""

@@ -12,7 +12,16 @@ from enum import StrEnum
 from ipaddress import IPv6Address, ip_address
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    field_serializer,
+    model_validator,
+)
 
 MAX_LEASE_SECONDS = 3600.0
 
@@ -188,8 +197,33 @@ class MemberSpec(Wire):
     initial_cluster_state: Literal["new", "existing"] = "new"
     initial_cluster_token: Name
     data_dir: AbsolutePath | None = None
+    disk: Literal["bare", "fuse"] = "bare"
+    """``fuse``: the agent mounts a layer of its own over the data, which can be slow, full or broken."""
     flags: dict[FlagName, Value] = Field(default_factory=dict, max_length=64)
     env: dict[EnvName, Value] = Field(default_factory=dict, max_length=32)
+    tls: Literal["off", "auto", "own"] = "off"
+    """For clients and peers. ``auto``: etcd signs a certificate itself, which proves nothing; ``own``: as
+    ``MemberTls`` was put."""
+    client_cert_auth: bool = Field(default=False, strict=True)
+    """Whether clients need a certificate of the CA, too; with ``own`` alone. Peers always do then."""
+
+
+Pem = Annotated[
+    str, StringConstraints(pattern=r"^-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n -]*$", max_length=16384)
+]
+
+
+class MemberTls(Wire):
+    """Certificate and key of the member, and the CA that vouches for all of them. Kept until it is terminated."""
+
+    ca: Pem
+    certificate: Pem
+    key: SecretStr = Field(max_length=4096)
+    """PKCS#8 PEM. No answer, log or record holds it."""
+
+    @field_serializer("key", when_used="json")
+    def _to_the_wire(self, key: SecretStr) -> str:
+        return key.get_secret_value()
 
 
 class ExitRecord(Wire):
@@ -203,9 +237,20 @@ class ExitRecord(Wire):
     """True when a request or a fault of this agent asked for it."""
     cause: str
     """Who asked (``stop``, ``fault NAME``...), or ``unexpected``."""
+    disk_layer_died: bool = False
+    """True when the layer under its data was gone: then this end is the tool's doing and not etcd's."""
     monotonic_ns: int
     realtime_ns: int
     log_tail: tuple[str, ...] = Field(max_length=100)
+
+
+class DiskLayerStatus(Wire):
+    """The layer under the member's data."""
+
+    mount: str
+    """Where the member sees its data."""
+    alive: bool
+    """False: its process is gone, and what the member does since is no behaviour of etcd."""
 
 
 class MemberStatus(Wire):
@@ -217,6 +262,8 @@ class MemberStatus(Wire):
     started_monotonic_ns: int | None
     data_dir: str | None
     data_bytes: int | None
+    disk_layer: DiskLayerStatus | None = None
+    """``None``: there is none, or no member that needs it."""
     exits: tuple[ExitRecord, ...]
     """Newest last, at most 100."""
     exits_total: int
@@ -454,6 +501,70 @@ class NetworkFault(Wire):
         return self
 
 
+IoDelaySeconds = Annotated[float, Field(strict=True, ge=0.001, le=5.0)]
+IoJitterSeconds = Annotated[float, Field(strict=True, ge=0.0, le=5.0)]
+DiskScope = Literal["wal", "db", "all"]
+"""Files of the write-ahead log; those of the store, its snapshots among them; everything."""
+DiskOperation = Literal["read", "write", "fsync"]
+
+
+class SlowFsyncFault(Wire):
+    """Syncs take longer; healed by the layer's doing without."""
+
+    kind: Literal["slow-fsync"] = "slow-fsync"
+    scope: DiskScope = "wal"
+    delay_seconds: IoDelaySeconds
+    jitter_seconds: IoJitterSeconds = 0.0
+    distribution: Literal["uniform", "normal", "exponential"] = "uniform"
+    """``jitter_seconds`` is half a width, a standard deviation, or a mean that is added."""
+
+
+class SlowIoFault(Wire):
+    """Reads, writes and syncs take longer; healed as ``slow-fsync``."""
+
+    kind: Literal["slow-io"] = "slow-io"
+    scope: DiskScope = "all"
+    delay_seconds: IoDelaySeconds
+    jitter_seconds: IoJitterSeconds = 0.0
+    distribution: Literal["uniform", "normal", "exponential"] = "uniform"
+
+
+class IoErrorFault(Wire):
+    """Operations fail with EIO; healed by the layer's doing without, and by starting the member if it ended."""
+
+    kind: Literal["io-error"] = "io-error"
+    scope: DiskScope = "wal"
+    operations: tuple[DiskOperation, ...] = Field(default=("fsync",), min_length=1, max_length=3)
+
+
+class PowerLossFault(Wire):
+    """The member is killed, and what it had not synced is gone; healed by starting it."""
+
+    kind: Literal["power-loss"] = "power-loss"
+
+
+class DiskFullFault(Wire):
+    """The member's file system, and no other, is full; healed by making room, and starting it if it ended."""
+
+    kind: Literal["disk-full"] = "disk-full"
+    room_bytes: Annotated[int, Field(strict=True, ge=0, le=1 << 40)] = 0
+    """How much may still be written."""
+
+
+class DiskThrottleFault(Wire):
+    """Reads and writes share so much a second; 0 is no limit, and one of the two is needed."""
+
+    kind: Literal["disk-throttle"] = "disk-throttle"
+    bytes_per_second: Annotated[int, Field(strict=True, ge=0, le=1 << 40)] = 0
+    operations_per_second: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 0
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> DiskThrottleFault:
+        if not self.bytes_per_second and not self.operations_per_second:
+            raise ValueError("a throttle needs bytes_per_second, operations_per_second or both")
+        return self
+
+
 FaultSpec = Annotated[
     StopFault
     | KillFault
@@ -474,7 +585,13 @@ FaultSpec = Annotated[
     | PartitionFault
     | ClientPortFault
     | PeerPortFault
-    | NetworkFault,
+    | NetworkFault
+    | SlowFsyncFault
+    | SlowIoFault
+    | IoErrorFault
+    | PowerLossFault
+    | DiskFullFault
+    | DiskThrottleFault,
     Field(discriminator="kind"),
 ]
 

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from agent_service.models import MemberSpec
 from tester.errors import ClusterError
-from tester.etcd.endpoint import Endpoint
 from tester.fleet import ask_all
 from tester.results import Recovery
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping, Sequence
+    from collections.abc import Awaitable, Mapping
 
     from agent_client import AgentClient
+    from agent_service.models import MemberTls
     from tester.etcd.monitor import ClusterMonitor
-    from tester.inventory import Host
     from tester.plan import Plan
+    from tester.security import Security
 
 _FLAGS = {
     # The tester's connections ping every second to find a silent stall; etcd's default of 5 s takes that for abuse
@@ -26,25 +26,23 @@ _FLAGS = {
 }
 
 
-def endpoints(hosts: Sequence[Host]) -> tuple[Endpoint, ...]:
-    """Where each member answers its clients."""
-    return tuple(Endpoint(host.name, host.address, host.client_port) for host in hosts)
-
-
-def member_specs(plan: Plan, token: str) -> dict[str, MemberSpec]:
+def member_specs(plan: Plan, token: str, security: Security) -> dict[str, MemberSpec]:
     """One spec per host, by host name. ``token`` keeps clusters of different rounds apart. Pure."""
     section = plan.scenario.cluster
-    initial_cluster = {host.name: host.peer_url for host in plan.hosts}
+    initial_cluster = {host.name: security.url(host.peer_url) for host in plan.hosts}
     return {
         host.name: MemberSpec(
             name=host.name,
             version=plan.version(host),
-            client_url=host.client_url,
-            peer_url=host.peer_url,
+            client_url=security.url(host.client_url),
+            peer_url=security.url(host.peer_url),
             initial_cluster=initial_cluster,
             initial_cluster_token=token,
             flags=_FLAGS | section.flags,
             env=section.env,
+            tls=security.tls.value,
+            client_cert_auth=section.client_cert_auth,
+            disk=section.disk.value,
         )
         for host in plan.hosts
     }
@@ -53,15 +51,20 @@ def member_specs(plan: Plan, token: str) -> dict[str, MemberSpec]:
 async def bootstrap(
     agents: Mapping[str, AgentClient],
     specs: Mapping[str, MemberSpec],
+    certificates: Mapping[str, MemberTls],
     monitor: ClusterMonitor,
     limit_seconds: float,
 ) -> None:
     """Start every member at once and wait until each of them serves reads and accepts writes.
 
+    ``certificates`` go to those members that are to have one, before they start.
+
     Raises:
         AgentError: an agent refused to start its member, for the reason it gives.
         ClusterError: the cluster is not whole in time; the message says what is missing.
     """
+    if certificates:
+        await ask_all(agents, lambda host, agent: agent.put_tls(certificates[host]))
     await ask_all(agents, lambda host, agent: agent.start(specs[host]))
     try:
         await monitor.wait_leader(limit_seconds)

@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from tester.etcd.client import EtcdClient
+from tester.etcd.connect import connect
 from tester.etcd.errors import RpcError, StatusCode
-from tester.etcd.grpc_channel import GrpcChannel
 from tester.results import CheckResult, Finding, Verdict
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ async def compact(endpoints: Sequence[Endpoint], keep_revisions: int) -> CheckRe
         nothing to compact. ``invalid``: a member does not. ``unknown``: somebody could not be asked.
     """
     started = time.monotonic()
-    clients = [EtcdClient(endpoint, GrpcChannel(endpoint), _CALL_SECONDS) for endpoint in endpoints]
+    clients = [EtcdClient(endpoint, connect(endpoint), _CALL_SECONDS) for endpoint in endpoints]
     try:
         # Linearizable, so that nobody is behind the revision it is asked about.
         now = max(revision for revision, _ in await asyncio.gather(*(c.get(_PROBE) for c in clients)))

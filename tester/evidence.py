@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from tester.etcd.client import EtcdClient
+from tester.etcd.connect import connect
 from tester.etcd.errors import RpcError
-from tester.etcd.grpc_channel import GrpcChannel
 from tester.history.endstate import CaseRecovery, EndState, MemberEnd, MemberExit
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ class Witness:
 
     def __init__(self, endpoints: Sequence[Endpoint], clock: RunClock, exits: ExitWatch, prefix: str) -> None:
         self._clients = {
-            endpoint.member: EtcdClient(endpoint, GrpcChannel(endpoint), _CALL_SECONDS)
-            for endpoint in endpoints
+            endpoint.member: EtcdClient(endpoint, connect(endpoint), _CALL_SECONDS) for endpoint in endpoints
         }
         self._clock = clock
         self._exits = exits

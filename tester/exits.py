@@ -60,6 +60,8 @@ class ExitWatch:
         self._seen: dict[str, int] = {}
         self.silent: set[str] = set()
         """Hosts whose agent did not answer the last poll."""
+        self.layerless: set[str] = set()
+        """Hosts on which the layer under the member's data has ended by itself."""
         self.exits: list[tuple[str, int, ExitRecord]] = []
         """Host, time on the run clock, record."""
 
@@ -97,7 +99,11 @@ class ExitWatch:
         # The first answer sets the mark: what ended before this round is no news of this round.
         new = status.exits_total - self._seen.setdefault(host, status.exits_total)
         self._seen[host] = status.exits_total
+        if status.disk_layer is not None and not status.disk_layer.alive:
+            self.layerless.add(host)
         for record in status.exits[-new:] if new > 0 else ():
+            if record.disk_layer_died:
+                self.layerless.add(host)
             at_ns = record.monotonic_ns - self._offsets[host].offset_ns
             self.exits.append((host, at_ns, record))
             self._bus.publish(MemberExited(at_ns, host, record.expected, describe_exit(record)))

@@ -9,7 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tester.case import CaseRunner, skipped
-from tester.cluster import endpoints
 from tester.compaction import compact
 from tester.errors import EtcdChaosError, ExitCode
 from tester.events import CaseFinished, Notice, Phase, RoundStarted
@@ -143,7 +142,7 @@ class RoundRunner:
             checks = await stage.check("round", "round")
         await stage.load.stop()
         with self._phases.phase(Phase.COMPACT):
-            compaction = await compact(endpoints(plan.hosts), plan.scenario.keep_revisions)
+            compaction = await compact(stage.admin_endpoints, plan.scenario.keep_revisions)
         self._course.checks = (*checks, compaction)
 
     async def _clean_up(self) -> None:

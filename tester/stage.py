@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,11 +13,12 @@ import msgspec
 
 from tester.background import Background
 from tester.checkers import CHECKERS, run_checkers
-from tester.cluster import bootstrap, endpoints, member_specs
-from tester.errors import AgentError, LoadError
-from tester.etcd.grpc_channel import GrpcChannel
-from tester.etcd.h2 import H2Channel
+from tester.cluster import bootstrap, member_specs
+from tester.errors import AgentError, ClusterError, LoadError
+from tester.etcd.connect import connect, connect_grpc, connect_h2
+from tester.etcd.errors import RpcError
 from tester.etcd.monitor import ClusterMonitor
+from tester.etcd.users import enable_auth
 from tester.events import Notice, Phase
 from tester.evidence import Witness
 from tester.exits import ExitWatch, measure_offset
@@ -31,6 +32,7 @@ from tester.load.engine import Load
 from tester.load.watcher import Watcher
 from tester.roundlog import RoundLog
 from tester.scenario.model import Transport
+from tester.security import Security, make_security
 from tester.targets import Roles
 
 if TYPE_CHECKING:
@@ -39,8 +41,10 @@ if TYPE_CHECKING:
     from agent_client import AgentClient
     from tester.clock import RunClock
     from tester.etcd.channel import Connect
+    from tester.etcd.endpoint import Endpoint
     from tester.events import EventBus
     from tester.history.endstate import EndState
+    from tester.inventory import Host
     from tester.phases import Phases
     from tester.plan import Plan
     from tester.results import CheckResult
@@ -78,13 +82,15 @@ class Stage:
         monitor: ClusterMonitor,
         exits: ExitWatch,
         writer: HistoryWriter,
+        security: Security,
     ) -> None:
         self.setting = setting
+        self.security = security
         self.background = Background()
         self.monitor = monitor
         self.exits = exits
         self._writer = writer
-        members = endpoints(setting.plan.hosts)
+        members = security.load_endpoints(setting.plan.hosts)
         self.load = Load(
             setting.plan.scenario.stressers,
             members,
@@ -98,9 +104,14 @@ class Stage:
             Watcher(number, endpoint, writer, setting.clock, LOAD_PREFIX, _FIRST_REVISION)
             for number, endpoint in enumerate(members, start=1)
         ]
-        self.witness = Witness(members, setting.clock, exits, LOAD_PREFIX)
+        self.witness = Witness(self.admin_endpoints, setting.clock, exits, LOAD_PREFIX)
         self._history = History()
         self._reader = HistoryReader(setting.directory.history)
+
+    @property
+    def admin_endpoints(self) -> tuple[Endpoint, ...]:
+        """Where each member answers the tester itself."""
+        return self.security.admin_endpoints(self.setting.plan.hosts)
 
     def roles(self) -> Roles:
         """The members' roles as of the last second."""
@@ -126,10 +137,23 @@ class Stage:
             AgentError: names each host whose agent does not.
         """
         await self.exits.poll_now()
+        self.check_disks()
         if self.exits.silent:
             raise AgentError(
                 f"the cluster is not whole, and no agent answers on {', '.join(sorted(self.exits.silent))}",
                 remedy="see that the host is up, and its agent: systemctl status etcd-chaos-agent",
+            )
+
+    def check_disks(self) -> None:
+        """See that the layers under the members' data live, as of the last poll: what etcd does without is no verdict.
+
+        Raises:
+            AgentError: names each host on which one does not.
+        """
+        if self.exits.layerless:
+            raise AgentError(
+                f"the disk layer under the member's data has ended on {', '.join(sorted(self.exits.layerless))}",
+                remedy="read disk.log in the agent's log directory; the data lie whole on the host's disk",
             )
 
     async def while_alive(self, work: Coroutine[Any, Any, T]) -> T:
@@ -162,6 +186,7 @@ class Stage:
         await self.load.pause()
         try:
             end = await self._end_state()
+            self.check_disks()
             self.setting.directory.write_end_state(label, msgspec.json.encode(end))
             names = [name for name in self.setting.plan.scenario.checkers if CHECKERS[name].scope == scope]
             return await asyncio.to_thread(self._judge, names, end)
@@ -213,12 +238,16 @@ async def open_stage(setting: RoundSetting, phases: Phases) -> AsyncIterator[Sta
             offsets = await ask_all(agents, lambda _, agent: measure_offset(agent, clock))
             exits = ExitWatch(agents, bus, clock, offsets)
             await exits.poll_now()
-            monitor = ClusterMonitor(endpoints(setting.plan.hosts), clock, bus)
+            cluster = setting.plan.scenario.cluster
+            security = make_security(cluster, setting.plan.hosts)
+            monitor = ClusterMonitor(security.admin_endpoints(setting.plan.hosts), clock, bus)
             await monitor.start()
             stack.push_async_callback(monitor.stop)
-            specs = member_specs(setting.plan, round_token(setting.run, setting.number))
-            await bootstrap(agents, specs, monitor, setting.plan.scenario.cluster.start_timeout)
-            stage = Stage(setting, monitor, exits, writer)
+            specs = member_specs(setting.plan, round_token(setting.run, setting.number), security)
+            await bootstrap(agents, specs, security.members, monitor, cluster.start_timeout)
+            if cluster.auth:
+                await _enable_auth(security, setting.plan.hosts, monitor, cluster.start_timeout)
+            stage = Stage(setting, monitor, exits, writer, security)
             stack.push_async_callback(stage.witness.close)
             stack.push_async_callback(stage.background.stop)
             stage.background.start(exits.run(), "the watch for exits")
@@ -249,9 +278,29 @@ async def _sample(stage: Stage) -> None:
 
 def _connect(transport: Transport, writer: HistoryWriter) -> Connect:
     if transport is Transport.GRPC:
-        return GrpcChannel
+        return connect_grpc
     # An invocation has to be in the history before its request can leave.
-    return partial(H2Channel, before_send=writer.flush)
+    return partial(connect_h2, before_send=writer.flush)
+
+
+async def _enable_auth(
+    security: Security, hosts: Sequence[Host], monitor: ClusterMonitor, limit_seconds: float
+) -> None:
+    """Make the users, and see that the tester's own is served.
+
+    Raises:
+        ClusterError: etcd refused a step, or does not serve ``root`` afterwards.
+    """
+    if security.root is None or security.load is None:
+        raise ValueError("a cluster without users has nobody to enable authentication for")
+    channel = connect(replace(security.admin_endpoints(hosts)[0], login=None))
+    try:
+        await enable_auth(channel, security.root, security.load, LOAD_PREFIX)
+    except RpcError as error:
+        raise ClusterError(f"authentication was not enabled: {error}") from error
+    finally:
+        await channel.close()
+    await monitor.wait_writes(limit_seconds)
 
 
 def round_token(run: str, number: int) -> str:

@@ -34,6 +34,9 @@ class Resource(StrEnum):
     HOST = "host"
     TRAFFIC_QUALITY = "traffic-quality"
     """Of peers and clients alike; what is blocked never meets it, so both may be there."""
+    DISK_SPEED = "disk-speed"
+    DISK_ERRORS = "disk-errors"
+    DISK_ROOM = "disk-room"
 
     @property
     def is_traffic(self) -> bool:
@@ -79,6 +82,8 @@ class HostContext:
     machine: Machine = field(default_factory=Machine)
     network: NetworkMeans | None = None
     """What was found for a fault of the network's quality; no other needs it."""
+    disk_layer: bool = False
+    """Whether a layer of the agent's is under the member's data."""
 
     def running_process(self) -> ProcessId:
         """The process of a running member; raises ``IllegalStateError`` in every other state."""
@@ -89,3 +94,12 @@ class HostContext:
                 remedy="start it, or heal the fault that holds it",
             )
         return self.process
+
+    def need_disk_layer(self) -> None:
+        """Raise ``IllegalStateError`` unless there is a layer under the data of a member."""
+        if not self.disk_layer:
+            raise IllegalStateError(
+                f"there is no disk layer under the member's data: it is {self.member_state}",
+                state=self.member_state,
+                remedy="start the cluster with disk: fuse",
+            )

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from agent_service import commands
 from agent_service.errors import AgentServiceError, FaultFailedError
+from agent_service.faults import diskwork
 from agent_service.faults.base import REMOVED
+from agent_service.faults.disksteps import DiskRuleFelt
 from agent_service.faults.machine_execute import act_on_machine, machine_objection
+from agent_service.faults.machine_steps import MachineStep
 from agent_service.faults.nftables import is_listed, missing_rules
 from agent_service.faults.quality_execute import quality_act, quality_objection
 from agent_service.faults.quality_steps import (
@@ -65,6 +68,21 @@ async def act(action: Action, member: MemberControl, cause: str) -> str | None:
             await member.kill(cause)
         case QuitMember():
             await member.quit(cause)
+        case PauseMember() | ResumeMember() | EnsureMemberRunning():
+            await _revive_or_pause(action, member)
+        case MachineStep():
+            return await act_on_machine(action, member, cause)
+        case StartQueue() | EndQueue() | RemoveChain() | RemoveQdisc():
+            await quality_act(action)
+        case _:
+            await diskwork.act(action, member, cause)
+    return None
+
+
+async def _revive_or_pause(
+    action: PauseMember | ResumeMember | EnsureMemberRunning, member: MemberControl
+) -> None:
+    match action:
         case PauseMember():
             await member.pause()
         case ResumeMember():
@@ -72,11 +90,6 @@ async def act(action: Action, member: MemberControl, cause: str) -> str | None:
                 await member.resume()
         case EnsureMemberRunning():
             await member.recover()
-        case StartQueue() | EndQueue() | RemoveChain() | RemoveQdisc():
-            await quality_act(action)
-        case _:
-            return await act_on_machine(action, member, cause)
-    return None
 
 
 async def confirm(checks: tuple[Check, ...], member: MemberControl) -> str:
@@ -99,13 +112,12 @@ async def confirm(checks: tuple[Check, ...], member: MemberControl) -> str:
 async def lost(checks: tuple[Check, ...], member: MemberControl) -> str | None:
     """What is gone of an effect that must last while the fault does; ``None``: nothing."""
     for check in checks:
-        if isinstance(check, LASTING):
-            try:
-                objection = await _objection(check, member)
-            except AgentServiceError as error:
-                objection = error.detail
-            if objection is not None:
-                return objection
+        try:
+            objection = await _lasting_objection(check, member)
+        except AgentServiceError as error:
+            objection = error.detail
+        if objection is not None:
+            return objection
     return None
 
 
@@ -113,6 +125,12 @@ async def objections(checks: tuple[Check, ...], member: MemberControl) -> str | 
     """What speaks against these now; ``None``: nothing."""
     seen = [await _objection(check, member) for check in checks]
     return "; ".join(filter(None, seen)) or None
+
+
+async def _lasting_objection(check: Check, member: MemberControl) -> str | None:
+    if isinstance(check, DiskRuleFelt):
+        return await diskwork.still_set(check, member)  # felt once: to try it again takes its time
+    return await _objection(check, member) if isinstance(check, LASTING) else None
 
 
 async def _objection(check: Check, member: MemberControl) -> str | None:
@@ -138,10 +156,12 @@ async def _objection(check: Check, member: MemberControl) -> str | None:
         case TableAbsent():
             listed = is_listed((await commands.check(check.argv)).stdout, check.table)
             return f"nftables table inet {check.table} is still there" if listed else None
+        case MachineStep():
+            return await machine_objection(check, member)
         case QueueAttached() | QueueGone() | ChainQueues() | ChainAbsent() | QdiscShapes() | QdiscRestored():
             return await quality_objection(check)
         case _:
-            return await machine_objection(check, member)
+            return await diskwork.objection(check, member)
 
 
 def _process(check: ProcessGone | ProcessStopped | ProcessNotStopped) -> ProcessId:

@@ -10,10 +10,15 @@ from typing import TypeAlias
 
 from agent_service.faults.step import Step
 
+
+class MachineStep(Step, frozen=True):
+    """Base of these."""
+
+
 # --- cgroups ------------------------------------------------------------------------------------------------
 
 
-class EnterCgroup(Step, frozen=True, tag="enter-cgroup"):
+class EnterCgroup(MachineStep, frozen=True, tag="enter-cgroup"):
     """Make a cgroup of the fault's own and move the process into it."""
 
     directory: str
@@ -24,7 +29,7 @@ class EnterCgroup(Step, frozen=True, tag="enter-cgroup"):
         return f"make cgroup {self.directory} and move process {self.pid} into it"
 
 
-class SetCgroup(Step, frozen=True, tag="set-cgroup"):
+class SetCgroup(MachineStep, frozen=True, tag="set-cgroup"):
     """Write one value of a cgroup."""
 
     file: str
@@ -34,7 +39,7 @@ class SetCgroup(Step, frozen=True, tag="set-cgroup"):
         return f"write {self.value} to {self.file}"
 
 
-class LeaveCgroup(Step, frozen=True, tag="leave-cgroup"):
+class LeaveCgroup(MachineStep, frozen=True, tag="leave-cgroup"):
     """Move what is in the fault's own cgroup to the one above, and remove it."""
 
     directory: str
@@ -43,7 +48,7 @@ class LeaveCgroup(Step, frozen=True, tag="leave-cgroup"):
         return f"move everything out of cgroup {self.directory} and remove it"
 
 
-class CgroupHolds(Step, frozen=True, tag="cgroup-holds"):
+class CgroupHolds(MachineStep, frozen=True, tag="cgroup-holds"):
     """The process is in that cgroup."""
 
     directory: str
@@ -53,7 +58,7 @@ class CgroupHolds(Step, frozen=True, tag="cgroup-holds"):
         return f"process {self.pid} is in cgroup {self.directory}"
 
 
-class CgroupShows(Step, frozen=True, tag="cgroup-shows"):
+class CgroupShows(MachineStep, frozen=True, tag="cgroup-shows"):
     """A cgroup's file has that line, for as long as the fault is held."""
 
     file: str
@@ -63,7 +68,7 @@ class CgroupShows(Step, frozen=True, tag="cgroup-shows"):
         return f"{self.file} says {self.line}"
 
 
-class CgroupTook(Step, frozen=True, tag="cgroup-took"):
+class CgroupTook(MachineStep, frozen=True, tag="cgroup-took"):
     """A cgroup's file has that line; the cgroup may go before the fault does."""
 
     file: str
@@ -73,7 +78,7 @@ class CgroupTook(Step, frozen=True, tag="cgroup-took"):
         return f"{self.file} says {self.line}"
 
 
-class CgroupShowsNot(Step, frozen=True, tag="cgroup-shows-not"):
+class CgroupShowsNot(MachineStep, frozen=True, tag="cgroup-shows-not"):
     """A cgroup's file has that line no more; or there is no such cgroup."""
 
     file: str
@@ -83,7 +88,7 @@ class CgroupShowsNot(Step, frozen=True, tag="cgroup-shows-not"):
         return f"{self.file} no longer says {self.line}"
 
 
-class CgroupAbsent(Step, frozen=True, tag="cgroup-absent"):
+class CgroupAbsent(MachineStep, frozen=True, tag="cgroup-absent"):
     """There is no such cgroup."""
 
     directory: str
@@ -95,7 +100,7 @@ class CgroupAbsent(Step, frozen=True, tag="cgroup-absent"):
 # --- the member ---------------------------------------------------------------------------------------------
 
 
-class ForeseeEnd(Step, frozen=True, tag="foresee-end"):
+class ForeseeEnd(MachineStep, frozen=True, tag="foresee-end"):
     """From now on the fault may end etcd by one of these signals, without anybody sending one."""
 
     signals: tuple[int, ...]
@@ -104,14 +109,14 @@ class ForeseeEnd(Step, frozen=True, tag="foresee-end"):
         return f"expect that etcd may end by signal {' or '.join(map(str, self.signals))}"
 
 
-class ForeseeNoEnd(Step, frozen=True, tag="foresee-no-end"):
+class ForeseeNoEnd(MachineStep, frozen=True, tag="foresee-no-end"):
     """An end is unexpected again."""
 
     def __str__(self) -> str:
         return "expect no end of etcd any more"
 
 
-class ShiftClock(Step, frozen=True, tag="shift-clock"):
+class ShiftClock(MachineStep, frozen=True, tag="shift-clock"):
     """Stop etcd and start it in a time namespace whose monotonic clock is ahead by so many seconds."""
 
     seconds: int
@@ -121,7 +126,7 @@ class ShiftClock(Step, frozen=True, tag="shift-clock"):
         return f"start etcd anew in a time namespace, its monotonic clock {self.seconds:+d} s off"
 
 
-class RestoreClock(Step, frozen=True, tag="restore-clock"):
+class RestoreClock(MachineStep, frozen=True, tag="restore-clock"):
     """Start etcd anew with the host's clock, unless it has it; start it if it has ended."""
 
     grace_seconds: float
@@ -130,7 +135,7 @@ class RestoreClock(Step, frozen=True, tag="restore-clock"):
         return "start etcd anew with the host's own monotonic clock"
 
 
-class ClockShifted(Step, frozen=True, tag="clock-shifted"):
+class ClockShifted(MachineStep, frozen=True, tag="clock-shifted"):
     """The member lives, and its monotonic clock is off by so many seconds."""
 
     seconds: int
@@ -139,14 +144,14 @@ class ClockShifted(Step, frozen=True, tag="clock-shifted"):
         return f"the monotonic clock of etcd is {self.seconds:+d} s off"
 
 
-class ClockIsHosts(Step, frozen=True, tag="clock-is-hosts"):
+class ClockIsHosts(MachineStep, frozen=True, tag="clock-is-hosts"):
     """The member has the host's monotonic clock, if it lives."""
 
     def __str__(self) -> str:
         return "etcd has the host's own monotonic clock"
 
 
-class SetDataAside(Step, frozen=True, tag="set-data-aside"):
+class SetDataAside(MachineStep, frozen=True, tag="set-data-aside"):
     """Rename the member's data directory."""
 
     directory: str
@@ -156,7 +161,7 @@ class SetDataAside(Step, frozen=True, tag="set-data-aside"):
         return f"move {self.directory} aside, to {self.aside}"
 
 
-class BringDataBack(Step, frozen=True, tag="bring-data-back"):
+class BringDataBack(MachineStep, frozen=True, tag="bring-data-back"):
     """Rename it back; where a member has made new data meanwhile, remove the old."""
 
     directory: str
@@ -166,7 +171,7 @@ class BringDataBack(Step, frozen=True, tag="bring-data-back"):
         return f"move {self.aside} back to {self.directory}, or remove it if there are new data"
 
 
-class PathAbsent(Step, frozen=True, tag="path-absent"):
+class PathAbsent(MachineStep, frozen=True, tag="path-absent"):
     """There is no such file or directory."""
 
     path: str
@@ -178,7 +183,7 @@ class PathAbsent(Step, frozen=True, tag="path-absent"):
 # --- the host -----------------------------------------------------------------------------------------------
 
 
-class SetWallClock(Step, frozen=True, tag="set-wall-clock"):
+class SetWallClock(MachineStep, frozen=True, tag="set-wall-clock"):
     """Set the wall clock so that it is so far ahead of the time since boot; nothing in another boot."""
 
     boot_id: str
@@ -188,7 +193,7 @@ class SetWallClock(Step, frozen=True, tag="set-wall-clock"):
         return f"set the wall clock to the time since boot plus {self.since_boot_ns / 1e9:.3f} s"
 
 
-class WallClockIs(Step, frozen=True, tag="wall-clock-is"):
+class WallClockIs(MachineStep, frozen=True, tag="wall-clock-is"):
     """The wall clock is so far ahead of the time since boot, to half a second; or this is another boot."""
 
     boot_id: str
@@ -198,7 +203,7 @@ class WallClockIs(Step, frozen=True, tag="wall-clock-is"):
         return f"the wall clock is {self.since_boot_ns / 1e9:.3f} s ahead of the time since boot"
 
 
-class Strike(Step, frozen=True, tag="strike"):
+class Strike(MachineStep, frozen=True, tag="strike"):
     """Order a blow against the agent or the host, to fall a second later. ``order`` is its file."""
 
     order: str
@@ -208,7 +213,7 @@ class Strike(Step, frozen=True, tag="strike"):
         return f"a second later: {shlex.join(self.what)}"
 
 
-class CallOff(Step, frozen=True, tag="call-off"):
+class CallOff(MachineStep, frozen=True, tag="call-off"):
     """If the blow has not fallen yet, it does not fall."""
 
     order: str
@@ -217,7 +222,7 @@ class CallOff(Step, frozen=True, tag="call-off"):
         return "call off what has not happened yet"
 
 
-class StrikeOrdered(Step, frozen=True, tag="strike-ordered"):
+class StrikeOrdered(MachineStep, frozen=True, tag="strike-ordered"):
     """Somebody lives who will carry out the order."""
 
     order: str
@@ -226,7 +231,7 @@ class StrikeOrdered(Step, frozen=True, tag="strike-ordered"):
         return "it is ordered"
 
 
-class StoodStill(Step, frozen=True, tag="stood-still"):
+class StoodStill(MachineStep, frozen=True, tag="stood-still"):
     """The order says that every thread of the agent stood still, for nearly as long as was wanted."""
 
     order: str
@@ -236,7 +241,7 @@ class StoodStill(Step, frozen=True, tag="stood-still"):
         return f"the agent stood still for {self.seconds:g} s"
 
 
-class AgentReplaced(Step, frozen=True, tag="agent-replaced"):
+class AgentReplaced(MachineStep, frozen=True, tag="agent-replaced"):
     """Another agent runs than that process."""
 
     pid: int
@@ -246,7 +251,7 @@ class AgentReplaced(Step, frozen=True, tag="agent-replaced"):
         return f"the agent that was process {self.pid} is gone"
 
 
-class AnotherBoot(Step, frozen=True, tag="another-boot"):
+class AnotherBoot(MachineStep, frozen=True, tag="another-boot"):
     """The host has booted since."""
 
     boot_id: str

@@ -336,6 +336,7 @@ class FaultManager:
             data_dir=None if there is None else str(data_dir_of(self._settings, there)),
             machine=read_machine(self._settings, process),
             network=means,
+            disk_layer=as_if_running or (there is not None and there.disk == "fuse"),
         )
 
     def _lock_of(self, fault_id: str) -> asyncio.Lock:

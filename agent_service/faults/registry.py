@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
 from agent_service import commands
+from agent_service.disk.lack import layer_lack
 from agent_service.emergency import describe, read_stop
 from agent_service.errors import RefusedError, UnavailableError
 from agent_service.faults import machine
 from agent_service.faults.base import HostContext, Resource
 from agent_service.faults.blows import plan_agent_hang, plan_agent_kill, plan_down
 from agent_service.faults.clocks import plan_clock_offset, plan_wall_clock
+from agent_service.faults.disk import plan_disk
 from agent_service.faults.limits import plan_cpu, plan_freeze, plan_memory
 from agent_service.faults.means import find_means, find_tool
 from agent_service.faults.network import plan_isolate, plan_partition, plan_port
@@ -38,7 +40,10 @@ from agent_service.models import (
     ClockOffsetFault,
     CpuThrottleFault,
     CrashLoopFault,
+    DiskFullFault,
+    DiskThrottleFault,
     FreezeFault,
+    IoErrorFault,
     IsolateFault,
     KillFault,
     LoseDataFault,
@@ -47,9 +52,12 @@ from agent_service.models import (
     PartitionFault,
     PauseFault,
     PeerPortFault,
+    PowerLossFault,
     PowerOffFault,
     RebootFault,
     RestartFault,
+    SlowFsyncFault,
+    SlowIoFault,
     StopFault,
     WallClockFault,
 )
@@ -61,9 +69,11 @@ if TYPE_CHECKING:
     from agent_service.models import FaultSpec
     from agent_service.settings import AgentSettings
 
+    _ProcessSpec: TypeAlias = (
+        StopFault | KillFault | PauseFault | RestartFault | CrashLoopFault | LoseDataFault
+    )
     _MachineSpec: TypeAlias = (
-        LoseDataFault
-        | FreezeFault
+        FreezeFault
         | CpuThrottleFault
         | MemoryLimitFault
         | ClockOffsetFault
@@ -90,8 +100,31 @@ _CUTTING_KINDS: Final = ("isolate", "partition")
 _PORT_KINDS: Final = ("client-port", "peer-port")
 _QUALITY_KIND: Final = "network"
 
+_DISK_KINDS: Final = ("slow-fsync", "slow-io", "io-error", "power-loss", "disk-full", "disk-throttle")
+
 _CUTTING_PROBE: Final = ("tcp dport 1 drop", "ip saddr 192.0.2.1 tcp dport 1 drop")
 _PORT_PROBE: Final = ("tcp dport 1 reject with tcp reset", "tcp sport 1 tcp flags & rst == 0 drop")
+_LAYER: Final = "by a FUSE layer under the data of a cluster with disk: fuse"
+_RESOURCES: Final = {
+    "isolate": Resource.PEER_TRAFFIC,
+    "partition": Resource.PEER_TRAFFIC,
+    "peer-port": Resource.PEER_TRAFFIC,
+    "client-port": Resource.CLIENT_TRAFFIC,
+    "network": Resource.TRAFFIC_QUALITY,
+    "cpu-throttle": Resource.CPU,
+    "memory-limit": Resource.MEMORY,
+    "wall-clock": Resource.WALL_CLOCK,
+    "reboot": Resource.HOST,
+    "power-off": Resource.HOST,
+    "agent-kill": Resource.AGENT,
+    "agent-hang": Resource.AGENT,
+    "slow-fsync": Resource.DISK_SPEED,
+    "slow-io": Resource.DISK_SPEED,
+    "disk-throttle": Resource.DISK_SPEED,
+    "io-error": Resource.DISK_ERRORS,
+    "disk-full": Resource.DISK_ROOM,
+}
+"""By kind; all others take hold of the process."""
 _NOT_ALLOWED: Final = "etcd_chaos_allow is false for it in the inventory"
 _TABLE: Final = "by an nftables table of its own"
 
@@ -104,6 +137,31 @@ def plan_fault(fault_id: str, spec: FaultSpec, host: HostContext) -> FaultSteps:
         RefusedError: it would hit what is protected.
     """
     match spec:
+        case StopFault() | KillFault() | PauseFault() | RestartFault() | CrashLoopFault() | LoseDataFault():
+            return _plan_on_process(fault_id, spec, host)
+        case IsolateFault():
+            return plan_isolate(fault_id, spec, host)
+        case PartitionFault():
+            return plan_partition(fault_id, spec, host)
+        case ClientPortFault() | PeerPortFault():
+            return plan_port(fault_id, spec, host)
+        case NetworkFault():
+            return plan_network(fault_id, spec, host)
+        case (
+            SlowFsyncFault()
+            | SlowIoFault()
+            | DiskThrottleFault()
+            | IoErrorFault()
+            | DiskFullFault()
+            | PowerLossFault()
+        ):
+            return plan_disk(fault_id, spec, host)
+        case _:
+            return _plan_on_machine(fault_id, spec, host)
+
+
+def _plan_on_process(fault_id: str, spec: _ProcessSpec, host: HostContext) -> FaultSteps:
+    match spec:
         case StopFault():
             return plan_stop(fault_id, spec, host)
         case KillFault():
@@ -114,22 +172,13 @@ def plan_fault(fault_id: str, spec: FaultSpec, host: HostContext) -> FaultSteps:
             return plan_restart(fault_id, spec, host)
         case CrashLoopFault():
             return plan_crash_loop(fault_id, spec, host)
-        case IsolateFault():
-            return plan_isolate(fault_id, spec, host)
-        case PartitionFault():
-            return plan_partition(fault_id, spec, host)
-        case ClientPortFault() | PeerPortFault():
-            return plan_port(fault_id, spec, host)
-        case NetworkFault():
-            return plan_network(fault_id, spec, host)
-        case _:
-            return _plan_on_machine(fault_id, spec, host)
+        case LoseDataFault():
+            return plan_lose_data(fault_id, spec, host)
+    assert_never(spec)
 
 
 def _plan_on_machine(fault_id: str, spec: _MachineSpec, host: HostContext) -> FaultSteps:
     match spec:
-        case LoseDataFault():
-            return plan_lose_data(fault_id, spec, host)
         case FreezeFault():
             return plan_freeze(fault_id, spec, host)
         case CpuThrottleFault():
@@ -151,25 +200,7 @@ def _plan_on_machine(fault_id: str, spec: _MachineSpec, host: HostContext) -> Fa
 
 def resource_of(spec: FaultSpec) -> Resource:
     """What a fault of this kind occupies."""
-    match spec:
-        case IsolateFault() | PartitionFault() | PeerPortFault():
-            return Resource.PEER_TRAFFIC
-        case ClientPortFault():
-            return Resource.CLIENT_TRAFFIC
-        case CpuThrottleFault():
-            return Resource.CPU
-        case MemoryLimitFault():
-            return Resource.MEMORY
-        case WallClockFault():
-            return Resource.WALL_CLOCK
-        case RebootFault() | PowerOffFault():
-            return Resource.HOST
-        case AgentKillFault() | AgentHangFault():
-            return Resource.AGENT
-        case NetworkFault():
-            return Resource.TRAFFIC_QUALITY
-        case _:
-            return Resource.PROCESS
+    return _RESOURCES.get(spec.kind, Resource.PROCESS)
 
 
 async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
@@ -179,7 +210,7 @@ async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
     if not settings.allow_faults:
         barred = _NOT_ALLOWED
     if barred is not None:
-        kinds = (*_PROCESS_KINDS, *_MACHINE_MEANS, *_CUTTING_KINDS, *_PORT_KINDS, _QUALITY_KIND)
+        kinds = (*_PROCESS_KINDS, *_MACHINE_MEANS, *_CUTTING_KINDS, *_PORT_KINDS, _QUALITY_KIND, *_DISK_KINDS)
         return tuple(_capability(kind, barred, "") for kind in kinds)
     process_lack = _process_lack(settings)
     cutting_lack = _network_lack() or await _kernel_lack(_CUTTING_PROBE)
@@ -190,6 +221,7 @@ async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
         *(_capability(kind, cutting_lack, _TABLE) for kind in _CUTTING_KINDS),
         *(_capability(kind, port_lack, _TABLE) for kind in _PORT_KINDS),
         _quality(await find_means(settings.state_dir), _network_lack()),
+        *(_capability(kind, process_lack or layer_lack(settings), _LAYER) for kind in _DISK_KINDS),
     )
 
 
@@ -209,6 +241,8 @@ async def require_capability(spec: FaultSpec, settings: AgentSettings) -> None:
         lack = _machine_lack(spec.kind, settings)
     else:
         lack = _network_lack() if resource_of(spec).is_traffic else _process_lack(settings)
+    if lack is None and spec.kind in _DISK_KINDS:
+        lack = layer_lack(settings)
     if lack is not None:
         raise UnavailableError(f"this host cannot do {spec.kind}: {lack}")
 

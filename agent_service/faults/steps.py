@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from agent_service.faults.disksteps import DiskAction, DiskCheck
 from agent_service.faults.machine_steps import (
     CgroupHolds,
     CgroupShows,
@@ -97,6 +98,7 @@ Action: TypeAlias = (
     | ResumeMember
     | EnsureMemberRunning
     | MachineAction
+    | DiskAction
     | QualityAction
 )
 
@@ -175,6 +177,7 @@ Check: TypeAlias = (
     | MemberRuns
     | TableBlocks
     | TableAbsent
+    | DiskCheck
     | QualityCheck
     | MachineCheck
 )

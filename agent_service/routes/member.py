@@ -10,7 +10,15 @@ from starlette.responses import StreamingResponse
 
 from agent_service.errors import NotFoundError
 from agent_service.member import MemberControl
-from agent_service.models import ArchiveRequest, ArchiveResult, LogTail, MemberSpec, MemberStatus, StopRequest
+from agent_service.models import (
+    ArchiveRequest,
+    ArchiveResult,
+    LogTail,
+    MemberSpec,
+    MemberStatus,
+    MemberTls,
+    StopRequest,
+)
 from agent_service.problems import documented
 
 _CHUNK_BYTES = 64 * 1024
@@ -22,6 +30,7 @@ def add_member_routes(app: FastAPI, member: MemberControl) -> None:
     """Routes that look at and drive the member. What its state forbids is a 409 that names the state."""
     _add_reading(app, member)
     _add_driving(app, member)
+    _add_secrets(app, member)
 
 
 def _add_reading(app: FastAPI, member: MemberControl) -> None:
@@ -120,7 +129,7 @@ def _add_driving(app: FastAPI, member: MemberControl) -> None:
         "/v1/member/terminate", tags=["member"], operation_id="terminateMember", responses=documented(409)
     )
     async def terminate() -> MemberStatus:
-        """Stop it and remove its data directory, if the agent made and marked that."""
+        """Stop it and remove its data directory, if the agent made and marked that, its certificate and key."""
         return await member.terminate()
 
     @app.post(
@@ -132,3 +141,15 @@ def _add_driving(app: FastAPI, member: MemberControl) -> None:
     async def archive(request: ArchiveRequest) -> ArchiveResult:
         """Move the log, and the data if asked, of a stopped member aside under a label."""
         return await member.archive(request)
+
+
+def _add_secrets(app: FastAPI, member: MemberControl) -> None:
+    @app.put(
+        "/v1/member/tls",
+        tags=["member"],
+        operation_id="putMemberTls",
+        responses=documented(409, body=True),
+    )
+    async def put_tls(material: MemberTls) -> MemberStatus:
+        """Certificate and key for a member that is started with ``tls`` ``own``; gone when it is terminated."""
+        return await member.put_tls(material)

@@ -44,8 +44,20 @@ _SHOW_PROPERTIES: Final = (
 )
 
 
-def start_argv(launch: Launch) -> tuple[str, ...]:
-    """``systemd-run`` command line that starts the member; it returns when etcd was executed.
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A transient unit; ``properties`` beside those that every one has."""
+
+    unit: str
+    description: str
+    properties: tuple[str, ...] = ()
+
+
+MEMBER: Final = Service(UNIT, "etcd member under test (etcd-chaos)")
+
+
+def start_argv(launch: Launch, service: Service = MEMBER) -> tuple[str, ...]:
+    """``systemd-run`` command line that starts a process; it returns when that was executed.
 
     ``RemainAfterExit`` and the lack of ``--collect`` keep the exit status readable until the unit's release.
     """
@@ -58,14 +70,15 @@ def start_argv(launch: Launch) -> tuple[str, ...]:
         "LimitNOFILE=65536",
         f"StandardOutput=append:{launch.log}",
         f"StandardError=append:{launch.log}",
+        *service.properties,
     )
     return (
         "systemd-run",
         "--quiet",
         "--no-ask-password",
-        f"--unit={UNIT}",
+        f"--unit={service.unit}",
         f"--slice={SLICE}",
-        "--description=etcd member under test (etcd-chaos)",
+        f"--description={service.description}",
         *(f"--property={item}" for item in properties),
         *((f"--uid={launch.user}",) if launch.user is not None else ()),
         *(f"--setenv={name}={value}" for name, value in sorted(launch.env.items())),
@@ -75,14 +88,14 @@ def start_argv(launch: Launch) -> tuple[str, ...]:
     )
 
 
-def show_argv() -> tuple[str, ...]:
+def show_argv(unit: str = UNIT) -> tuple[str, ...]:
     """``systemctl`` command line that shows the unit's state."""
-    return ("systemctl", "show", UNIT, f"--property={','.join(_SHOW_PROPERTIES)}")
+    return ("systemctl", "show", unit, f"--property={','.join(_SHOW_PROPERTIES)}")
 
 
-def stop_argv() -> tuple[str, ...]:
-    """Ends a unit that remained after its process exited."""
-    return ("systemctl", "stop", UNIT)
+def stop_argv(unit: str = UNIT) -> tuple[str, ...]:
+    """Ends a unit, also one that remained after its process exited."""
+    return ("systemctl", "stop", unit)
 
 
 def stop_slice_argv() -> tuple[str, ...]:
@@ -95,9 +108,9 @@ def revert_argv() -> tuple[str, ...]:
     return ("systemctl", "revert", UNIT)
 
 
-def reset_argv() -> tuple[str, ...]:
+def reset_argv(unit: str = UNIT) -> tuple[str, ...]:
     """Forgets a unit that failed."""
-    return ("systemctl", "reset-failed", UNIT)
+    return ("systemctl", "reset-failed", unit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,25 +147,29 @@ def parse_show(text: str) -> UnitState:
 class SystemdSupervisor:
     """Implements ``Supervisor`` with ``systemd-run`` and ``systemctl``."""
 
+    def __init__(self, service: Service = MEMBER) -> None:
+        self._service = service
+
     async def launch(self, launch: Launch) -> ProcessId:
         """Start the unit."""
         unit = await self._show()
         if unit.main_pid:
             raise IllegalStateError(
-                f"{UNIT} runs already (pid {unit.main_pid}), and this agent did not know of it",
+                f"{self._service.unit} runs already (pid {unit.main_pid}), and this agent did not know of it",
                 state="running",
-                remedy=f"end it: systemctl stop {UNIT}",
+                remedy=f"end it: systemctl stop {self._service.unit}",
             )
         await self._release(unit)
-        started = await commands.run(start_argv(launch.on_its_clock()))
+        started = await commands.run(start_argv(launch.on_its_clock(), self._service))
         if started.code != 0:
             await self.release()
             raise UnavailableError(
-                f"systemd cannot start etcd: {started.complaint}", remedy=f"journalctl -u {UNIT}"
+                f"systemd cannot start {launch.argv[0]}: {started.complaint}",
+                remedy=f"journalctl -u {self._service.unit}",
             )
         unit = await self._show()
         if not unit.last_pid:
-            raise UnavailableError(f"systemd started {UNIT} and knows no process of it")
+            raise UnavailableError(f"systemd started {self._service.unit} and knows no process of it")
         # It may have ended between the two calls; then its start time cannot be read any more.
         process = identify(unit.main_pid) if unit.main_pid else None
         return process or ProcessId(unit.last_pid, 0, boot_id())
@@ -185,11 +202,20 @@ class SystemdSupervisor:
         if stopped.code not in {0, _NOT_LOADED}:
             raise UnavailableError(f"cannot stop {SLICE}: {stopped.complaint}")
 
+    async def stop(self) -> None:
+        """End the process by SIGTERM, whatever it does, and forget the unit."""
+        unit = await self._show()
+        if unit.loaded:
+            await commands.check(stop_argv(self._service.unit))
+            await self._release(await self._show())
+
     async def _release(self, unit: UnitState) -> None:
         if unit.main_pid or not unit.loaded:
             return
         # A failed unit is forgotten by a reset alone, one that remained after exit by a stop.
-        await commands.check(reset_argv() if unit.active_state == "failed" else stop_argv())
+        await commands.check(
+            reset_argv(self._service.unit) if unit.active_state == "failed" else stop_argv(self._service.unit)
+        )
 
     async def _show(self) -> UnitState:
-        return parse_show((await commands.check(show_argv())).stdout)
+        return parse_show((await commands.check(show_argv(self._service.unit))).stdout)

@@ -20,11 +20,16 @@ class Method(StrEnum):
     LEASE_GRANT = "/etcdserverpb.Lease/LeaseGrant"
     LEASE_REVOKE = "/etcdserverpb.Lease/LeaseRevoke"
     LEASE_TTL = "/etcdserverpb.Lease/LeaseTimeToLive"
-    AUTHENTICATE = "/etcdserverpb.Auth/Authenticate"
     STATUS = "/etcdserverpb.Maintenance/Status"
     HASH_KV = "/etcdserverpb.Maintenance/HashKV"
     ALARM = "/etcdserverpb.Maintenance/Alarm"
     MEMBER_LIST = "/etcdserverpb.Cluster/MemberList"
+    AUTHENTICATE = "/etcdserverpb.Auth/Authenticate"
+    AUTH_ENABLE = "/etcdserverpb.Auth/AuthEnable"
+    USER_ADD = "/etcdserverpb.Auth/UserAdd"
+    USER_GRANT_ROLE = "/etcdserverpb.Auth/UserGrantRole"
+    ROLE_ADD = "/etcdserverpb.Auth/RoleAdd"
+    ROLE_GRANT_PERMISSION = "/etcdserverpb.Auth/RoleGrantPermission"
 
 
 class Channel(Protocol):

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """What a member asks of its clients. Certificates and key are PEM."""
-
-    ca: bytes | None = None
-    """Who vouches for the member; ``None``: no TLS."""
-    certificate: bytes | None = None
-    key: bytes | None = None
-    server_name: str = ""
-    """Whom the member's certificate must name; empty: its address."""
-    token: str | None = None
-    """etcd's auth token, sent with every request."""
-
-    @property
-    def metadata(self) -> tuple[tuple[str, str], ...]:
-        """What goes with every call over gRPC."""
-        return (("token", self.token),) if self.token else ()
+if TYPE_CHECKING:
+    from tester.etcd.credentials import ClientTls, Login
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The client endpoint of one member. ``address`` is an IP address: no fault depends on a resolver."""
+    """The client endpoint of one member, and who asks it.
+
+    ``address`` is an IP address: no fault depends on a resolver.
+    """
 
     member: str
     address: str
     port: int
-    access: Access | None = None
-    """``None``: plain text, and nobody is asked who they are."""
+    tls: ClientTls | None = field(default=None, repr=False)
+    login: Login | None = field(default=None, repr=False)
 
     @property
     def authority(self) -> str:

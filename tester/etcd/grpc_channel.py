@@ -42,19 +42,30 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 
 
 def open_channel(endpoint: Endpoint) -> grpc.aio.Channel:
-    """A channel that needs no resolver, with ``OPTIONS``; TLS if the endpoint says so."""
+    """A channel that needs no resolver, with ``OPTIONS``.
+
+    Raises:
+        ValueError: TLS without a CA, which gRPC cannot do.
+    """
     target = f"ipv{ip_address(endpoint.address).version}:{endpoint.authority}"
-    access = endpoint.access
-    if access is None or access.ca is None:
-        return grpc.aio.insecure_channel(target, options=OPTIONS)
-    credentials = grpc.ssl_channel_credentials(access.ca, access.key, access.certificate)
-    name = ("grpc.ssl_target_name_override", access.server_name or endpoint.address)
+    tls = endpoint.tls
+    if tls is None:
+        return open_plain(target)
+    if tls.ca is None:
+        raise ValueError("gRPC does not speak TLS to somebody whom no CA vouches for")
+    credentials = grpc.ssl_channel_credentials(tls.ca, tls.key, tls.certificate)
+    name = ("grpc.ssl_target_name_override", tls.server_name or endpoint.address)
     return grpc.aio.secure_channel(target, credentials, options=(*OPTIONS, name))
 
 
-def metadata_of(endpoint: Endpoint) -> tuple[tuple[str, str], ...] | None:
-    """What goes with every call to an endpoint, for gRPC."""
-    return endpoint.access.metadata if endpoint.access is not None else None
+def open_plain(target: str) -> grpc.aio.Channel:
+    """A plain-text channel to what gRPC calls a target."""
+    return grpc.aio.insecure_channel(target, options=OPTIONS)
+
+
+def token_metadata(token: str | None) -> tuple[tuple[str, str], ...]:
+    """How a call shows etcd's auth token."""
+    return () if token is None else (("token", token),)
 
 
 def rpc_error(error: grpc.aio.AioRpcError) -> RpcError:
@@ -67,10 +78,14 @@ class GrpcChannel:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._channel = open_channel(endpoint)
-        self._metadata = metadata_of(endpoint)
         self._calls: dict[Method, _UnaryCall] = {
             method: self._channel.unary_unary(method.value, None, None) for method in Method
         }
+        self._metadata: tuple[tuple[str, str], ...] = ()
+
+    def use_token(self, token: str | None) -> None:
+        """See ``TokenChannel.use_token``."""
+        self._metadata = token_metadata(token)
 
     async def call(self, method: Method, request: bytes, timeout_seconds: float) -> bytes:
         """See ``Channel.call``."""

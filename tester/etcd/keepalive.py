@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import grpc.aio
 
 from tester.etcd.errors import RpcError, StatusCode
-from tester.etcd.grpc_channel import metadata_of, open_channel, rpc_error
+from tester.etcd.grpc_channel import rpc_error
+from tester.etcd.streams import own_connection, own_token
 
 if TYPE_CHECKING:
     from tester.etcd.endpoint import Endpoint
@@ -22,7 +23,7 @@ _METHOD = "/etcdserverpb.Lease/LeaseKeepAlive"
 class _Open:
     """A stream and the connection it has for itself."""
 
-    channel: grpc.aio.Channel
+    connection: AsyncExitStack
     stream: grpc.aio.StreamStreamCall[bytes, bytes]
 
 
@@ -56,10 +57,10 @@ class KeepAliveStream:
             self._open = None
             opened.stream.cancel()
             with suppress(asyncio.CancelledError):  # the stream's own, which was just cancelled
-                await opened.channel.close(None)
+                await opened.connection.aclose()
 
     async def _exchange(self, request: bytes) -> bytes:
-        opened = self._open = self._open or self._connect()
+        opened = self._open = self._open or await self._connect()
         answered = False
         try:
             await asyncio.sleep(0)  # what the history has to say of it is handed to the kernel before
@@ -83,14 +84,16 @@ class KeepAliveStream:
             if not answered:
                 self._give_up(opened)
 
-    def _connect(self) -> _Open:
-        channel = open_channel(self._endpoint)
-        call = channel.stream_stream(_METHOD, None, None)
-        return _Open(channel, call(None, metadata=metadata_of(self._endpoint)))
+    async def _connect(self) -> _Open:
+        metadata = await own_token(self._endpoint)
+        async with AsyncExitStack() as stack:
+            channel = await stack.enter_async_context(own_connection(self._endpoint))
+            call = channel.stream_stream(_METHOD, None, None)
+            return _Open(stack.pop_all(), call(None, metadata=metadata))
 
     def _give_up(self, opened: _Open) -> None:
         if self._open is opened:
             self._open = None
         opened.stream.cancel()
-        closing = asyncio.get_running_loop().create_task(opened.channel.close(None))
+        closing = asyncio.get_running_loop().create_task(opened.connection.aclose())
         closing.add_done_callback(lambda done: done.cancelled() or done.exception())

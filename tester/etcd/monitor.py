@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from tester.errors import ClusterError, InfrastructureError
 from tester.etcd.client import EtcdClient, MemberHealth
+from tester.etcd.connect import connect
 from tester.etcd.errors import RpcError
-from tester.etcd.grpc_channel import GrpcChannel
 from tester.events import EventBus, LeaderChanged
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class ClusterMonitor:
     """Polls every member by itself, so that a stalled one delays nobody else's answers."""
 
     def __init__(
-        self, endpoints: Sequence[Endpoint], clock: RunClock, bus: EventBus, connect: Connect = GrpcChannel
+        self, endpoints: Sequence[Endpoint], clock: RunClock, bus: EventBus, connect: Connect = connect
     ) -> None:
         self._clock = clock
         self._bus = bus

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
 import grpc.aio
 from etcd3.etcdrpc import rpc_pb2 as pb
 
 from tester.etcd.errors import RpcError, StatusCode
-from tester.etcd.grpc_channel import metadata_of, open_channel, rpc_error
+from tester.etcd.grpc_channel import rpc_error
+from tester.etcd.streams import own_connection, own_token
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -27,16 +29,18 @@ class WatchStream:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
+        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        self._channel = open_channel(self._endpoint)
-        open_stream = self._channel.stream_stream(
+        metadata = await own_token(self._endpoint)
+        channel = await self._stack.enter_async_context(own_connection(self._endpoint))
+        open_stream = channel.stream_stream(
             _METHOD,
             request_serializer=pb.WatchRequest.SerializeToString,
             response_deserializer=pb.WatchResponse.FromString,
         )
         self._stream: grpc.aio.StreamStreamCall[pb.WatchRequest, pb.WatchResponse] = open_stream(
-            None, metadata=metadata_of(self._endpoint)
+            None, metadata=metadata
         )
         return self
 
@@ -44,7 +48,7 @@ class WatchStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stream.cancel()
-        await self._channel.close(None)
+        await self._stack.aclose()
 
     async def create(self, key: str, range_end: bytes, revision: int) -> None:
         """Ask for every change in ``[key, range_end)`` from ``revision`` on.

@@ -27,6 +27,8 @@ class Identity:
 
     name: str
     address: str | None = None
+    calls: bool = False
+    """A server that calls others of its kind: a member among its peers."""
 
     def alternative_names(self) -> x509.SubjectAlternativeName | None:
         """What a client may call a server: its address or its name."""
@@ -37,11 +39,11 @@ class Identity:
         )
 
     def usage(self) -> x509.ExtendedKeyUsage:
-        """Server or client, never both: an agent's key cannot order other agents about."""
-        server = self.address is not None
-        return x509.ExtendedKeyUsage(
-            [ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH]
-        )
+        """Server or client; both for a member alone: an agent's key cannot order other agents about."""
+        usages = [ExtendedKeyUsageOID.SERVER_AUTH] if self.address is not None else []
+        if self.address is None or self.calls:
+            usages.append(ExtendedKeyUsageOID.CLIENT_AUTH)
+        return x509.ExtendedKeyUsage(usages)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from agent_service.models import EnvName, FlagName, Value, Version
 from tester.scenario.faults import Fault
@@ -20,6 +20,25 @@ NO_FAULT: Final = "none"
 """What a file writes where a case has none."""
 
 
+class Tls(StrEnum):
+    """Of members, towards clients and peers."""
+
+    OFF = "off"
+    AUTO = "auto"
+    """Each member signs a certificate itself: encryption without proof of who answers."""
+    OWN = "own"
+    """Certificates of a CA that is made for the round; peers verify each other."""
+
+
+class DiskKind(StrEnum):
+    """What is under a member's data."""
+
+    BARE = "bare"
+    """The host's disk."""
+    FUSE = "fuse"
+    """A layer over it that the agent mounts, which can be slow, full or broken."""
+
+
 class ClusterSection(Section):
     """Which cluster to start on the hosts."""
 
@@ -27,7 +46,19 @@ class ClusterSection(Section):
     version: Version | None = Field(default=None, description="etcd version; default: the inventory's.")
     flags: dict[FlagName, Value] = Field(default_factory=dict, description="etcd flags, without dashes.")
     env: dict[EnvName, Value] = Field(default_factory=dict, description="Environment of etcd.")
+    disk: DiskKind = Field(
+        default=DiskKind.BARE, description="What the data lie on; faults on the disk need fuse."
+    )
     start_timeout: Seconds = Field(default=60.0, description="Until every member is healthy.")
+    tls: Tls = Field(default=Tls.OFF, description="Of clients and peers; own: with a CA made for the round.")
+    client_cert_auth: bool = Field(default=False, description="tls own: clients need a certificate, too.")
+    auth: bool = Field(default=False, description="Users, roles and tokens; the load has a user of its own.")
+
+    @model_validator(mode="after")
+    def _certificates_need_a_ca(self) -> Self:
+        if self.client_cert_auth and self.tls is not Tls.OWN:
+            raise ValueError("client_cert_auth needs a CA: say tls: own")
+        return self
 
 
 class CaseSection(Section):

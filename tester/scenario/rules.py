@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import ValidationError
 
 from tester.quorum import objection
-from tester.scenario.faults import PartitionPreset, PartitionSection
+from tester.scenario.faults import DiskSection, PartitionPreset, PartitionSection
 from tester.scenario.mistakes import Mistake, Position, Where
 from tester.scenario.model import (
     CaseSection,
     CheckerName,
     ClusterSection,
+    DiskKind,
     Limits,
     NemesisSection,
+    Tls,
+    Transport,
 )
 from tester.scenario.section import Section
 from tester.scenario.target import TargetWord
@@ -39,6 +42,7 @@ def rule_mistakes(tree: Tree) -> Iterator[Mistake]:
     yield from _menu_mistakes(tree)
     yield from _checker_mistakes(tree)
     yield from _limit_mistakes(tree, cases)
+    yield from _transport_mistakes(tree)
 
 
 def _place(tree: Tree, *where: str | int) -> tuple[Position, Where]:
@@ -89,6 +93,7 @@ def _case_mistakes(tree: Tree, number: int, case: CaseSection) -> Iterator[Mista
         where: Where = ("cases", number, "faults", index)
         for mistake in (
             *_fault_mistakes(tree, where, fault),
+            *_disk_mistakes(tree, where, fault),
             *_time_mistakes(tree, where, fault, case, index),
         ):
             found = True
@@ -113,6 +118,16 @@ def _fault_mistakes(tree: Tree, where: Where, fault: FaultSection) -> Iterator[M
             yield Mistake(
                 *_place(tree, *where, key), f"means nothing beside partition: {fault.partition}", "keep one"
             )
+
+
+def _disk_mistakes(tree: Tree, where: Where, fault: FaultSection) -> Iterator[Mistake]:
+    if not isinstance(fault, DiskSection):
+        return
+    written = child(tree, "cluster")
+    cluster = ClusterSection() if written is None else _section_of(written, ClusterSection)
+    if cluster is not None and cluster.disk is not DiskKind.FUSE:
+        hint = "write cluster: {disk: fuse}"
+        yield Mistake(*_place(tree, *where, "fault"), f"{fault.kind()} needs a disk layer", hint)
 
 
 def _time_mistakes(
@@ -163,6 +178,7 @@ def _menu_mistakes(tree: Tree) -> Iterator[Mistake]:
     for number, item in enumerate(nemesis.menu if nemesis is not None else ()):
         where: Where = ("nemesis", "menu", number, "fault")
         yield from _fault_mistakes(tree, where, item.fault)
+        yield from _disk_mistakes(tree, where, item.fault)
         if item.fault.after:
             yield Mistake(*_place(tree, *where, "after"), "means nothing in a menu", "remove it")
 
@@ -197,3 +213,13 @@ def _limit_mistakes(tree: Tree, cases: dict[int, CaseSection]) -> Iterator[Mista
             f"a round may take {limits.round:g}s, and its cases need more than {needed:g}s",
             "allow more, or hold less",
         )
+
+
+def _transport_mistakes(tree: Tree) -> Iterator[Mistake]:
+    cluster = _section_of(child(tree, "cluster"), ClusterSection)
+    transport = child(tree, "transport")
+    if cluster is None or transport is None or plain(transport) != Transport.GRPC:
+        return
+    if cluster.tls is Tls.AUTO:
+        hint = "say transport: h2, or tls: own"
+        yield Mistake(transport.position, ("transport",), "grpc believes no certificate of tls: auto", hint)

@@ -16,6 +16,7 @@ from agent_service.models import (
     MemberSpec,
     MemberState,
     MemberStatus,
+    MemberTls,
 )
 
 if TYPE_CHECKING:
@@ -88,6 +89,9 @@ class FakeMember:
 
     async def resume(self) -> MemberStatus:
         return self._to(MemberState.RUNNING)
+
+    async def put_tls(self, material: MemberTls) -> MemberStatus:
+        return self.status()
 
     async def terminate(self) -> MemberStatus:
         return self._to(MemberState.TERMINATED)

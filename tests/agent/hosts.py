@@ -157,9 +157,9 @@ def _host(directory: Path, number: int, namespace: netns.Namespace, version: str
         sshd.wait()
 
 
-@asynccontextmanager
-async def fleet_of(directory: Path, version: str) -> AsyncIterator[Fleet]:
-    """A whole cluster on hosts of its own; nothing is left of it."""
+@contextmanager
+def hosts_of(directory: Path, version: str) -> Iterator[dict[str, TestHost]]:
+    """Three hosts with agents and nothing else; the calling thread sees them."""
     names = ("h1", "h2", "h3")
     # No exit stack: each block must be left in its order even where another one fails.
     with (
@@ -168,7 +168,13 @@ async def fleet_of(directory: Path, version: str) -> AsyncIterator[Fleet]:
         _host(directory / "h2", 2, spaces["h2"], version) as two,
         _host(directory / "h3", 3, spaces["h3"], version) as three,
     ):
-        hosts = dict(zip(names, (one, two, three), strict=True))
+        yield dict(zip(names, (one, two, three), strict=True))
+
+
+@asynccontextmanager
+async def fleet_of(directory: Path, version: str) -> AsyncIterator[Fleet]:
+    """A whole cluster on hosts of its own; nothing is left of it."""
+    with hosts_of(directory, version) as hosts:
         agents = {name: each.agent.client() for name, each in hosts.items()}
         clock, bus = RunClock(), EventBus()
         endpoints = [Endpoint(each.host.name, each.host.address, 2379) for each in hosts.values()]
@@ -177,7 +183,9 @@ async def fleet_of(directory: Path, version: str) -> AsyncIterator[Fleet]:
         fleet = Fleet(hosts, agents, monitor, bus, clock)
         async with agents["h1"], agents["h2"], agents["h3"]:
             try:
-                await asyncio.gather(*(agents[name].start(_spec(name, fleet, version)) for name in names))
+                await asyncio.gather(
+                    *(agent.start(_spec(name, fleet, version)) for name, agent in agents.items())
+                )
                 await monitor.start()
                 await fleet.whole()
                 yield fleet

@@ -37,6 +37,12 @@ KEYS: Final[dict[str, dict[str, object]]] = {
     "agent-kill": {},
     "agent-hang": {"hang": "2s"},
     "network": {"traffic": "both", "delay": "50ms", "jitter": "10ms", "loss": "1%"},
+    "slow-fsync": {"delay": "200ms"},
+    "slow-io": {"delay": "50ms", "jitter": "20ms"},
+    "io-error": {"operations": ["fsync", "write"]},
+    "power-loss": {},
+    "disk-full": {},
+    "disk-throttle": {"bandwidth": "1MiB", "operations": "100/s"},
 }
 """By kind: keys that make it quick and its effect plain."""
 

@@ -60,11 +60,13 @@ class Standing:
 
 
 @asynccontextmanager
-async def standing(rig: Rig) -> AsyncIterator[Standing]:
+async def standing(rig: Rig, disk: str = "bare") -> AsyncIterator[Standing]:
     """Start a cluster on the hosts of a rig; its members and their data are gone at the end."""
     async with open_session(rig.inventory, lambda _: None) as session:
         inventory = session.inventory
-    scenario = Scenario.model_validate({"name": "standing", "nemesis": {"kind": "random"}})
+    scenario = Scenario.model_validate(
+        {"name": "standing", "nemesis": {"kind": "random"}, "cluster": {"disk": disk}}
+    )
     plan = make_plan(scenario, inventory, seed=1)
     clock, bus = RunClock(), EventBus()
     monitor = ClusterMonitor(endpoints(plan.hosts), clock, bus)

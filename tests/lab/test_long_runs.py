@@ -37,7 +37,7 @@ async def test_a_run_is_followed_killed_and_taken_up_again(rig: Rig, tmp_path: P
     assert directory.read_result() is None
     # At once, before the lease of the fault has ended: the next round's provision heals what it finds.
     done = await rig.cli("run", "-i", rig.inventory, "--resume", directory.path, "--exit-on-failure")
-    assert done.code == ExitCode.VALID, done
+    assert done.code == ExitCode.VALID, done.out[-4000:] + done.err
     result = directory.read_result()
     assert result is not None
     assert (result.rounds_total, [one.number for one in result.rounds]) == (2, [1, 2])

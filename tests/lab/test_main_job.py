@@ -39,14 +39,18 @@ CASES = (
 UNTIL_UP = (
     "sleep 0.5; timeout 60 bash -c 'until systemctl is-active --quiet etcd-chaos-agent; do sleep 0.1; done'"
 )
+SECURED = {"tls": "own", "client_cert_auth": True, "auth": True}
 HITS = {"follower": 1, "leader": 1, "minority": 1, "majority": 2, "all": 3}
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["oldest-etcd", "newest-etcd"])
 async def test_every_fault_is_held_healed_and_proven(rig: Rig, tmp_path: Path, which: int) -> None:
-    version, cases = rig.versions[which], CASES[which]
+    """The newest etcd with certificates and users, too: files of the member's user, gone with the member."""
+    version, cases, clusters = rig.versions[which], CASES[which], ({}, SECURED)
     before = await rig.looks()
-    written = scenario(tmp_path, *cases, cluster={"version": version}, limits={"recovery": "60s"})
+    written = scenario(
+        tmp_path, *cases, cluster={"version": version, **clusters[which]}, limits={"recovery": "60s"}
+    )
     async with rig.running(written, "--seed", "7") as running:
         await running.phase(Phase.HOLD)
         looks = await rig.looks()

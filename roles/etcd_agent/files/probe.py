@@ -70,6 +70,7 @@ def main():
         "systemd": os.path.isdir("/run/systemd/system"),
         "nft": shutil.which("nft", path=TOOLS),
         "iptables": shutil.which("iptables-restore", path=TOOLS),
+        "fuse": shutil.which("fusermount3", path=TOOLS),
         "directories": {path: state_of(path, asked["marker"]) for path in asked["directories"]},
         "data_roots_absent": [path for path in asked["data_roots"] if not os.path.lexists(path)],
         "free_bytes": {path: free_bytes(path) for path in asked["directories"] + asked["data_roots"]},

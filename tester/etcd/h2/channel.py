@@ -49,14 +49,17 @@ class H2Channel:
             endpoint: of the member.
             before_send: called before new requests leave, once per turn of the loop: ``HistoryWriter.flush``.
                 It must not raise.
-            tls: speak TLS, with this context; the member must agree on ALPN ``h2``.
+            tls: speak TLS, with this context; the member must agree on ALPN ``h2``. Default: as the endpoint
+                says.
             token: etcd's auth token, sent with every request.
         """
         self._loop = asyncio.get_running_loop()
         self._endpoint = endpoint
         self._before_send = before_send
+        if tls is None and endpoint.tls is not None:
+            tls = endpoint.tls.context()
         self._tls = tls
-        self._server_name = (endpoint.access and endpoint.access.server_name) or endpoint.address
+        self._server_name = (endpoint.tls and endpoint.tls.server_name) or endpoint.address
         if tls is not None:
             tls.set_alpn_protocols(["h2"])
         self._headers = RequestHeaders(endpoint.authority, tls=tls is not None, token=token)
@@ -69,6 +72,10 @@ class H2Channel:
         self._failure = ""
         self._failed_until = 0.0
         self._closed = False
+
+    def use_token(self, token: str | None) -> None:
+        """See ``TokenChannel.use_token``."""
+        self._headers = RequestHeaders(self._endpoint.authority, tls=self._tls is not None, token=token)
 
     async def call(self, method: Method, request: bytes, timeout_seconds: float) -> bytes:
         """See ``Channel.call``."""

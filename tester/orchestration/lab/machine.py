@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # What a host may do beyond what systemd-nspawn allows anyway: faults need the network.
 _CAPABILITIES = "CAP_NET_ADMIN,CAP_NET_RAW"
+_FUSE = Path("/dev/fuse")
+"""For a layer under a member's data. A machine without it has a lab without such faults."""
 _BOOT_SECONDS = 20.0
 _KILL_SECONDS = 10.0
 _POLL_SECONDS = 0.02
@@ -54,6 +56,7 @@ def nspawn_command(host: LabHost) -> tuple[str, ...]:
         f"--hostname={host.name}",
         f"--network-namespace-path=/run/netns/{host.machine}",
         f"--capability={_CAPABILITIES}",
+        *((f"--bind={_FUSE}",) if _FUSE.exists() else ()),
         # Works where PID 1 is not systemd; the cgroup is made by us.
         "--register=no",
         "--keep-unit",

@@ -21,6 +21,7 @@ MAX_HOSTS = 15
 SUITE = "bookworm"
 PACKAGES = (
     "dbus",
+    "fuse3",  # libfuse, for scenarios with disk: fuse
     "iproute2",
     "iptables",
     "nftables",

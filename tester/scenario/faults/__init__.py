@@ -7,6 +7,16 @@ from typing import Annotated, Final, TypeAlias, get_args
 from pydantic import Field
 
 from tester.scenario.faults.base import FaultSection, Flap, Occupied, Place
+from tester.scenario.faults.disk import (
+    DiskFullSection,
+    DiskScope,
+    DiskSection,
+    DiskThrottleSection,
+    IoErrorSection,
+    PowerLossSection,
+    SlowFsyncSection,
+    SlowIoSection,
+)
 from tester.scenario.faults.hosts import (
     AgentHangSection,
     AgentKillSection,
@@ -62,6 +72,12 @@ AnyFault: TypeAlias = (
     | AgentHangSection
     | ExternalSection
     | NetworkSection
+    | SlowFsyncSection
+    | SlowIoSection
+    | IoErrorSection
+    | PowerLossSection
+    | DiskFullSection
+    | DiskThrottleSection
 )
 Fault = Annotated[AnyFault, Field(discriminator="fault")]
 
@@ -72,6 +88,8 @@ __all__ = [
     "FAULTS",
     "AnyFault",
     "Direction",
+    "DiskScope",
+    "DiskSection",
     "Fault",
     "FaultSection",
     "Flap",

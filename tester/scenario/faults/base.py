@@ -33,6 +33,9 @@ class Occupied(StrEnum):
     AGENT = "agent"
     HOST = "host"
     TRAFFIC_QUALITY = "traffic-quality"
+    DISK_SPEED = "disk-speed"
+    DISK_ERRORS = "disk-errors"
+    DISK_ROOM = "disk-room"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import pytest
 
 from agent_service import commands
 from agent_service.audit import AuditLog
+from agent_service.disk.lack import layer_lack
 from agent_service.errors import FaultFailedError, UnavailableError
 from agent_service.faults import means, registry
 from agent_service.faults.manager import FaultManager
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.etcd
 
 PATIENCE_SECONDS = 20.0
+DISK_KINDS = ("slow-fsync", "slow-io", "io-error", "power-loss", "disk-full", "disk-throttle")
 SILENCE_SECONDS = 0.4
 """Longer than the loopback's retransmission timeout."""
 
@@ -260,12 +262,13 @@ async def test_what_this_host_can_do(
     there = await capabilities(settings)
     everywhere = ["stop", "kill", "pause", "restart", "crash-loop", "lose-data"]
     everywhere += ["isolate", "partition", "client-port", "peer-port", "network"]
+    everywhere += DISK_KINDS if layer_lack(settings) is None else []
     assert [item.kind for item in there if item.available and item.kind in everywhere] == everywhere
-    assert {item.kind for item in there} >= {"freeze", "wall-clock", "reboot", "agent-kill"}
+    assert {item.kind for item in there} >= {"freeze", "wall-clock", "reboot", "agent-kill", *DISK_KINDS}
     assert all(item.reason for item in there)
     assert tables() == [], "looking leaves nothing behind"
     monkeypatch.setattr(means, "PATH", "/nonexistent")
-    assert (await capabilities(settings))[-1].available is False
+    assert next(item for item in await capabilities(settings) if item.kind == "peer-port").available is False
     with pytest.raises(UnavailableError, match="there is no nft"):
         await faults.inject(request(isolate("127.0.0.1")), "tester")
     assert faults.list() == ()

@@ -237,3 +237,20 @@ async def test_the_emergency_stop_over_http(world: World) -> None:
     assert (seen.engaged, seen.since_realtime_ns) == (True, stop.since_realtime_ns)
     assert (await world.agent.clear_emergency_stop()).engaged is False
     problem_of(await world.http.post("/v1/emergency-stop", json={"reason": "two\nlines"}), 422)
+
+
+async def test_a_key_reaches_no_log_and_no_answer(world: World, tmp_path: Path) -> None:
+    pem = "-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n"
+    body = {"ca": pem, "certificate": pem, "key": "the secret"}
+    answers = [await world.http.put("/v1/member/tls", json=body)]
+    assert answers[0].status_code == 200
+    wrong = ({**body, "ca": "the secret"}, {**body, "more": "the secret"}, {**body, "key": ["the secret"]})
+    answers += [await world.http.put("/v1/member/tls", json=each) for each in wrong]
+    answers += [await world.http.put("/v1/member/tls/", json=body), await world.http.get("/v1/audit")]
+    assert [answer.status_code for answer in answers[1:4]] == [422] * 3
+    assert "PUT /v1/member/tls" in answers[-1].text
+    for answer in answers:
+        assert "the secret" not in answer.text
+    files = await asyncio.to_thread(lambda: [path for path in tmp_path.rglob("*") if path.is_file()])
+    assert files
+    assert not [path for path in files if b"the secret" in path.read_bytes()]

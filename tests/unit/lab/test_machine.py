@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tester.orchestration.lab import LabError, LabHost, LabSpec
+from tester.orchestration.lab import LabError, LabHost, LabSpec, machine
 from tester.orchestration.lab.cgroups import hierarchies
 from tester.orchestration.lab.machine import is_running, nspawn_command
 from tester.orchestration.lab.preflight import free_subnet, parse_networks
@@ -34,7 +34,14 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LabHost:
     return host
 
 
-def test_the_command_of_a_host(host: LabHost) -> None:
+@pytest.mark.parametrize("fuse", [True, False])
+def test_the_command_of_a_host(
+    host: LabHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fuse: bool
+) -> None:
+    device = tmp_path / "fuse"
+    monkeypatch.setattr(machine, "_FUSE", device)
+    if fuse:
+        device.touch()
     assert nspawn_command(host) == (
         "systemd-nspawn",
         "--quiet",
@@ -44,6 +51,7 @@ def test_the_command_of_a_host(host: LabHost) -> None:
         "--hostname=node2",
         "--network-namespace-path=/run/netns/ec-x-node2",
         "--capability=CAP_NET_ADMIN,CAP_NET_RAW",
+        *((f"--bind={device}",) if fuse else ()),
         "--register=no",
         "--keep-unit",
         "--resolv-conf=off",

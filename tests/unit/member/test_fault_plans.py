@@ -10,8 +10,22 @@ import msgspec
 import pytest
 from pydantic import ValidationError
 
+from agent_service.disk.messages import AnyRule, Delay, Fail, Full, Throttle
 from agent_service.errors import IllegalStateError, RefusedError
 from agent_service.faults.base import HostContext
+from agent_service.faults.disksteps import (
+    DiskPowered,
+    DiskRuleFelt,
+    DiskRuleGone,
+    DropDiskRule,
+    ExcuseEnd,
+    ExcuseNothing,
+    LoseMemberPower,
+    MarkerLost,
+    RestoreMemberPower,
+    SetDiskRule,
+    WriteMarkers,
+)
 from agent_service.faults.nftables import table_name
 from agent_service.faults.registry import plan_fault
 from agent_service.faults.steps import (
@@ -34,7 +48,10 @@ from agent_service.faults.steps import (
 from agent_service.models import (
     ClientPortFault,
     CrashLoopFault,
+    DiskFullFault,
+    DiskThrottleFault,
     FaultSpec,
+    IoErrorFault,
     IsolateFault,
     KillFault,
     MemberState,
@@ -42,7 +59,10 @@ from agent_service.models import (
     PauseFault,
     Peer,
     PeerPortFault,
+    PowerLossFault,
     RestartFault,
+    SlowFsyncFault,
+    SlowIoFault,
     StopFault,
 )
 from agent_service.processes import ProcessId
@@ -53,6 +73,7 @@ HOST = HostContext(
     client_port=2379,
     peer_port=2380,
     protected_ports=(22, 9027),
+    disk_layer=True,
 )
 
 ISOLATE = IsolateFault(
@@ -107,7 +128,54 @@ SENT = (
     "ip6 daddr fd00::3 tcp dport 12380 drop",
 )
 
+
+def on_disk(rule: AnyRule) -> FaultSteps:
+    """The steps of a rule that slows etcd's disk down."""
+    return FaultSteps(
+        inject=(SetDiskRule("run-1-case-2", rule),),
+        verify_injected=(DiskRuleFelt("run-1-case-2", rule),),
+        undo=(DropDiskRule("run-1-case-2"),),
+        verify_healed=(DiskRuleGone("run-1-case-2"),),
+    )
+
+
+def ending(rule: AnyRule) -> FaultSteps:
+    """The steps of a rule by which etcd may end itself."""
+    return FaultSteps(
+        inject=(ExcuseEnd("fault run-1-case-2"), SetDiskRule("run-1-case-2", rule)),
+        verify_injected=(DiskRuleFelt("run-1-case-2", rule),),
+        undo=(DropDiskRule("run-1-case-2"), EnsureMemberRunning(), ExcuseNothing()),
+        verify_healed=(DiskRuleGone("run-1-case-2"), MemberRuns()),
+    )
+
+
 GOLDEN: dict[str, tuple[FaultSpec, FaultSteps]] = {
+    "slow-fsync": (
+        SlowFsyncFault(delay_seconds=0.2, jitter_seconds=0.1, distribution="normal"),
+        on_disk(Delay("wal", ("fsync",), 0.2, 0.1, "normal")),
+    ),
+    "slow-io": (
+        SlowIoFault(scope="db", delay_seconds=0.2),
+        on_disk(Delay("db", ("read", "write", "fsync"), 0.2)),
+    ),
+    "disk-throttle": (
+        DiskThrottleFault(bytes_per_second=1000, operations_per_second=5),
+        on_disk(Throttle(1000, 5)),
+    ),
+    "io-error": (
+        IoErrorFault(scope="all", operations=("read", "write")),
+        ending(Fail("all", ("read", "write"))),
+    ),
+    "disk-full": (DiskFullFault(room_bytes=5), ending(Full(5))),
+    "power-loss": (
+        PowerLossFault(),
+        FaultSteps(
+            inject=(WriteMarkers(), LoseMemberPower()),
+            verify_injected=(ProcessGone(42, 7), MarkerLost()),
+            undo=(RestoreMemberPower(), EnsureMemberRunning()),
+            verify_healed=(DiskPowered(), MemberRuns()),
+        ),
+    ),
     "stop": (
         StopFault(grace_seconds=3),
         FaultSteps(
@@ -314,3 +382,17 @@ def test_every_part_of_a_rule_is_typed(kind: str, field: str, value: object) -> 
 def test_tables_of_two_faults_never_meet() -> None:
     assert table_name("a-b") == "etcd_chaos_a_b"
     assert len({table_name(name) for name in ("a-b", "ab", "a--b", "a-b-")}) == 4
+
+
+@pytest.mark.parametrize(
+    "kind", ["slow-fsync", "slow-io", "disk-throttle", "io-error", "disk-full", "power-loss"]
+)
+def test_faults_on_the_disk_need_the_layer(kind: str) -> None:
+    bare = replace(HOST, disk_layer=False)
+    with pytest.raises(IllegalStateError, match="no disk layer"):
+        plan_fault("run-1-case-2", GOLDEN[kind][0], bare)
+
+
+def test_a_throttle_that_limits_nothing_is_refused() -> None:
+    with pytest.raises(ValidationError, match="needs bytes_per_second, operations_per_second or both"):
+        DiskThrottleFault()

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent_client import AgentUnreachableError
-from agent_service.models import ArchiveRequest, ExitRecord, HostClock, MemberState, MemberStatus
+from agent_service.models import (
+    ArchiveRequest,
+    DiskLayerStatus,
+    ExitRecord,
+    HostClock,
+    MemberState,
+    MemberStatus,
+)
 from tester import stage as stage_module
 from tester.background import Background
 from tester.claims import claim
@@ -56,6 +63,7 @@ class Agent:
         self.exits: list[ExitRecord] = []
         self.dead = False
         self.exits_total = 0
+        self.layer: DiskLayerStatus | None = None
 
     async def member(self) -> MemberStatus:
         if self.dead:
@@ -67,6 +75,7 @@ class Agent:
             started_monotonic_ns=1,
             data_dir=None,
             data_bytes=None,
+            disk_layer=self.layer,
             exits=tuple(self.exits),
             exits_total=self.exits_total or len(self.exits),
         )
@@ -114,6 +123,29 @@ async def test_exits_are_told_once_on_the_run_clock() -> None:
         (2, "h", True),
         (3, "h", False),
     ]
+
+
+async def test_a_disk_layer_that_ended_is_no_news_of_etcd() -> None:
+    agent = Agent()
+    watch = ExitWatch({"h": agent}, EventBus(), {"h": ClockOffset(1_000, 0)})
+    agent.layer = DiskLayerStatus(mount="/m", alive=True)
+    await watch.poll_now()
+    assert watch.layerless == set()
+    agent.exits.append(exit_record(2, expected=False))
+    await watch.poll_now()
+    assert watch.layerless == set(), "an end of its own is etcd's"
+    agent.layer = DiskLayerStatus(mount="/m", alive=False)
+    await watch.poll_now()
+    assert watch.layerless == {"h"}
+
+
+async def test_an_end_without_a_layer_is_remembered_when_there_is_a_new_one() -> None:
+    agent = Agent()
+    watch = ExitWatch({"h": agent}, EventBus(), {"h": ClockOffset(1_000, 0)})
+    await watch.poll_now()
+    agent.exits.append(exit_record(2, expected=False).model_copy(update={"disk_layer_died": True}))
+    await watch.poll_now()
+    assert watch.layerless == {"h"}
 
 
 async def test_a_silent_agent_is_told_of_once() -> None:

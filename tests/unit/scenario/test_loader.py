@@ -252,7 +252,9 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
     assert loaded.text == MINIMAL
 
 
-@pytest.mark.parametrize("name", ["quick", "process", "network", "quorum", "composed", "random", "presets"])
+@pytest.mark.parametrize(
+    "name", ["quick", "process", "network", "quorum", "composed", "random", "presets", "tls", "auth"]
+)
 def test_built_in_scenarios_are_right_and_named_as_their_file(name: str) -> None:
     assert load_scenario(name).scenario.name == name
 
@@ -275,3 +277,16 @@ def test_the_demo_is_short() -> None:
     cases = load_scenario("quick").scenario.cases
     total = sum(case.steady + case.hold + case.settle for case in cases)
     assert total <= 25
+
+
+def test_a_fault_on_the_disk_needs_a_layer() -> None:
+    text = "name: x\nstressers: [{{kind: kv}}]\n{}cases: [{{name: a, fault: power-loss}}]\n"
+    assert parse_scenario(text.format("cluster: {disk: fuse}\n"), "f").cluster.disk == "fuse"
+    for cluster in ("", "cluster: {members: 3}\n", "cluster: {disk: bare}\n"):
+        (mistake, *_) = mistakes(text.format(cluster))
+        assert "power-loss needs a disk layer; write cluster: {disk: fuse}" in mistake
+
+
+def test_a_throttle_limits_something() -> None:
+    text = "name: x\ncluster: {disk: fuse}\ncases: [{name: a, fault: disk-throttle}]\n"
+    assert any("a throttle needs bandwidth, operations or both" in mistake for mistake in mistakes(text))

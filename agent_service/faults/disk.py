@@ -1,0 +1,114 @@
+"""Faults on the member's disk, by the layer under its data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias, assert_never
+
+from agent_service.disk.messages import Delay, Fail, Full, Throttle
+from agent_service.faults.disksteps import (
+    DiskPowered,
+    DiskRuleFelt,
+    DiskRuleGone,
+    DropDiskRule,
+    ExcuseEnd,
+    ExcuseNothing,
+    LoseMemberPower,
+    MarkerLost,
+    RestoreMemberPower,
+    SetDiskRule,
+    WriteMarkers,
+)
+from agent_service.faults.steps import EnsureMemberRunning, FaultSteps, MemberRuns, ProcessGone
+from agent_service.models import (
+    DiskFullFault,
+    DiskThrottleFault,
+    IoErrorFault,
+    PowerLossFault,
+    SlowFsyncFault,
+    SlowIoFault,
+)
+
+if TYPE_CHECKING:
+    from agent_service.disk.messages import AnyRule, Operation
+    from agent_service.faults.base import HostContext
+
+DiskFault: TypeAlias = (
+    SlowFsyncFault | SlowIoFault | IoErrorFault | PowerLossFault | DiskFullFault | DiskThrottleFault
+)
+
+
+def plan_disk(fault_id: str, spec: DiskFault, host: HostContext) -> FaultSteps:
+    """The steps of a fault on the disk.
+
+    Raises:
+        IllegalStateError: there is no layer under the member's data, or no member that runs.
+    """
+    match spec:
+        case SlowFsyncFault() | SlowIoFault():
+            return plan_slow(fault_id, spec, host)
+        case DiskThrottleFault():
+            return plan_throttle(fault_id, spec, host)
+        case IoErrorFault():
+            return plan_io_error(fault_id, spec, host)
+        case DiskFullFault():
+            return plan_disk_full(fault_id, spec, host)
+        case PowerLossFault():
+            return plan_power_loss(fault_id, spec, host)
+    assert_never(spec)
+
+
+def plan_slow(fault_id: str, spec: SlowFsyncFault | SlowIoFault, host: HostContext) -> FaultSteps:
+    """Operations take longer."""
+    operations: tuple[Operation, ...] = ("fsync",)
+    if spec.kind == "slow-io":
+        operations = ("read", "write", "fsync")
+    delay = Delay(spec.scope, operations, spec.delay_seconds, spec.jitter_seconds, spec.distribution)
+    return _slower(fault_id, delay, host)
+
+
+def plan_throttle(fault_id: str, spec: DiskThrottleFault, host: HostContext) -> FaultSteps:
+    """Operations share so much a second."""
+    return _slower(fault_id, Throttle(spec.bytes_per_second, spec.operations_per_second), host)
+
+
+def _slower(fault_id: str, rule: AnyRule, host: HostContext) -> FaultSteps:
+    host.need_disk_layer()
+    return FaultSteps(
+        inject=(SetDiskRule(fault_id, rule),),
+        verify_injected=(DiskRuleFelt(fault_id, rule),),
+        undo=(DropDiskRule(fault_id),),
+        verify_healed=(DiskRuleGone(fault_id),),
+    )
+
+
+def plan_io_error(fault_id: str, spec: IoErrorFault, host: HostContext) -> FaultSteps:
+    """Operations fail; etcd ends itself when it meets that."""
+    return _failing(fault_id, Fail(spec.scope, spec.operations), host)
+
+
+def plan_disk_full(fault_id: str, spec: DiskFullFault, host: HostContext) -> FaultSteps:
+    """No room; etcd ends itself when it needs some."""
+    return _failing(fault_id, Full(spec.room_bytes), host)
+
+
+def _failing(fault_id: str, rule: AnyRule, host: HostContext) -> FaultSteps:
+    host.need_disk_layer()
+    host.running_process()
+    return FaultSteps(
+        inject=(ExcuseEnd(f"fault {fault_id}"), SetDiskRule(fault_id, rule)),
+        verify_injected=(DiskRuleFelt(fault_id, rule),),
+        undo=(DropDiskRule(fault_id), EnsureMemberRunning(), ExcuseNothing()),
+        verify_healed=(DiskRuleGone(fault_id), MemberRuns()),
+    )
+
+
+def plan_power_loss(_fault_id: str, _spec: PowerLossFault, host: HostContext) -> FaultSteps:
+    """SIGKILL, and what was not synced is gone; healed by a start."""
+    host.need_disk_layer()
+    process = host.running_process()
+    return FaultSteps(
+        inject=(WriteMarkers(), LoseMemberPower()),
+        verify_injected=(ProcessGone(process.pid, process.start_ticks), MarkerLost()),
+        undo=(RestoreMemberPower(), EnsureMemberRunning()),
+        verify_healed=(DiskPowered(), MemberRuns()),
+    )

@@ -1,0 +1,369 @@
+"""Faults on the disk of a real etcd, through a real layer; each with its effect seen by etcd, and a control."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import http.client
+import json
+import os
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent_service.audit import AuditLog
+from agent_service.disk import lack
+from agent_service.disk.holder import create_holder, is_mounted
+from agent_service.disk.layer import mount_of
+from agent_service.errors import FaultFailedError, IllegalStateError, UnavailableError
+from agent_service.faults.heal import heal_host
+from agent_service.faults.manager import FaultManager
+from agent_service.faults.registry import capabilities
+from agent_service.models import (
+    DiskFullFault,
+    DiskThrottleFault,
+    FaultRequest,
+    FaultSpec,
+    FaultState,
+    IoErrorFault,
+    PowerLossFault,
+    SlowFsyncFault,
+    SlowIoFault,
+)
+from tests.unit.member.settings import member_spec
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from agent_service.member import MemberControl
+    from agent_service.settings import AgentSettings
+    from tests.agent.member.conftest import MakeMember, MakeOther
+
+pytestmark = pytest.mark.etcd
+
+PATIENCE_SECONDS = 20.0
+
+
+@pytest.fixture(autouse=True)
+async def _clean(settings: AgentSettings) -> AsyncIterator[None]:
+    """Whatever a test leaves, no layer outlives it."""
+    missing = lack.layer_lack(settings)
+    if missing is not None:
+        pytest.skip(missing)
+    yield
+    await create_holder(settings, mount(settings)).end(mount(settings))
+    assert not is_mounted(mount(settings))
+
+
+@pytest.fixture
+async def faults(member: MemberControl, settings: AgentSettings) -> FaultManager:
+    return await manager(member, settings)
+
+
+async def manager(member: MemberControl, settings: AgentSettings) -> FaultManager:
+    made = FaultManager(settings, member, AuditLog(settings.state_dir / "audit.jsonl"))
+    await made.adopt()
+    return made
+
+
+def request(spec: FaultSpec, fault_id: str = "f-1", lease_seconds: float = 600.0) -> FaultRequest:
+    return FaultRequest(id=fault_id, spec=spec, lease_seconds=lease_seconds, reason="test")
+
+
+def mount(settings: AgentSettings) -> Path:
+    return mount_of(settings.data_roots[0] / "m1")
+
+
+def ask(path: str, body: object = None) -> str:
+    connection = http.client.HTTPConnection("127.0.0.1", 2379, timeout=PATIENCE_SECONDS)
+    try:
+        if body is None:
+            connection.request("GET", path)
+        else:
+            connection.request("POST", path, json.dumps(body))
+        return connection.getresponse().read().decode()
+    finally:
+        connection.close()
+
+
+def coded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+async def put(key: str, value: str = "x") -> None:
+    """Returns when etcd has acknowledged it."""
+    answer = await asyncio.to_thread(ask, "/v3/kv/put", {"key": coded(key), "value": coded(value)})
+    assert "header" in json.loads(answer), answer
+
+
+async def count() -> int:
+    """How many keys there are."""
+    everything = {"key": coded("\0"), "range_end": coded("\0"), "count_only": True}
+    return int(json.loads(await asyncio.to_thread(ask, "/v3/kv/range", everything)).get("count", 0))
+
+
+async def served() -> None:
+    """Wait until it serves writes."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            with suppress(OSError, AssertionError, ValueError):
+                await put("served")
+                return
+            await asyncio.sleep(0.02)
+
+
+async def slowest_sync() -> float:
+    """The mean of etcd's own measurements of a sync of its log, in seconds."""
+    lines = (await asyncio.to_thread(ask, "/metrics")).splitlines()
+    values = {
+        name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")
+    }
+    return values["etcd_disk_wal_fsync_duration_seconds_sum"]
+
+
+async def ended(member: MemberControl, times: int = 1) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while member.status().exits_total < times:  # noqa: ASYNC110 - a state is asked for
+            await asyncio.sleep(0.01)
+
+
+def on_layer(version: str, **flags: str) -> object:
+    return member_spec(
+        version, disk="fuse", flags={name.replace("_", "-"): flag for name, flag in flags.items()}
+    )
+
+
+async def test_etcd_lives_on_the_layer_and_nothing_is_left(
+    member: MemberControl, version: str, settings: AgentSettings
+) -> None:
+    await member.start(on_layer(version))
+    layer = member.status().disk_layer
+    assert layer is not None
+    assert layer.alive
+    await served()
+    for number in range(50):
+        await put(f"k{number}", "v" * 1000)
+    await member.restart(5.0, "test")
+    await served()
+    assert await count() == 51
+    await member.stop(5.0, "test")
+    assert (settings.data_roots[0] / "m1" / "member" / "wal").is_dir(), "in reach without the layer"
+    await member.terminate()
+    assert not is_mounted(mount(settings))
+    assert list(settings.data_roots[0].iterdir()) == []
+
+
+async def test_a_bare_disk_has_no_faults(
+    faults: FaultManager, member: MemberControl, any_version: str
+) -> None:
+    await member.start(member_spec(any_version))
+    with pytest.raises(IllegalStateError, match="no disk layer"):
+        await faults.inject(request(SlowFsyncFault(delay_seconds=0.1)), "tester")
+
+
+async def test_slow_syncs_are_what_etcd_measures(
+    faults: FaultManager, member: MemberControl, any_version: str
+) -> None:
+    await member.start(on_layer(any_version))
+    await served()
+    slow = SlowFsyncFault(delay_seconds=0.2, jitter_seconds=0.05)
+    before = await slowest_sync()
+    await put("before")
+    control = await slowest_sync() - before
+    status = await faults.inject(request(slow), "tester")
+    assert "fsync of wal files take 0.2 s ± 0.05 s (uniform) longer" in status.evidence
+    before = await slowest_sync()
+    await put("during")
+    assert await slowest_sync() - before >= 0.15 > control
+    assert (await faults.heal("f-1", "tester")).state is FaultState.HEALED
+    before = await slowest_sync()
+    await put("after")
+    assert await slowest_sync() - before < 0.15
+
+
+async def test_each_fault_on_speed_is_felt_and_goes(
+    faults: FaultManager, member: MemberControl, any_version: str, settings: AgentSettings
+) -> None:
+    await member.start(on_layer(any_version))
+    await served()
+    specs: list[FaultSpec] = [
+        SlowIoFault(scope="db", delay_seconds=0.05, jitter_seconds=0.02, distribution="normal"),
+        SlowIoFault(scope="all", delay_seconds=0.02, jitter_seconds=0.02, distribution="exponential"),
+        DiskThrottleFault(bytes_per_second=1 << 20, operations_per_second=100),
+    ]
+    for number, spec in enumerate(specs):
+        status = await faults.inject(request(spec, f"f-{number}"), "tester")
+        assert status.state is FaultState.INJECTED, status
+        with pytest.raises(IllegalStateError, match="in the way"):
+            await faults.inject(request(specs[0], "another"), "tester")
+        await put(f"k{number}")
+        assert (await faults.heal(f"f-{number}", "tester")).state is FaultState.HEALED
+    assert await count() == 4
+    assert not (settings.data_roots[0] / "m1" / ".etcd-chaos-probe").exists()
+    assert member.status().exits == ()
+
+
+@pytest.mark.parametrize("operation", ["fsync", "write"])
+async def test_an_error_of_the_disk_ends_etcd(
+    faults: FaultManager, member: MemberControl, any_version: str, operation: str
+) -> None:
+    await member.start(on_layer(any_version))
+    await served()
+    await faults.inject(request(IoErrorFault(scope="wal", operations=(operation,))), "tester")
+    with suppress(OSError, AssertionError, http.client.HTTPException, ValueError):
+        await put("never")
+    await ended(member)
+    (last,) = member.status().exits
+    assert (last.expected, last.cause) == (True, "fault f-1"), last
+    assert last.signal is None
+    assert (await faults.heal("f-1", "tester")).state is FaultState.HEALED
+    await served()
+    os.kill(member.status().pid, signal.SIGABRT)
+    await ended(member, 2)
+    assert member.status().exits[-1].expected is False, "what ends it later is not excused"
+
+
+async def test_a_full_disk_ends_etcd_and_room_brings_it_back(
+    faults: FaultManager, member: MemberControl, version: str
+) -> None:
+    await member.start(on_layer(version))
+    await served()
+    status = await faults.inject(request(DiskFullFault()), "tester")
+    assert "ENOSPC" in status.evidence
+    with suppress(OSError, AssertionError, http.client.HTTPException, ValueError):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            for number in range(10_000):
+                await put(f"k{number}", "v" * 100_000)
+    await ended(member)
+    (last,) = member.status().exits
+    assert (last.expected, last.cause) == (True, "fault f-1"), last
+    assert (await faults.heal("f-1", "tester")).state is FaultState.HEALED
+    await served()
+
+
+# --- loss of power -----------------------------------------------------------------------------------------
+
+
+async def test_who_syncs_loses_nothing_when_the_power_goes(
+    faults: FaultManager, member: MemberControl, version: str
+) -> None:
+    """The control."""
+    await member.start(on_layer(version, snapshot_count="50"))
+    await served()
+    for number in range(200):  # enough for snapshots and a store that was committed in between
+        await put(f"k{number}", "v" * 1000)
+    status = await faults.inject(request(PowerLossFault()), "tester")
+    assert "a file that was not synced is gone, one that was is there" in status.evidence
+    assert member.status().exits[-1].cause == "fault f-1"
+    assert (await faults.heal("f-1", "tester")).state is FaultState.HEALED
+    await served()
+    assert await count() == 201
+
+
+async def test_who_does_not_sync_loses_what_it_acknowledged(
+    faults: FaultManager, member: MemberControl, any_version: str
+) -> None:
+    await member.start(on_layer(any_version))
+    await served()
+    await member.stop(5.0, "test")
+    await member.start(on_layer(any_version, unsafe_no_fsync="true"))
+    await served()
+    for number in range(20):
+        await put(f"k{number}")
+    assert await count() == 21
+    await faults.inject(request(PowerLossFault()), "tester")
+    assert (await faults.heal("f-1", "tester")).state is FaultState.HEALED
+    await served()
+    assert await count() == 1, "all of them were acknowledged, and are gone"
+
+
+# --- whoever dies meanwhile --------------------------------------------------------------------------------
+
+
+async def test_the_agent_dies_and_the_next_heals(
+    other_agent: MakeOther, make_member: MakeMember, any_version: str, settings: AgentSettings
+) -> None:
+    """Layer and member outlive it; the lease that ran out meanwhile is healed by the next."""
+    first = await make_member()
+    await first.start(on_layer(any_version))
+    pid = first.status().pid
+    first.close()
+    fault = request(SlowFsyncFault(delay_seconds=0.3), lease_seconds=1.0).model_dump_json()
+    agent = other_agent("fault", fault)
+    assert agent.said == "injected"
+    agent.kill()
+    await asyncio.sleep(1.1)
+    member = await make_member()
+    assert (member.status().pid, member.status().disk_layer.alive) == (pid, True)
+    (healed,) = await FaultManager(settings, member, AuditLog(settings.state_dir / "audit.jsonl")).adopt()
+    assert (healed.state, healed.healed_by) == (FaultState.HEALED, "lease")
+    await served()
+
+
+async def test_the_agent_dies_after_the_power_went(
+    other_agent: MakeOther, make_member: MakeMember, any_version: str, settings: AgentSettings
+) -> None:
+    first = await make_member()
+    await first.start(on_layer(any_version))
+    await served()
+    first.close()
+    agent = other_agent("fault", request(PowerLossFault()).model_dump_json())
+    assert agent.said == "injected"
+    agent.kill()
+    (healed,) = await heal_host(
+        settings, AuditLog(settings.state_dir / "audit.jsonl"), who="test", expired_only=False
+    )
+    assert healed.state is FaultState.HEALED, healed.evidence
+    await served()
+    assert await count() == 1
+
+
+async def test_a_layer_that_dies_is_told_as_what_it_is(
+    faults: FaultManager, member: MemberControl, any_version: str, settings: AgentSettings
+) -> None:
+    await member.start(on_layer(any_version))
+    await served()
+    await faults.inject(request(SlowFsyncFault(delay_seconds=0.05)), "tester")
+    process = await create_holder(settings, mount(settings)).find()
+    os.kill(process.pid, signal.SIGKILL)
+    with suppress(OSError, AssertionError, http.client.HTTPException, ValueError):
+        await put("never")  # an idle etcd would not notice
+    await ended(member)
+    (last,) = member.status().exits
+    assert (last.expected, last.cause) == (False, "unexpected: its disk layer had ended")
+    assert member.status().disk_layer.alive is False
+    healed = await faults.heal("f-1", "tester")
+    assert (healed.state, healed.healed_by) == (FaultState.HEALED, "somebody-else")
+    await member.restart(5.0, "test")
+    await served()
+    assert member.status().disk_layer.alive is True
+    assert await count() == 1, "what it had passed on lies on the disk"
+    await member.terminate()
+
+
+async def test_a_layer_that_does_nothing_is_no_success(
+    faults: FaultManager, member: MemberControl, any_version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await member.start(on_layer(any_version))
+    monkeypatch.setattr("agent_service.disk.messages.Delay.least_seconds", 0.5)  # more than it takes
+    with pytest.raises(FaultFailedError, match="fsync of a wal file took"):
+        await faults.inject(request(SlowFsyncFault(delay_seconds=0.001)), "tester")
+    assert faults.get("f-1").state is FaultState.FAILED
+
+
+async def test_a_host_without_fuse_says_so(
+    faults: FaultManager,
+    member: MemberControl,
+    any_version: str,
+    settings: AgentSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lack, "_SONAMES", ("libnone.so.1",))
+    kinds = {item.kind: item for item in await capabilities(settings)}
+    assert "no libfuse3" in kinds["power-loss"].reason
+    await member.start(on_layer(any_version))
+    with pytest.raises(UnavailableError, match="no libfuse3"):
+        await faults.inject(request(PowerLossFault()), "tester")

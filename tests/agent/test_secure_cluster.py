@@ -1,0 +1,66 @@
+"""A round with TLS and users from agent to checker: valid, and no secret anywhere but where it belongs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.agent.hosts import hosts_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [
+    pytest.mark.etcd,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root for namespaces of its own"),
+]
+
+
+def told(directory: Path, version: str, cluster: dict[str, object]) -> dict[str, Any]:
+    with hosts_of(directory, version):
+        argv = [
+            sys.executable,
+            "-m",
+            "tests.agent.secure_story",
+            str(directory),
+            version,
+            json.dumps(cluster),
+        ]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    seen: dict[str, Any] = json.loads(done.stdout)
+    return seen
+
+
+def check(seen: dict[str, Any]) -> None:
+    wanted = ("linearizable", "watch", "durability", "kv-hash")
+    assert {name: seen["checks"][name] for name in wanted} == dict.fromkeys(wanted, "valid")
+    assert seen["urls"].startswith("https://")
+    assert seen["ok"] > 100
+    assert seen["passwords"] == []
+    assert seen["argv"] == 0
+    assert seen["left"] == []
+
+
+def test_own_certificates_and_users(tmp_path: Path, etcd_version: str) -> None:
+    cluster = {"tls": "own", "client_cert_auth": True, "auth": True, "flags": {"bcrypt-cost": "4"}}
+    seen = told(tmp_path, etcd_version, cluster)
+    check(seen)
+    own = [name for name in seen["keys"] if name.endswith("member-tls/member.key")]
+    assert len(own) == 3
+    assert seen["modes"] == ["600"] * 3
+    agents = {f"{host}/{name}.key" for host in ("h1", "h2", "h3") for name in ("agent", "tester")}
+    assert set(seen["keys"]) == {*own, *agents}
+    # the member that came back knew none of its tokens: told as outcomes, and new ones were fetched
+    assert seen["errors"].get("etcdserver: invalid auth token", 0) >= 1
+
+
+def test_certificates_that_members_sign_themselves(tmp_path: Path, newest_etcd: str) -> None:
+    seen = told(tmp_path, newest_etcd, {"tls": "auto"})
+    check(seen)
+    assert seen["modes"] == []
