@@ -8,7 +8,7 @@ BIN := $(abspath $(VENV))/bin
 PACKAGES := debian-archive-keyring debootstrap gpgv iproute2 iptables nftables openssh-client systemd-container
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help demo deploy lab test lint unit real-tests lab-tests soak-faults soak bench fuzz lock clean packages
+.PHONY: help demo deploy lab test lint unit real-tests lab-tests soak-faults soak bench fuzz controls lock clean packages
 
 help:
 	@echo "demo        install what is missing, build the lab, deploy, run scenarios/quick.yml"
@@ -16,6 +16,7 @@ help:
 	@echo "lint unit real-tests lab-tests   parts of it"
 	@echo "fuzz        checkers against a search through every order; FUZZ=100000 cases"
 	@echo "soak-faults every fault in the lab, and SOAK=200 random compositions of them"
+	@echo "controls    healthy etcd of each version under every load, with faults by signal; CONTROLS=50 rounds"
 	@echo "soak        MINUTES=60 of random faults on the lab: does anything grow?"
 	@echo "bench       measure, each figure beside a control"
 	@echo "lock        pin requirements/*.txt anew"
@@ -67,6 +68,7 @@ bench: $(VENV)/dev.stamp packages
 	python -m benchmarks.load
 	python -m benchmarks.check
 	python -m benchmarks.faults
+	python -m benchmarks.packet_queue
 	python -m benchmarks.orchestration
 	python -m benchmarks.faults
 
@@ -74,6 +76,11 @@ bench: $(VENV)/dev.stamp packages
 FUZZ ?= 100000
 fuzz: $(VENV)/dev.stamp
 	ETCD_CHAOS_FUZZ=$(FUZZ) pytest tests/unit/checkers/test_bruteforce.py
+
+# A healthy etcd is never called a liar: every load, members killed and stopped, both versions; minutes.
+CONTROLS ?= 50
+controls: $(VENV)/dev.stamp
+	ETCD_CHAOS_CONTROLS=$(CONTROLS) ETCD_CHAOS_ONLY=test_controls.py pytest -rP tests/etcd
 
 # What a machine adds to pip's settings for itself must not get into files that others install from.
 LOCK := env --unset=PIP_FIND_LINKS --unset=PIP_EXTRA_INDEX_URL CUSTOM_COMPILE_COMMAND="make lock" \

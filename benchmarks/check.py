@@ -1,10 +1,12 @@
-"""How long the verdict ``linearizable`` takes, how much memory, and how that grows.
+"""How long the verdict ``linearizable`` takes, how much memory, how that grows, and what reading costs.
 
-    python -m benchmarks.check [--sizes 10000,100000,1000000]
+    python -m benchmarks.check [--sizes 10000,100000,1000000] [--mixes single,unknown,mixed]
 
-Each row is a process of its own, so that its peak memory is its own. Seconds are of processor time, once in a
-fresh process, where every array is memory that the kernel must first find and clear, and once again. The
-control is a bare sort of the same columns in the same process: revision with real time, key with revision.
+Each row is a process of its own, so that its peak memory is its own. Seconds are of processor time on one core.
+A check is measured once in a fresh process, where every array is memory that the kernel must first find and
+clear, and once again; its control is a bare sort of the same columns in the same process: revision with real
+time, key with revision. Reading is counted apart, from JSONL and from Parquet; its control is decoding the same
+lines into nothing. Ten million operations take some 8 GB of memory and 4 GB of ``--directory``.
 """
 
 from __future__ import annotations
@@ -15,17 +17,23 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from tester.checkers import run_checkers
 from tester.history.columns import LeafCol, OpCol
 from tester.history.endstate import EndState
-from tester.history.history import History
+from tester.history.loading import load_history
+from tester.history.parquet import write_parquet
+from tester.history.reader import HistoryReader, read_history
 from tester.history.records import (
     Compare,
     Delete,
@@ -52,6 +60,8 @@ from tester.results import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tester.history.history import History
 
 MIXES = ("single", "unknown", "mixed")
 """Puts, gets and deletes of single keys; the same with 5 % unknown outcomes; with a third of ranges, range
@@ -162,14 +172,27 @@ class Source:
         return RangeResult(tuple(self.live[key] for key in keys[: op.n]), len(keys), len(keys) > op.n)
 
 
-def measure(mix: str, operations: int) -> dict[str, float | str]:
-    """One row, in this process."""
-    history = History()
-    history.extend(Source(mix, operations).records())
-    ops, leaves = history.operations.rows.columns, history.operations.leaves.columns
+def make(mix: str, operations: int, directory: Path) -> None:
+    """Write a history in both forms."""
+    encode = msgspec.json.Encoder().encode_lines
+    records = Source(mix, operations).records()
+    with (directory / "history.jsonl").open("wb") as file:
+        while batch := list(islice(records, 10_000)):
+            file.write(encode(batch))
+    write_parquet(read_history(directory / "history.jsonl"), directory / "history.parquet")
+
+
+def measure(operations: int, directory: Path) -> dict[str, float]:
+    """One row, in this process; all but what reading Parquet costs."""
+    jsonl, parquet = directory / "history.jsonl", directory / "history.parquet"
+    started = time.process_time()
+    history = load_history(jsonl)
     # Reading ends with all columns made.
-    _ = (history.events.columns, history.responses.columns, history.operations.answers.columns)
+    tables = (history.events, history.responses, history.previous)
+    _ = [table.columns for table in (*tables, *history.operations.tables)]
+    reading = time.process_time() - started
     memory = _peak_mib()
+    ops, leaves = history.operations.rows.columns, history.operations.leaves.columns
     first, again = (_check(history) for _ in range(2))
     peak = _peak_mib()
     started = time.process_time()
@@ -177,14 +200,26 @@ def measure(mix: str, operations: int) -> dict[str, float | str]:
     np.argsort((leaves[LeafCol.KEY] << 38) | ops[OpCol.REV, leaves[LeafCol.OP]], kind="stable")
     control = time.process_time() - started
     return {
-        "mix": mix,
-        "operations": operations,
         "first": first,
         "again": again,
         "control": control,
         "peak": peak,
         "history": memory,
+        "jsonl": reading,
+        "jsonl_bytes": jsonl.stat().st_size / operations,
+        "parquet_bytes": sum(file.stat().st_size for file in parquet.iterdir()) / operations,
     }
+
+
+def measure_parquet(directory: Path) -> dict[str, float]:
+    """Reading Parquet, in this process, and then the control of reading lines."""
+    started = time.process_time()
+    load_history(directory / "history.parquet")
+    reading = time.process_time() - started
+    started = time.process_time()
+    for _ in HistoryReader(directory / "history.jsonl").batches():
+        pass
+    return {"parquet": reading, "decoding": time.process_time() - started}
 
 
 def _check(history: History) -> float:
@@ -205,26 +240,47 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sizes", default="10000,100000,1000000")
-    parser.add_argument("--one", nargs=2, metavar=("MIX", "SIZE"), help=argparse.SUPPRESS)
+    parser.add_argument("--mixes", default=",".join(MIXES))
+    parser.add_argument("--directory", type=Path, help="for the histories; default: one that is removed")
+    parser.add_argument("--one", nargs=3, metavar=("WHAT", "MIX", "SIZE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        print(json.dumps(measure(arguments.one[0], int(arguments.one[1]))))
+        what, mix, size = arguments.one
+        if what == "make":
+            make(mix, int(size), arguments.directory)
+        else:
+            found = (
+                measure(int(size), arguments.directory)
+                if what == "jsonl"
+                else measure_parquet(arguments.directory)
+            )
+            print(json.dumps(found))
         return
-    print("| mix | operations | first s | again s | bare sort s | again / sort | peak MiB | history MiB |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|")
-    # One core: numpy sorts and gathers on one anyway, its linear algebra threads are not used.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    for mix in MIXES:
+    print(
+        "| mix | operations | first s | again s | bare sort s | again / sort | peak MiB | history MiB", end=""
+    )
+    print(" | JSONL s | decoding s | Parquet s | JSONL B/op | Parquet B/op |")
+    print("|---|" + "---:|" * 12)
+    for mix in arguments.mixes.split(","):
         for size in arguments.sizes.split(","):
-            command = [sys.executable, "-m", "benchmarks.check", "--one", mix, size]
-            done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-            row = json.loads(done.stdout)
+            with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
+                _child("make", mix, size, directory)
+                row = json.loads(_child("jsonl", mix, size, directory))
+                row |= json.loads(_child("parquet", mix, size, directory))
             print(
-                f"| {mix} | {row['operations']} | {row['first']:.3f} | {row['again']:.3f}"
-                f" | {row['control']:.3f}"
-                f" | {row['again'] / row['control']:.1f} | {row['peak']} | {row['history']} |",
+                f"| {mix} | {size} | {row['first']:.3f} | {row['again']:.3f} | {row['control']:.3f}"
+                f" | {row['again'] / row['control']:.1f} | {row['peak']} | {row['history']}"
+                f" | {row['jsonl']:.3f} | {row['decoding']:.3f} | {row['parquet']:.3f}"
+                f" | {row['jsonl_bytes']:.0f} | {row['parquet_bytes']:.1f} |",
                 flush=True,
             )
+
+
+def _child(what: str, mix: str, size: str, directory: str) -> str:
+    command = [sys.executable, "-m", "benchmarks.check", "--directory", directory, "--one", what, mix, size]
+    # One core: numpy sorts and gathers on one anyway, its linear algebra threads are not used.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from agent_service.models import (
     FaultSpec,
     IsolateFault,
     KillFault,
+    NetworkFault,
     PartitionFault,
     PauseFault,
     Peer,
@@ -45,6 +46,8 @@ _SPECS: Final[tuple[FaultSpec, ...]] = (
     PartitionFault(peer_port=2380, peers=_PEERS, direction="both"),
     ClientPortFault(port=2379, action="drop"),
     PeerPortFault(port=2380, action="reject"),
+    NetworkFault(peer_port=2380, peers=_PEERS, direction="in", delay_seconds=0.01),
+    NetworkFault(peer_port=2380, peers=_PEERS, direction="out", rate_bits_per_second=100_000_000),
 )
 _CONTROL: Final = "(no fault)"
 
@@ -55,13 +58,15 @@ async def turn(agent: AgentClient, number: int, seconds: dict[tuple[str, str], l
     await agent.clock()
     seconds[_CONTROL, "inject"].append(time.perf_counter() - start)
     for spec in _SPECS:
-        name = f"bench-{number}-{spec.kind}"
+        direction = f"-{spec.direction}" if isinstance(spec, NetworkFault) else ""
+        kind = f"{spec.kind}{direction}"
+        name = f"bench-{number}-{kind}"
         start = time.perf_counter()
         await agent.inject(FaultRequest(id=name, spec=spec, lease_seconds=60, reason="benchmark"))
         injected = time.perf_counter()
         await agent.heal(name)
-        seconds[spec.kind, "inject"].append(injected - start)
-        seconds[spec.kind, "heal"].append(time.perf_counter() - injected)
+        seconds[kind, "inject"].append(injected - start)
+        seconds[kind, "heal"].append(time.perf_counter() - injected)
 
 
 async def measure(turns: int, version: str) -> None:

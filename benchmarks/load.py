@@ -3,7 +3,8 @@
     python benchmarks/load.py [--version 3.5.1] [--clients 64] [--seconds 3] [--turns 3]
 
 Starts three members in a network namespace of its own (needs unshare) and prints one JSON object. CPU is that
-of the client process, per operation. ``recorded_to_bare`` compares rates within the run; absolute figures
+of the client process, per operation. ``bare`` is the control: the same clients over the same channel, and nothing
+written. ``grpc`` is the other one: recorded, over grpc.aio. Ratios compare rates within the run; absolute figures
 depend on who else uses the machine.
 """
 
@@ -19,14 +20,19 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tester.etcd.channel import Connect
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tester.clock import RunClock
-from tester.etcd.grpc_channel import GrpcChannel
+from tester.etcd.connect import connect_grpc, connect_h2
 from tester.etcd.monitor import ClusterMonitor
 from tester.events import EventBus
 from tester.history.reader import read_history
@@ -60,12 +66,19 @@ class Figures:
     p50_ms: float
 
 
-async def stretch(cluster: Cluster, recorder: Recorder, clients: int, seconds: float) -> Figures:
+def over_h2(writer: HistoryWriter) -> Connect:
+    """As the tester does it: an invocation is with the kernel before its request."""
+    return partial(connect_h2, before_send=writer.flush)
+
+
+async def stretch(
+    cluster: Cluster, recorder: Recorder, clients: int, seconds: float, connect: Connect
+) -> Figures:
     """Load for ``seconds`` after half a second of warming up."""
     clock, figures = RunClock(), Statistics()
     shared = Shared(recorder, clock, figures, count(1), asyncio.Event())
     shared.gate.set()
-    channels = {endpoint.member: GrpcChannel(endpoint) for endpoint in cluster.endpoints}
+    channels = {endpoint.member: connect(endpoint) for endpoint in cluster.endpoints}
     members = list(channels)
     value_ids = count(1)
     tasks = []
@@ -93,17 +106,24 @@ async def measure(options: argparse.Namespace, directory: Path) -> dict[str, obj
     cluster.start_all()
     monitor = ClusterMonitor(cluster.endpoints, RunClock(), EventBus())
     await monitor.start()
-    taken: dict[str, list[Figures]] = {"bare": [], "recorded": [], "recorded and watched": []}
+    taken: dict[str, list[Figures]] = {"bare": [], "recorded": [], "recorded and watched": [], "grpc": []}
     sizes: list[float] = []
     try:
         await monitor.wait_writes(30)
         for turn in range(options.turns):
-            taken["bare"].append(await stretch(cluster, Nowhere(), options.clients, options.seconds))
+            taken["bare"].append(
+                await stretch(cluster, Nowhere(), options.clients, options.seconds, connect_h2)
+            )
             path = directory / f"{turn}.jsonl"
             writer = HistoryWriter(path)
-            figures = await stretch(cluster, writer, options.clients, options.seconds)
+            figures = await stretch(cluster, writer, options.clients, options.seconds, over_h2(writer))
             await writer.close()
             taken["recorded"].append(figures)
+            writer = HistoryWriter(directory / f"{turn}-grpc.jsonl")
+            taken["grpc"].append(
+                await stretch(cluster, writer, options.clients, options.seconds, connect_grpc)
+            )
+            await writer.close()
             operations = sum(isinstance(record, Invoke) for record in read_history(path))
             sizes.append(path.stat().st_size / operations)
             writer = HistoryWriter(directory / f"{turn}-watched.jsonl")
@@ -116,7 +136,7 @@ async def measure(options: argparse.Namespace, directory: Path) -> dict[str, obj
             for watcher in watchers:
                 await watcher.start()
             taken["recorded and watched"].append(
-                await stretch(cluster, writer, options.clients, options.seconds)
+                await stretch(cluster, writer, options.clients, options.seconds, over_h2(writer))
             )
             for watcher in watchers:
                 await watcher.stop()
@@ -132,12 +152,16 @@ async def measure(options: argparse.Namespace, directory: Path) -> dict[str, obj
         }
         for name, figures in taken.items()
     }
-    ratios = [r.rate / b.rate for r, b in zip(taken["recorded"], taken["bare"], strict=True)]
+    ratios = {
+        control: [r.rate / c.rate for r, c in zip(taken["recorded"], taken[control], strict=True)]
+        for control in ("bare", "grpc")
+    }
     return {
         "version": options.version,
         "clients": options.clients,
         **medians,
-        "recorded_to_bare": round(statistics.median(ratios), 3),
+        "recorded_to_bare": round(statistics.median(ratios["bare"]), 3),
+        "recorded_to_grpc": round(statistics.median(ratios["grpc"]), 3),
         "history_bytes_per_operation": round(statistics.median(sizes)),
     }
 

@@ -57,8 +57,10 @@ def draw_cases(
         bound: members hit at once at most, says the inventory.
         rng: the draw; the same generator state draws the same cases.
     """
+    possible = _possible(nemesis, voters, bound)
     return tuple(
-        _draw(nemesis, f"random-{number}", voters, bound, rng) for number in range(1, nemesis.cases + 1)
+        _draw(nemesis, f"random-{number}", possible, voters, bound, rng)
+        for number in range(1, nemesis.cases + 1)
     )
 
 
@@ -72,9 +74,13 @@ def menu_problems(nemesis: NemesisSection, voters: Sequence[str], bound: int | N
 
 
 def _draw(
-    nemesis: NemesisSection, name: str, voters: Sequence[str], bound: int | None, rng: random.Random
+    nemesis: NemesisSection,
+    name: str,
+    possible: Sequence[NemesisItem],
+    voters: Sequence[str],
+    bound: int | None,
+    rng: random.Random,
 ) -> CaseSection:
-    possible = _possible(nemesis, voters, bound)
     weights = [item.weight for item in possible]
     wanted = rng.randint(1, nemesis.at_once)
     for _ in range(_TRIES):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import combinations, islice
+from typing import TYPE_CHECKING, Final
 
 from tester.errors import FaultIneffectiveError
 from tester.partitions import keeps_quorum, resolve_cuts
@@ -13,11 +14,14 @@ from tester.scenario.target import TargetWord
 from tester.targets import Roles, largest, quorum
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from tester.partitions import Cut
     from tester.scenario.faults import FaultSection
     from tester.scenario.model import CaseSection
+
+_COMBINATIONS: Final = 500
+"""Ways to choose who is down that are tried: all of them up to eleven members."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +87,13 @@ def objection(case: CaseSection, voters: Collection[str]) -> str | None:
     Its faults are judged as if all were active at one time, each on other members unless it says ``same``.
     """
     members = f"a cluster of {len(voters)} member{'s' if len(voters) != 1 else ''}"
-    examples: list[Impact] = []
     down = 0
     for fault in case.faults:
         if isinstance(fault, PartitionSection):
             try:
-                cuts = _example(fault, voters)
+                _example(fault, voters)
             except FaultIneffectiveError as error:
                 return error.message
-            examples.append(Impact(fault, tuple(cuts), cuts))
             continue
         count = _most(fault, voters)
         if count == 0 and not fault.target.is_only(TargetWord.SAME):
@@ -104,7 +106,7 @@ def objection(case: CaseSection, voters: Collection[str]) -> str | None:
         return None
     if len(voters) - min(down, len(voters)) < quorum(len(voters)):
         return _too_many(case, down, voters)
-    return _partition_objection(examples, down, voters)
+    return _partition_objection(case, down, tuple(voters))
 
 
 def _too_many(case: CaseSection, down: int, voters: Collection[str]) -> str:
@@ -115,22 +117,46 @@ def _too_many(case: CaseSection, down: int, voters: Collection[str]) -> str:
     )
 
 
-def _partition_objection(examples: Sequence[Impact], down: int, voters: Collection[str]) -> str | None:
-    if not examples:
+def _partition_objection(case: CaseSection, down: int, voters: tuple[str, ...]) -> str | None:
+    """Whether links that are cut and members that are down might together take quorum, wherever they fall."""
+    partitions = [fault for fault in case.faults if isinstance(fault, PartitionSection)]
+    if not partitions or all(
+        keeps_quorum(cuts, voters, {*chosen, *_same_down(case, cuts)})
+        for cuts in _cuts_in_examples(partitions, voters)
+        for chosen in islice(combinations(voters, down), _COMBINATIONS)
+    ):
         return None
-    names = tuple(voters)
-    # The worst place for those that are down is the best-connected one; who that is depends on the draw.
-    kept = keeps_quorum([example.cuts for example in examples], names, names[1 : 1 + down])
-    if kept:
-        return None
-    section = examples[0].fault
-    preset = section.partition if isinstance(section, PartitionSection) else None
+    preset = partitions[0].partition
     what = f"partition {preset}" if preset else "this partition"
     beside = f" with {down} of them down" if down else ""
     return (
-        f"{what} takes quorum away from {len(names)} members{beside}: "
+        f"{what} takes quorum away from {len(voters)} members{beside}: "
         "say allow_quorum_loss: true if that is wanted"
     )
+
+
+def _cuts_in_examples(
+    partitions: Sequence[PartitionSection], voters: tuple[str, ...]
+) -> Iterator[list[dict[str, Cut]]]:
+    for leader in voters:
+        for seed in range(4):
+            roles = Roles(voters, leader)
+            try:
+                yield [
+                    resolve_cuts(one, roles, random.Random(seed), same=voters[:1])  # noqa: S311 - an example
+                    for one in partitions
+                ]
+            except FaultIneffectiveError:
+                continue  # who is named leads, so that nobody is left: said when it is injected
+
+
+def _same_down(case: CaseSection, cuts: Sequence[Mapping[str, Cut]]) -> tuple[str, ...]:
+    """Who of a partition that comes first is also taken down by a later fault."""
+    first, *others = case.faults
+    if not isinstance(first, PartitionSection):
+        return ()
+    also = any(fault.downs and fault.target.is_only(TargetWord.SAME) for fault in others)
+    return tuple(cuts[0]) if also else ()
 
 
 def _most(fault: FaultSection, voters: Collection[str]) -> int:

@@ -10,7 +10,7 @@
     ├── run.json                  seed, versions, hosts, command (``RunInfo``)
     ├── result.json               ``RunResult``, at the end
     └── rounds/001/
-        ├── history.jsonl         streamed by the load
+        ├── history.jsonl         streamed by the load; while it runs in workers, beside history.worker-N.jsonl
         ├── end-state-CASE.json   what the members said when a case was checked
         ├── result.json           ``RoundResult``
         ├── ansible/              output of the playbooks

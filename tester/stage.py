@@ -7,6 +7,7 @@ import hashlib
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -19,17 +20,21 @@ from tester.etcd.connect import connect, connect_grpc, connect_h2
 from tester.etcd.errors import RpcError
 from tester.etcd.monitor import ClusterMonitor
 from tester.etcd.users import enable_auth
+from tester.etcd.watch import View
 from tester.events import Notice, Phase
 from tester.evidence import Witness
 from tester.exits import ExitWatch, measure_offset
 from tester.faults.finish import to_the_end
 from tester.fleet import ask_all
 from tester.history.history import History
-from tester.history.reader import HistoryReader
+from tester.history.parts import PartsReader, join_parts, part_of
 from tester.history.records import FORMAT_VERSION, Header
 from tester.history.writer import HistoryWriter
 from tester.load.engine import Load
+from tester.load.share import WHOLE, Share
 from tester.load.watcher import Watcher
+from tester.load.workers.fleet import LoadFleet
+from tester.load.workers.messages import Order
 from tester.roundlog import RoundLog
 from tester.scenario.model import Transport
 from tester.security import Security, make_security
@@ -57,6 +62,8 @@ _FIRST_REVISION = 1
 _LOOK_SECONDS = 0.1
 _SAMPLE_SECONDS = 0.5
 _EVIDENCE_SECONDS = 10.0
+_VIEWS = (View(), View(prev_kv=True), View(fragment=True))
+"""Watchers of different members look in different ways: between them they see all that etcd can show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +98,14 @@ class Stage:
         self.exits = exits
         self._writer = writer
         members = security.load_endpoints(setting.plan.hosts)
-        self.load = Load(
-            setting.plan.scenario.stressers,
-            members,
-            writer,
-            setting.clock,
-            setting.plan.load_stream(setting.number).getrandbits(63),
-            LOAD_PREFIX,
-            connect=_connect(setting.plan.scenario.transport, writer),
-        )
+        self.load = _load(setting, members, writer)
         self.watchers = [
-            Watcher(number, endpoint, writer, setting.clock, LOAD_PREFIX, _FIRST_REVISION)
-            for number, endpoint in enumerate(members, start=1)
+            Watcher(number, endpoint, writer, setting.clock, LOAD_PREFIX, _FIRST_REVISION, view=view)
+            for number, (endpoint, view) in enumerate(zip(members, cycle(_VIEWS), strict=False), start=1)
         ]
         self.witness = Witness(self.admin_endpoints, setting.clock, exits, LOAD_PREFIX)
         self._history = History()
-        self._reader = HistoryReader(setting.directory.history)
+        self._reader = PartsReader(setting.directory.history)
 
     @property
     def admin_endpoints(self) -> tuple[Endpoint, ...]:
@@ -231,6 +230,7 @@ async def open_stage(setting: RoundSetting, phases: Phases) -> AsyncIterator[Sta
     bus, clock, agents = setting.bus, setting.clock, setting.agents
     async with _closed_to_the_end() as stack:
         writer = HistoryWriter(setting.directory.history)
+        stack.push_async_callback(asyncio.to_thread, join_parts, setting.directory.history)
         stack.push_async_callback(writer.close)
         writer.write(_header(setting))
         stack.enter_context(bus.listening(RoundLog(writer)))
@@ -276,6 +276,38 @@ async def _sample(stage: Stage) -> None:
         stage.setting.bus.publish(stage.load.sample(stage.setting.clock.now()))
 
 
+def _load(setting: RoundSetting, members: Sequence[Endpoint], writer: HistoryWriter) -> Load | LoadFleet:
+    scenario, history = setting.plan.scenario, setting.directory.history
+    seed = setting.plan.load_stream(setting.number).getrandbits(63)
+    share = WHOLE if scenario.workers == 1 else Share.rest(scenario.workers)
+    load = Load(
+        scenario.stressers,
+        members,
+        writer,
+        setting.clock,
+        seed,
+        LOAD_PREFIX,
+        connect=_connect(scenario.transport, writer),
+        share=share,
+    )
+    if scenario.workers == 1:
+        return load
+    orders = [
+        Order(
+            scenario.stressers,
+            tuple(members),
+            setting.clock,
+            seed,
+            LOAD_PREFIX,
+            Share(number, scenario.workers),
+            part_of(history, number + 1),
+            over_grpc=scenario.transport is Transport.GRPC,
+        )
+        for number in range(scenario.workers)
+    ]
+    return LoadFleet(load, orders)
+
+
 def _connect(transport: Transport, writer: HistoryWriter) -> Connect:
     if transport is Transport.GRPC:
         return connect_grpc
@@ -318,4 +350,5 @@ def _header(setting: RoundSetting) -> Header:
         started_realtime_ns=setting.clock.started_realtime_ns,
         prefix=LOAD_PREFIX,
         members=tuple(host.name for host in setting.plan.hosts),
+        compacts_itself=bool(setting.plan.scenario.cluster.flags.get("auto-compaction-retention")),
     )

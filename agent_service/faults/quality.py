@@ -106,7 +106,9 @@ def _queueing(
 ) -> FaultSteps:
     path = f"{means.directory}/{fault_id}.json"
     seed = zlib.crc32(fault_id.encode())
-    order = json.dumps({"queue": QUEUE, "seed": seed, "qualities": asdict(qualities(spec))})
+    asked, good = asdict(qualities(spec)), asdict(Qualities())
+    told = {name: value for name, value in asked.items() if value != good[name]}
+    order = json.dumps({"queue": QUEUE, "seed": seed, "qualities": told})
     families = sorted({one.family for one in selected})
     tools = means.iptables
     chains = {family: tuple(one for one in selected if one.family == family) for family in families}

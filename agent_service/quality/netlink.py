@@ -22,11 +22,11 @@ CREATE: Final = 0x400
 ERROR: Final = 2
 """Type of the kernel's answer: an error number, 0 for success."""
 
-_HEADER: Final = struct.Struct("=IHHII")  # length, type, flags, sequence, port
-_ATTRIBUTE: Final = struct.Struct("=HH")  # length, type
+HEADER: Final = struct.Struct("=IHHII")  # length, type, flags, sequence, port
+ATTRIBUTE: Final = struct.Struct("=HH")  # length, type
 _NETFILTER: Final = struct.Struct(">BBH")  # family, version, resource
 _QDISC: Final = struct.Struct("=BxxxiIII")  # family, interface, handle, parent, info
-_TYPE_MASK: Final = 0x3FFF
+TYPE_MASK: Final = 0x3FFF
 _ANSWER_SECONDS: Final = 5.0
 
 _NEW_QDISC: Final = 36
@@ -41,22 +41,12 @@ _IS_TARGET: Final = 1
 
 def attribute(kind: int, value: bytes) -> bytes:
     """One attribute, padded."""
-    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + b"\0" * (-len(value) % 4)
-
-
-def attributes(data: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Type and value of each attribute; ends at one that is cut off."""
-    while len(data) >= _ATTRIBUTE.size:
-        length, kind = _ATTRIBUTE.unpack_from(data)
-        if not _ATTRIBUTE.size <= length <= len(data):
-            return
-        yield kind & _TYPE_MASK, data[_ATTRIBUTE.size : length]
-        data = data[(length + 3) & ~3 :]
+    return ATTRIBUTE.pack(ATTRIBUTE.size + len(value), kind) + value + b"\0" * (-len(value) % 4)
 
 
 def message(kind: int, flags: int, body: bytes, sequence: int = 0) -> bytes:
     """A whole message to the kernel."""
-    return _HEADER.pack(_HEADER.size + len(body), kind, REQUEST | flags, sequence, 0) + body
+    return HEADER.pack(HEADER.size + len(body), kind, REQUEST | flags, sequence, 0) + body
 
 
 def netfilter(family: int, resource: int) -> bytes:
@@ -66,11 +56,11 @@ def netfilter(family: int, resource: int) -> bytes:
 
 def messages(data: memoryview) -> Iterator[tuple[int, memoryview]]:
     """Type and body of each message in what the kernel has sent."""
-    while len(data) >= _HEADER.size:
-        length, kind, *_ = _HEADER.unpack_from(data)
-        if not _HEADER.size <= length <= len(data):
+    while len(data) >= HEADER.size:
+        length, kind, *_ = HEADER.unpack_from(data)
+        if not HEADER.size <= length <= len(data):
             return
-        yield kind, data[_HEADER.size : length]
+        yield kind, data[HEADER.size : length]
         data = data[(length + 3) & ~3 :]
 
 

@@ -10,39 +10,27 @@ resumable      a watch from a revision shows nothing older
 reliable       no change is left out, and none differs from what other watchers or clients were told
 is-create      a change says that it creates its key if and only if it does
 prev-kv        the previous key is the key as it was before
-compaction     a watch is told of compaction only if what it asked for is compacted
+compaction     a watch is told of compaction only if what it asked for is compacted, and somebody asked for that
 =============  =====================================================================================
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from tester.checkers.base import MAX_FINDINGS, Evidence
 from tester.checkers.linearizability.changelog import ChangeLog
+from tester.checkers.watched import Session, acknowledged_puts, compactions, pairs, repeated, sessions_of
 from tester.history.columns import NONE, EventCol, Kind, KvCol, LeafCol, OpCol, ResponseCol
 from tester.history.table import NEVER, Columns, Mask
-from tester.history.watchlog import WatchLog, merge_watch_log, span_of
+from tester.history.watchlog import WatchLog, merge_watch_log
 
 if TYPE_CHECKING:
     from tester.history.endstate import EndState
-    from tester.history.history import History, WatchSession
+    from tester.history.history import History
     from tester.results import CheckResult
-
-
-@dataclass(frozen=True, slots=True)
-class _Session:
-    """One stream: its changes, and for each response its header revision and whether it is a bookmark."""
-
-    session: WatchSession
-    events: Columns
-    responses: Columns
-    bookmark: Mask
-    span: tuple[int, int] | None
-    """Revisions of which it should have all changes."""
 
 
 class Watch:
@@ -59,7 +47,7 @@ class Watch:
             return evidence.result("")
         log = merge_watch_log(history)
         judge = _Judge(history, log, evidence)
-        sessions = _sessions(history)
+        sessions = sessions_of(history)
         for session in sessions:
             judge.judge(session)
         judge.judge_resumptions(sessions)
@@ -67,24 +55,6 @@ class Watch:
             f"{len(history.events)} changes in {len(sessions)} sessions keep every guarantee"
             f" ({log.describe()})"
         )
-
-
-def _sessions(history: History) -> list[_Session]:
-    events, responses = history.events.columns, history.responses.columns
-    counts = np.diff(responses[ResponseCol.EVENT], append=events.shape[1])
-    found = []
-    for number, session in enumerate(history.sessions):
-        mine = responses[ResponseCol.SESSION] == number
-        found.append(
-            _Session(
-                session,
-                events[:, events[EventCol.SESSION] == number],
-                responses[:, mine],
-                counts[mine] == 0,
-                span_of(history, events, responses, number),
-            )
-        )
-    return found
 
 
 class _Judge:
@@ -102,11 +72,15 @@ class _Judge:
         ]
         first = log.spans[0][0] if log.spans else NEVER
         self._replay = ChangeLog(log.events[columns], first - 1)
-        self._order = np.argsort(_pairs(log.events), kind="stable")
-        self._pairs = _pairs(log.events)[self._order]
-        self._acknowledged = _acknowledged_puts(history)
+        self._order = np.argsort(pairs(log.events), kind="stable")
+        self._pairs = pairs(log.events)[self._order]
+        self._acknowledged = acknowledged_puts(history)
+        self._compactions = compactions(history)
+        answered = history.operations.rows.columns[OpCol.REV]
+        self._base = int(answered.min(initial=NEVER))
+        """What was compacted before the history began, nobody need have asked for in it."""
 
-    def judge(self, session: _Session) -> None:
+    def judge(self, session: Session) -> None:
         """Every guarantee that concerns one session."""
         events = session.events
         revisions = events[EventCol.REV]
@@ -114,7 +88,7 @@ class _Judge:
         self._tell(
             "ordered", session, events, np.append(False, revisions[1:] < revisions[:-1])[: revisions.size]
         )
-        self._tell("unique", session, events, _repeated(events))
+        self._tell("unique", session, events, repeated(events))
         self._judge_atomic(session)
         self._judge_bookmarks(session)
         self._tell("resumable", session, events, revisions < session.session.start.rev)
@@ -122,7 +96,7 @@ class _Judge:
         self._judge_missing(session)
         self._judge_compaction(session)
 
-    def judge_resumptions(self, sessions: list[_Session]) -> None:
+    def judge_resumptions(self, sessions: list[Session]) -> None:
         """A watcher that goes on where it was sees nothing again."""
         last: dict[int, int] = {}
         for session in sessions:
@@ -134,14 +108,14 @@ class _Judge:
             if revisions.size:
                 last[watcher] = max(seen, int(revisions.max()))
 
-    def _tell(self, guarantee: str, session: _Session, events: Columns, wrong: Mask) -> None:
+    def _tell(self, guarantee: str, session: Session, events: Columns, wrong: Mask) -> None:
         self._evidence.more(int(wrong.sum()) - MAX_FINDINGS)
         for place in np.flatnonzero(wrong)[:MAX_FINDINGS]:
             self._violation(
                 guarantee, session, f"{self._event(events[:, place])}", [int(events[EventCol.REV, place])]
             )
 
-    def _violation(self, guarantee: str, session: _Session, text: str, revisions: list[int]) -> None:
+    def _violation(self, guarantee: str, session: Session, text: str, revisions: list[int]) -> None:
         start = session.session.start
         self._evidence.violation(
             f"{guarantee}: watcher {start.w} at {start.m}, started at {start.at / 1e9:.6f} s from revision"
@@ -155,7 +129,7 @@ class _Judge:
         what = f"delete {key}" if value == NONE else f"put {key} = {self._history.values.texts[value]}"
         return f"{what} at revision {event[EventCol.REV]}"
 
-    def _in_range(self, session: _Session, keys: Columns, values: Columns) -> Mask:
+    def _in_range(self, session: Session, keys: Columns, values: Columns) -> Mask:
         start = session.session.start
         texts = self._history.keys.texts
         wanted = np.array(
@@ -172,18 +146,18 @@ class _Judge:
             admitted &= values != NONE
         return admitted
 
-    def _judge_filter(self, session: _Session) -> None:
+    def _judge_filter(self, session: Session) -> None:
         events = session.events
         wrong = ~self._in_range(session, events[EventCol.KEY], events[EventCol.VALUE])
         self._tell("filter", session, events, wrong)
 
-    def _judge_atomic(self, session: _Session) -> None:
+    def _judge_atomic(self, session: Session) -> None:
         """One revision in two responses; a mere repetition is told as ``unique``."""
         revisions, responses = session.events[EventCol.REV], session.events[EventCol.RESPONSE]
         again = np.append(False, (revisions[1:] == revisions[:-1]) & (responses[1:] != responses[:-1]))
-        self._tell("atomic", session, session.events, again[: revisions.size] & ~_repeated(session.events))
+        self._tell("atomic", session, session.events, again[: revisions.size] & ~repeated(session.events))
 
-    def _judge_bookmarks(self, session: _Session) -> None:
+    def _judge_bookmarks(self, session: Session) -> None:
         if not session.responses.shape[1] or not session.events.shape[1]:
             return
         marks = np.where(session.bookmark, session.responses[ResponseCol.REV], 0)
@@ -197,14 +171,14 @@ class _Judge:
         before = np.where(place > 0, newest[np.maximum(place - 1, 0)], 0)
         self._tell("bookmarkable", session, session.events, session.events[EventCol.REV] <= before)
 
-    def _judge_content(self, session: _Session) -> None:
+    def _judge_content(self, session: Session) -> None:
         """Against the merged log: the same change for everybody, and what follows from the state before."""
         events = session.events
         if not self._pairs.size:
             return
-        found = np.minimum(np.searchsorted(self._pairs, _pairs(events)), self._pairs.size - 1)
+        found = np.minimum(np.searchsorted(self._pairs, pairs(events)), self._pairs.size - 1)
         row = self._order[found]
-        known = self._pairs[found] == _pairs(events)
+        known = self._pairs[found] == pairs(events)
         columns = [EventCol.VALUE, EventCol.LEASE]
         differs = known & np.any(events[columns] != self._log.events[columns][:, row], axis=0)
         covered = self._log.covers(events[EventCol.REV])
@@ -220,7 +194,7 @@ class _Judge:
         admitted: Mask = inside[events[EventCol.KEY]]
         return admitted
 
-    def _judge_creates(self, session: _Session, is_put: Mask, row: Columns) -> None:
+    def _judge_creates(self, session: Session, is_put: Mask, row: Columns) -> None:
         """Create revision and version go on from the change before, which watchers were told as well."""
         events, replay = session.events, self._replay
         wrong = (events[EventCol.CREATE] == events[EventCol.REV]) != (events[EventCol.VERSION] == 1)
@@ -243,7 +217,7 @@ class _Judge:
     def _span_number(self, revisions: Columns) -> Columns:
         return np.searchsorted(np.array([first for first, _ in self._log.spans]), revisions, side="right") - 1
 
-    def _judge_previous(self, session: _Session, known: Mask, row: Columns) -> None:
+    def _judge_previous(self, session: Session, known: Mask, row: Columns) -> None:
         if not session.session.start.prev_kv:
             return
         events, replay, told = session.events, self._replay, self._history.previous.columns
@@ -267,25 +241,25 @@ class _Judge:
         ended = any(session.end is not None and session.end.compacted for session in self._history.sessions)
         return ended or bool(np.any(leaves[LeafCol.KIND] == Kind.COMPACT))
 
-    def _judge_missing(self, session: _Session) -> None:
+    def _judge_missing(self, session: Session) -> None:
         """Changes that others were told of, and acknowledged puts."""
         if session.span is None:
             return
         first, last = session.span
-        own = np.sort(_pairs(session.events))
+        own = np.sort(pairs(session.events))
         for source in (self._log.events, self._acknowledged):
             inside = (source[EventCol.REV] >= first) & (source[EventCol.REV] <= last)
             wanted = source[:, inside]
             wanted = wanted[:, self._in_range(session, wanted[EventCol.KEY], wanted[EventCol.VALUE])]
-            place = np.minimum(np.searchsorted(own, _pairs(wanted)), max(own.size - 1, 0))
-            missing = own[place] != _pairs(wanted) if own.size else np.ones(wanted.shape[1], dtype=bool)
+            place = np.minimum(np.searchsorted(own, pairs(wanted)), max(own.size - 1, 0))
+            missing = own[place] != pairs(wanted) if own.size else np.ones(wanted.shape[1], dtype=bool)
             self._evidence.more(int(missing.sum()) - MAX_FINDINGS)
             for event in wanted[:, missing].T[:MAX_FINDINGS]:
                 self._violation(
                     "reliable", session, f"never told of {self._event(event)}", [int(event[EventCol.REV])]
                 )
 
-    def _judge_compaction(self, session: _Session) -> None:
+    def _judge_compaction(self, session: Session) -> None:
         end = session.session.end
         if end is None or not end.compacted:
             return
@@ -298,36 +272,16 @@ class _Judge:
                 f"it was told that revision {end.compacted} is compacted, but went on from {wanted}",
                 [end.compacted],
             )
-
-
-def _pairs(events: Columns) -> Columns:
-    """Key and revision as one number."""
-    if events.size and int(events[EventCol.REV].max(initial=0)) >= 1 << 38:
-        raise OverflowError("revisions of 2**38 and more")
-    pairs: Columns = (events[EventCol.KEY] << 38) | events[EventCol.REV]
-    return pairs
-
-
-def _repeated(events: Columns) -> Mask:
-    """Changes that an earlier row of the same session has told: same key, revision and content."""
-    if not events.shape[1]:
-        return np.zeros(0, dtype=bool)
-    order = np.lexsort((events[EventCol.VALUE], _pairs(events)))
-    ordered = events[:, order]
-    same = (_pairs(ordered)[1:] == _pairs(ordered)[:-1]) & (
-        ordered[EventCol.VALUE, 1:] == ordered[EventCol.VALUE, :-1]
-    )
-    repeated = np.zeros(events.shape[1], dtype=bool)
-    repeated[order[1:][same]] = True
-    return repeated
-
-
-def _acknowledged_puts(history: History) -> Columns:
-    """Puts that were answered, as changes."""
-    leaves, ops = history.operations.leaves.columns, history.operations.rows.columns
-    puts = leaves[:, leaves[LeafCol.KIND] == Kind.PUT]
-    events = np.zeros((len(EventCol), puts.shape[1]), dtype=np.int64)
-    events[EventCol.REV] = ops[OpCol.REV, puts[LeafCol.OP]]
-    events[EventCol.KEY], events[EventCol.VALUE] = puts[LeafCol.KEY], puts[LeafCol.VALUE]
-    events[EventCol.LEASE] = puts[LeafCol.LEASE]
-    return events
+        elif (
+            self._compactions is not None
+            and end.compacted > self._base
+            and not any(
+                revision == end.compacted and called <= end.at for revision, called in self._compactions
+            )
+        ):
+            self._violation(
+                "compaction",
+                session,
+                f"it was told that revision {end.compacted} is compacted, which nobody asked for",
+                [end.compacted],
+            )

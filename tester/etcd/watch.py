@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Self
 
 import grpc.aio
 from etcd3.etcdrpc import rpc_pb2 as pb
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from tester.etcd.errors import RpcError, StatusCode
 from tester.etcd.grpc_channel import rpc_error
@@ -20,6 +22,28 @@ if TYPE_CHECKING:
 
 _METHOD = "/etcdserverpb.Watch/Watch"
 
+_FILTERS = {"put": pb.WatchCreateRequest.NOPUT, "delete": pb.WatchCreateRequest.NODELETE}
+
+# Newer than the stubs: field 8 of the request asks for fragments, field 7 of an answer says that it is one
+# and more follows. Both are a bool.
+_FRAGMENT = bytes([8 << 3, 1])
+_FRAGMENT_FIELD = 7
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What of the changes a watch is told, and how."""
+
+    prev_kv: bool = False
+    """With the key as it was before."""
+    filters: tuple[Literal["put", "delete"], ...] = ()
+    """Kinds that are left out."""
+    fragment: bool = False
+    """An answer larger than etcd's limit of a request comes in several messages."""
+
+
+EVERYTHING = View()
+
 
 class WatchStream:
     """A stream with a connection of its own, so that a new one starts without anybody's backoff.
@@ -29,6 +53,7 @@ class WatchStream:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
+        self._fragments = False
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -50,13 +75,22 @@ class WatchStream:
         self._stream.cancel()
         await self._stack.aclose()
 
-    async def create(self, key: str, range_end: bytes, revision: int) -> None:
-        """Ask for every change in ``[key, range_end)`` from ``revision`` on.
+    async def create(self, key: str, range_end: bytes, revision: int, view: View = EVERYTHING) -> None:
+        """Ask for the changes in ``[key, range_end)`` from ``revision`` on.
 
         Raises:
             RpcError: the stream has ended.
         """
-        create = pb.WatchCreateRequest(key=key.encode(), range_end=range_end, start_revision=revision)
+        create = pb.WatchCreateRequest(
+            key=key.encode(),
+            range_end=range_end,
+            start_revision=revision,
+            prev_kv=view.prev_kv,
+            filters=[_FILTERS[kind] for kind in view.filters],
+        )
+        self._fragments = view.fragment
+        if view.fragment:
+            create.MergeFromString(_FRAGMENT)
         await self._write(pb.WatchRequest(create_request=create))
 
     async def request_progress(self) -> None:
@@ -68,11 +102,21 @@ class WatchStream:
         await self._write(pb.WatchRequest(progress_request=pb.WatchProgressRequest()))
 
     async def read(self) -> pb.WatchResponse:
-        """The next message. Cancelling it ends the stream.
+        """The next message, put together if it came in fragments. Cancelling it ends the stream.
 
         Raises:
             RpcError: the stream has ended.
         """
+        whole = await self._message()
+        if not self._fragments:
+            return whole
+        last = whole
+        while _goes_on(last):
+            last = await self._message()
+            whole.events.extend(last.events)
+        return whole
+
+    async def _message(self) -> pb.WatchResponse:
         try:
             message = await self._stream.read()
         except grpc.aio.AioRpcError as error:
@@ -88,3 +132,8 @@ class WatchStream:
             raise rpc_error(error) from None
         except asyncio.InvalidStateError as error:
             raise RpcError(StatusCode.UNAVAILABLE, "the watch stream has ended") from error
+
+
+def _goes_on(message: pb.WatchResponse) -> bool:
+    unknown = UnknownFieldSet(message)
+    return any(unknown[place].field_number == _FRAGMENT_FIELD for place in range(len(unknown)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tester.errors import EtcdChaosError
 from tester.history.columns import NONE, EventCol, Kind, KvCol, ResponseCol
@@ -17,6 +17,7 @@ from tester.history.describe import describe_invoke, describe_joined
 from tester.history.operations import Operations, is_write, range_flags
 from tester.history.records import (
     ClientRecord,
+    Compact,
     Fail,
     FaultRecord,
     Header,
@@ -40,8 +41,10 @@ from tester.history.records import (
 from tester.history.table import Interner, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+
+T = TypeVar("T")
 
 # Looked up for every operation: a member of an IntEnum costs several times as much as an int.
 _PUT, _RANGE = int(Kind.PUT), int(Kind.RANGE)
@@ -85,6 +88,8 @@ class History:
         """Operations that were refused because there is no such lease."""
         self.unknown_renewals: list[tuple[Invoke, Info]] = []
         """Grants and keepalives of which nobody knows whether they took effect."""
+        self.unknown_compactions: list[Invoke] = []
+        """Compactions of which nobody knows whether they were done; those in flight are ``unfinished``."""
         self.phases: list[PhaseRecord] = []
         self.faults: list[FaultRecord] = []
         self.leaders: list[LeaderRecord] = []
@@ -94,6 +99,7 @@ class History:
         self._unknown: dict[int, Invoke] = {}
         self._current: dict[int, int] = {}
         """Session of each watcher."""
+        self._kept: dict[type, tuple[object, object]] = {}
         self.extend(records)
 
     @property
@@ -120,6 +126,7 @@ class History:
         Raises:
             HistoryMismatchError: a record does not fit to those before it.
         """
+        self._kept.clear()
         remaining = iter(records)
         while batch := list(islice(remaining, _BATCH)):
             self._take(batch)
@@ -177,6 +184,21 @@ class History:
                 self._frame(record)
         rows.size, leaves.size, answers.size = row, leaf, answer
 
+    def keep(self, kind: type[T], of: object, make: Callable[[], T]) -> T:
+        """A conclusion ``of`` something, made once for all checkers that need it.
+
+        It is forgotten when records are added, and when one is made of what is no kept conclusion itself: an
+        end state comes with a set of them.
+        """
+        source, found = self._kept.get(kind, (None, None))
+        if source is of and isinstance(found, kind):
+            return found
+        if all(other is not of for _, other in self._kept.values()):
+            self._kept.clear()
+        made = make()
+        self._kept[kind] = (of, made)
+        return made
+
     def describe(self, operation_id: int) -> str:
         """One line about an operation, as findings quote it."""
         for outcome, invokes in (("info", self._open), ("info", self._unknown), ("fail", self.failed_writes)):
@@ -197,6 +219,8 @@ class History:
             self._unknown[record.id] = invoke
         elif isinstance(invoke.op, LeaseGrant | LeaseKeepAlive):
             self.unknown_renewals.append((invoke, record))
+        elif isinstance(invoke.op, Compact):
+            self.unknown_compactions.append(invoke)
 
     def _watched(self, record: Watched) -> None:
         session = self._session(record.w)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from tester.history.history import History
 from tester.history.jepsen import read_jepsen
 from tester.history.parquet import is_parquet, read_parquet
-from tester.history.reader import HistoryReader, read_history
+from tester.history.parts import PartsReader
 from tester.history.unparquet import parquet_records
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def load_history(path: Path) -> History:
     if path.suffix == ".edn":
         return History(read_jepsen(path))
     history = History()
-    for batch in HistoryReader(path).batches():
+    for batch in PartsReader(path).batches():
         history.extend(batch)
     return history
 
@@ -41,4 +42,4 @@ def records_of(path: Path) -> Iterator[HistoryRecord]:
     """The records of any of them, one by one. Raises as ``load_history``."""
     if is_parquet(path):
         return parquet_records(path)
-    return read_jepsen(path) if path.suffix == ".edn" else read_history(path)
+    return read_jepsen(path) if path.suffix == ".edn" else chain.from_iterable(PartsReader(path).batches())

@@ -110,6 +110,11 @@ class Operations:
         self.nodes = Table(NodeCol)
         self.compares = Table(CompareCol)
 
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """All of them."""
+        return self.rows, self.leaves, self.answers, self.nodes, self.compares
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -127,7 +132,7 @@ class Operations:
 
     def pack(self) -> None:
         """Make columns of what was added: they take less memory."""
-        for table in (self.rows, self.leaves, self.answers, self.nodes, self.compares):
+        for table in self.tables:
             table.pack()
 
     def row_of(self, operation_id: int) -> int | None:

@@ -187,11 +187,7 @@ def _lines(path: Path, *, every_column: bool) -> list[tuple[int, bool, HistoryRe
 
 
 def _tables(history: History) -> dict[str, Table]:
-    operations = history.operations
-    tables = (
-        *(operations.rows, operations.leaves, operations.answers, operations.nodes, operations.compares),
-        *(history.responses, history.events, history.previous),
-    )
+    tables = (*history.operations.tables, history.responses, history.events, history.previous)
     return dict(zip(TABLES, tables, strict=True))
 
 

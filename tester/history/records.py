@@ -166,7 +166,7 @@ Result: TypeAlias = RangeResult | PutResult | DeleteResult | TxnResult | LeaseRe
 
 
 class Invoke(Record, frozen=True, tag="invoke"):
-    """Client ``c`` is about to ask member ``m`` for ``op``. ``id`` counts up from 1 over the whole file."""
+    """Client ``c`` is about to ask member ``m`` for ``op``. ``id`` is nobody else's in the file."""
 
     id: int
     at: int
@@ -269,6 +269,8 @@ class Header(Record, frozen=True, tag="header"):
     prefix: str
     """Every key of the load starts with it; nobody else writes there."""
     members: tuple[str, ...]
+    compacts_itself: bool = False
+    """The members are set up to compact without being asked (``auto-compaction-retention``)."""
 
 
 class PhaseRecord(Record, frozen=True, tag="phase"):

@@ -32,9 +32,9 @@ class Table:
         both of these."""
         self._width = len(fields)
         self._columns: Columns = np.empty((self._width, 0), dtype=np.int64)
-        self._blocks: list[NDArray[np.int64]] = []
-        """Rows that are not in ``_columns`` yet, shape ``(rows, fields)``."""
-        self._room: NDArray[np.int64] = np.empty((0, self._width), dtype=np.int64)
+        self._blocks: list[Columns] = []
+        """What is not in ``_columns`` yet."""
+        self._room: Columns = np.empty((self._width, 0), dtype=np.int64)
         """What is left of the block that is being filled."""
 
     def __len__(self) -> int:
@@ -48,7 +48,7 @@ class Table:
     def extend(self, columns: Columns) -> None:
         """Add rows that are columns already."""
         self.pack()
-        self._blocks.append(columns.T)
+        self._blocks.append(columns)
         self.size += columns.shape[1]
 
     def pack(self) -> None:
@@ -57,11 +57,11 @@ class Table:
             return
         rows = np.fromiter(self.new, dtype=np.int64, count=len(self.new)).reshape(-1, self._width)
         self.new.clear()
-        if len(rows) > len(self._room):
+        if len(rows) > self._room.shape[1]:
             # Large blocks, because the kernel supplies memory in large pages then: several times as fast.
-            self._room = np.empty((max(len(rows), min(self.size, _BLOCK_ROWS)), self._width), dtype=np.int64)
-        target, self._room = self._room[: len(rows)], self._room[len(rows) :]
-        target[:] = rows
+            self._room = np.empty((self._width, max(len(rows), min(self.size, _BLOCK_ROWS))), dtype=np.int64)
+        target, self._room = self._room[:, : len(rows)], self._room[:, len(rows) :]
+        target[:] = rows.T
         self._blocks.append(target)
 
     @property
@@ -69,15 +69,9 @@ class Table:
         """All rows so far; the array does not change when rows are added later."""
         self.pack()
         if self._blocks:
-            columns = np.empty((self._width, self.size), dtype=np.int64)
-            place = self._columns.shape[1]
-            columns[:, :place] = self._columns
-            for rows in self._blocks:
-                columns[:, place : place + len(rows)] = rows.T
-                place += len(rows)
-            self._columns = columns
+            self._columns = np.concatenate([self._columns, *self._blocks], axis=1)
             self._blocks.clear()
-            self._room = self._room[:0]
+            self._room = self._room[:, :0]
         return self._columns
 
 

@@ -16,12 +16,14 @@ from tester.history.records import ClientRecord, Put
 from tester.load import values
 from tester.load.client import Client, Shared
 from tester.load.keys import KeySpace
+from tester.load.kinds import Arrivals
 from tester.load.leases import LeaseSource
 from tester.load.listing import Listing
 from tester.load.listwatch import ListWatch
 from tester.load.operations import Mix, OperationSource
 from tester.load.pacer import Pacer
 from tester.load.presets import mix_of, mix_of_leases
+from tester.load.share import WHOLE, Share
 from tester.load.statistics import Statistics
 from tester.scenario.stressers import KvStresser
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from tester.etcd.endpoint import Endpoint
     from tester.events import LoadSample
     from tester.history.writer import HistoryWriter
+    from tester.load.workers.messages import Report
     from tester.results import PhaseStats
     from tester.scenario.stressers import LeaseStresser, Stresser
 
@@ -78,6 +81,7 @@ class Load:
         *,
         value_ids: Iterator[int] | None = None,
         connect: Connect = GrpcChannel,
+        share: Share = WHOLE,
     ) -> None:
         """A load that has not started.
 
@@ -90,6 +94,7 @@ class Load:
             prefix: of every key; nobody else writes there.
             value_ids: ids of written values. Pass one iterator to all loads of a run that share a cluster.
             connect: makes the one channel per member.
+            share: which of the clients are here.
         """
         self._stressers = tuple(stressers)
         self._endpoints = {endpoint.member: endpoint for endpoint in endpoints}
@@ -97,11 +102,13 @@ class Load:
         self._clock = clock
         self._seed = seed
         self._prefix = prefix
-        self._value_ids = count(1) if value_ids is None else value_ids
-        self._lease_ids = lease_ids(seed)
+        self._value_ids = share.numbers() if value_ids is None else value_ids
+        self._lease_ids = share.numbers(next(lease_ids(seed)))
+        self._share = share
+        self._numbers = count()
         self._connect = connect
         self._statistics = Statistics()
-        self._shared = Shared(recorder, clock, self._statistics, count(1), asyncio.Event())
+        self._shared = Shared(recorder, clock, self._statistics, share.numbers(), asyncio.Event())
         self._channels: dict[str, Channel] = {}
         self._renewals: list[KeepAliveStream] = []
         self._clients: list[Client] = []
@@ -166,7 +173,7 @@ class Load:
         Raises:
             LoadError: no member took it within ``timeout`` seconds.
         """
-        number = len(self._clients)
+        number = next(self._numbers)
         markers = [
             Client(number, member, channel, min(timeout, _MARK_TIMEOUT_SECONDS), self._shared)
             for member, channel in self._channels.items()
@@ -192,6 +199,10 @@ class Load:
         """The load since the last call, for the console."""
         return self._statistics.sample(at_ns)
 
+    def report(self) -> Report:
+        """The load since the last call, for the process that gathers it."""
+        return self._statistics.report(self.totals().lag_seconds)
+
     def window(self, start_ns: int, end_ns: int) -> PhaseStats:
         """The load between two times of the run clock."""
         return self._statistics.window(start_ns, end_ns)
@@ -207,43 +218,54 @@ class Load:
             raise self._dead
         self._check_stuck()
 
-    def _client(self, member: str, timeout: float) -> Client:
+    def _client(self, place: int, member: str, timeout: float) -> Client | None:
+        """The client at a place of its stresser; ``None``: it is in another process."""
+        number = next(self._numbers)
+        if not self._share.has(place):
+            return None
         renewals = KeepAliveStream(self._endpoints[member])
         self._renewals.append(renewals)
-        client = Client(len(self._clients), member, self._channels[member], timeout, self._shared, renewals)
+        client = Client(number, member, self._channels[member], timeout, self._shared, renewals)
         self._clients.append(client)
         return client
 
     def _start_kv(self, stresser: KvStresser, index: int, members: Iterator[str]) -> None:
-        mix, pacer = mix_of(stresser), Pacer(stresser.rate, stresser.arrivals)
-        self._pacers.append(pacer)
+        mix, pacer = mix_of(stresser), self._pacer(stresser.rate, stresser.clients, stresser.arrivals)
         for place in range(stresser.clients):
-            source = OperationSource(mix, self._keys_of(index), self._rng(index, place), self._value_ids)
-            client = self._client(stresser.member or next(members), stresser.timeout)
-            self._spawn(client, client.run(source, pacer))
-        for _ in range(mix.list_watchers):
-            self._spawn_list_watch(stresser, mix, index, stresser.member or next(members))
+            client = self._client(place, stresser.member or next(members), stresser.timeout)
+            if client is not None:
+                source = OperationSource(mix, self._keys_of(index), self._rng(index, place), self._value_ids)
+                self._spawn(client, client.run(source, pacer))
+        for place in range(mix.list_watchers):
+            client = self._client(place, stresser.member or next(members), stresser.timeout)
+            if client is not None:
+                self._spawn_list_watch(client, mix, index)
 
     def _start_leases(self, stresser: LeaseStresser, index: int, members: Iterator[str]) -> None:
-        mix, pacer = mix_of_leases(stresser), Pacer(stresser.rate)
-        self._pacers.append(pacer)
+        mix, pacer = mix_of_leases(stresser), self._pacer(stresser.rate, stresser.clients)
         for place in range(stresser.clients):
+            client = self._client(place, next(members), stresser.timeout)
+            if client is None:
+                continue
             prefix, rng = f"{self._keys_of(index)}{place}/", self._rng(index, place)
             source = LeaseSource(mix, prefix, rng, self._value_ids, self._lease_ids, time.monotonic)
-            client = self._client(next(members), stresser.timeout)
             self._spawn(client, client.run(source, pacer))
+
+    def _pacer(self, rate: float | None, clients: int, arrivals: Arrivals = Arrivals.CLOSED) -> Pacer:
+        pacer = Pacer(self._share.of_rate(rate, clients), arrivals)
+        self._pacers.append(pacer)
+        return pacer
 
     def _rng(self, index: int, place: int) -> Random:
         return Random(f"{self._seed}/{index}/{place}")  # noqa: S311 - a seed to replay, no secret
 
-    def _spawn_list_watch(self, stresser: KvStresser, mix: Mix, index: int, member: str) -> None:
-        client = self._client(member, stresser.timeout)
+    def _spawn_list_watch(self, client: Client, mix: Mix, index: int) -> None:
         # Keys are not drawn from this space: a list has all of them.
         space = KeySpace(self._keys_of(index), mix.keys, mix.distribution, Random(0))  # noqa: S311
         lister = ListWatch(
             client,
             _LIST_WATCHERS_FROM + client.number,
-            self._endpoints[member],
+            self._endpoints[client.member],
             self._recorder,
             self._clock,
             self._shared.gate,

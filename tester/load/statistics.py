@@ -10,10 +10,16 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import takewhile
+from typing import TYPE_CHECKING
 
 from tester.events import LoadSample
 from tester.load.gaps import Gaps
+from tester.load.workers.messages import Report, Stretch
 from tester.results import PhaseStats
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _FINE_NS = 100_000_000
 _FINE_KEPT = 6_000
@@ -37,6 +43,8 @@ class _Stretch:
     """What ended in one stretch of time."""
 
     start_ns: int = 0
+    sampled: bool = False
+    """Told by ``sample``: what comes next goes into another one."""
     fail: int = 0
     info: int = 0
     max_ns: int = 0
@@ -87,7 +95,6 @@ class Statistics:
         self._fine: deque[_Stretch] = deque()
         self._coarse: deque[_Stretch] = deque(maxlen=_COARSE_KEPT)
         self._sampled_ns = 0
-        self._since_sample = _Stretch()
         self._gaps = Gaps()
         self.ok = 0
         self.fail = 0
@@ -100,29 +107,25 @@ class Statistics:
 
         ``lag_ns``: what of the latency it waited for a client.
         """
-        stretch = self._stretch(end_ns)
-        sample = self._since_sample
+        stretch = self._fine[-1] if self._fine else None
+        if stretch is None or stretch.sampled or end_ns >= stretch.start_ns + _FINE_NS:
+            stretch = self._begin(end_ns)
         if lag_ns > stretch.lag_ns:
             stretch.lag_ns = lag_ns
         if outcome is Outcome.OK:
             self.ok += 1
             self._gaps.ok(end_ns - latency_ns, end_ns)
-            index = _index(latency_ns // 1000)
-            for part in (stretch, sample):
-                part.latencies[index] += 1
-                if latency_ns > part.max_ns:
-                    part.max_ns = latency_ns
+            stretch.latencies[_index(latency_ns // 1000)] += 1
+            if latency_ns > stretch.max_ns:
+                stretch.max_ns = latency_ns
             return
         self._gaps.not_ok(end_ns - latency_ns)
-        for part in (stretch, sample):
-            part.errors[error] += 1
-            if outcome is Outcome.FAIL:
-                part.fail += 1
-            else:
-                part.info += 1
+        stretch.errors[error] += 1
         if outcome is Outcome.FAIL:
+            stretch.fail += 1
             self.fail += 1
         else:
+            stretch.info += 1
             self.info += 1
 
     def rest(self, at_ns: int) -> None:
@@ -140,12 +143,56 @@ class Statistics:
         gaps = self._gaps.within(start_ns, end_ns)
         return replace(stats, gaps=gaps.told, gaps_total=gaps.total, gap_seconds=gaps.seconds)
 
+    def report(self, lag_seconds: float) -> Report:
+        """What has happened since the last call, for the process that gathers it. Instead of ``sample``."""
+        stretches = [
+            Stretch(
+                one.start_ns,
+                one.fail,
+                one.info,
+                one.max_ns,
+                one.lag_ns,
+                dict(one.latencies),
+                dict(one.errors),
+            )
+            for one in self._unsampled()
+        ]
+        gaps = [(gap.start_ns, gap.end_ns) for gap in self._gaps.news() if gap.end_ns is not None]
+        waiting = self._gaps.waiting_since_ns
+        return Report(self.ok, self.fail, self.info, lag_seconds, stretches, gaps, waiting)
+
+    def absorb(self, stretches: Iterable[Stretch]) -> None:
+        """Take in what another process reported; its totals are for whoever gathers them."""
+        for one in stretches:
+            if len(self._fine) == _FINE_KEPT:
+                self._fold(self._fine.popleft())
+            self._fine.append(
+                _Stretch(
+                    one.start_ns,
+                    fail=one.fail,
+                    info=one.info,
+                    max_ns=one.max_ns,
+                    lag_ns=one.lag_ns,
+                    latencies=Counter(one.latencies),
+                    errors=Counter(one.errors),
+                )
+            )
+
+    def _unsampled(self) -> list[_Stretch]:
+        """Stretches that nobody was told of yet; what comes next goes into others."""
+        new = list(takewhile(lambda one: not one.sampled, reversed(self._fine)))
+        for stretch in new:
+            stretch.sampled = True
+        return new[::-1]
+
     def sample(self, at_ns: int) -> LoadSample:
         """The load since the last call; counts since the beginning."""
         seconds = (at_ns - self._sampled_ns) / 1e9
-        stats = self._since_sample.stats(seconds)
+        since = _Stretch()
+        for stretch in self._unsampled():
+            since.merge(stretch)
+        stats = since.stats(seconds)
         self._sampled_ns = at_ns
-        self._since_sample = _Stretch()
         done = stats.ok + stats.fail + stats.info
         return LoadSample(
             at_ns=at_ns,
@@ -158,10 +205,8 @@ class Statistics:
             errors=stats.errors,
         )
 
-    def _stretch(self, at_ns: int) -> _Stretch:
+    def _begin(self, at_ns: int) -> _Stretch:
         start = at_ns - at_ns % _FINE_NS
-        if self._fine and self._fine[-1].start_ns >= start:
-            return self._fine[-1]
         if len(self._fine) == _FINE_KEPT:
             self._fold(self._fine.popleft())
         stretch = _Stretch(start)

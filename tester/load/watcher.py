@@ -10,7 +10,7 @@ from tester.errors import LoadError
 from tester.etcd import codec
 from tester.etcd.client import prefix_end
 from tester.etcd.errors import RpcError
-from tester.etcd.watch import WatchStream
+from tester.etcd.watch import EVERYTHING, View, WatchStream
 from tester.history.records import ClientRecord, Watched, WatchEnd, WatchStart
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Watcher:
         start_revision: int,
         *,
         end: str | None = None,
+        view: View = EVERYTHING,
     ) -> None:
         """A watcher that has not started.
 
@@ -64,6 +65,7 @@ class Watcher:
             prefix: of the keys to watch.
             start_revision: the first revision to deliver, 1 or more; the load begins no earlier.
             end: if given, the keys to watch are those from ``prefix`` up to it.
+            view: what of the changes to ask for.
         """
         self._number = number
         self._endpoint = endpoint
@@ -71,6 +73,7 @@ class Watcher:
         self._clock = clock
         self._prefix = prefix
         self._end = prefix_end(prefix) if end is None else end.encode()
+        self._view = view
         self._next = start_revision
         self._moved = asyncio.Event()
         self._started = False
@@ -149,7 +152,7 @@ class Watcher:
         try:
             async with WatchStream(self._endpoint) as stream:
                 async with asyncio.timeout(_STALLED_SECONDS):
-                    await stream.create(self._prefix, self._end, self._next)
+                    await stream.create(self._prefix, self._end, self._next, self._view)
                 return await self._follow(stream)
         except TimeoutError:
             return _End(f"stalled: silent for {_STALLED_SECONDS:g} s although progress was asked for")
@@ -196,6 +199,8 @@ class Watcher:
                     k=self._prefix,
                     e=self._end.decode(),
                     rev=self._next,
+                    prev_kv=self._view.prev_kv,
+                    filters=self._view.filters,
                 )
             )
         if response.canceled:

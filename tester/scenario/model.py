@@ -163,6 +163,7 @@ class Scenario(Section):
     cluster: ClusterSection = Field(default=ClusterSection(), description="Which cluster.")
     transport: Transport = Field(default=Transport.H2, description="What the load's calls go over.")
     stressers: tuple[Stresser, ...] = Field(default=(), max_length=16, description="The load.")
+    workers: int = Field(default=1, ge=1, le=64, description="Processes of the tester that the load runs in.")
     cases: tuple[CaseSection, ...] = Field(default=(), max_length=500, description="One after the other.")
     nemesis: NemesisSection | None = Field(
         default=None, description="Cases that are drawn; or just `random`."

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from agent_service.quality.link import Qualities
 
 PORT = 5000
-ADDRESS = "10.209.0.2"
+ADDRESSES = {socket.AF_INET: "10.209.0.2", socket.AF_INET6: "fd09::2"}
 GAP_SECONDS = 0.0002
 _RECEIVE_BUFFER_FORCE = 33
 _BUFFER_BYTES = 1 << 24
@@ -51,6 +51,7 @@ class Pair:
     sender: netns.Namespace
     receiver: netns.Namespace
     directory: Path
+    family: socket.AddressFamily = socket.AF_INET
 
     @asynccontextmanager
     async def queue(self, qualities: Qualities) -> AsyncIterator[Path]:
@@ -70,14 +71,20 @@ class Pair:
         self, packets: int, *, gap_seconds: float = GAP_SECONDS, patience_seconds: float = 0.5
     ) -> Seen:
         """Send numbered packets and wait until none has come for some time."""
-        receiver = await inside(self.receiver, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        sender = await inside(self.sender, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        receiver = await inside(self.receiver, lambda: socket.socket(self.family, socket.SOCK_DGRAM))
+        sender = await inside(self.sender, lambda: socket.socket(self.family, socket.SOCK_DGRAM))
         with receiver, sender:
             receiver.setsockopt(socket.SOL_SOCKET, _RECEIVE_BUFFER_FORCE, _BUFFER_BYTES)
-            receiver.bind((ADDRESS, PORT))
+            receiver.bind((ADDRESSES[self.family], PORT))
             receiver.settimeout(patience_seconds)
-            sender.connect((ADDRESS, PORT))
+            sender.connect((ADDRESSES[self.family], PORT))
             return await asyncio.to_thread(_exchange, sender, receiver, packets, gap_seconds)
+
+    async def until_connected(self) -> None:
+        """Wait until packets get through: IPv6 takes a second to see that nobody else has its address."""
+        async with asyncio.timeout(20):
+            while not (await self.send(1)).numbers:
+                pass
 
     async def until_queued(self, packets: int) -> None:
         """Wait until so many packets have come to the queue."""
@@ -150,9 +157,11 @@ def pair_of(directory: Path) -> Iterator[Pair]:
         )
         for number, space in enumerate(made, 1):
             _ip("-n", space.name, "address", "add", f"10.209.0.{number}/24", "dev", "eth0")
+            _ip("-n", space.name, "address", "add", f"fd09::{number}/64", "dev", "eth0", "nodad")
             _ip("-n", space.name, "link", "set", "eth0", "up")
-        restore = receiver.command("iptables-nft-restore", "--noflush")
-        subprocess.run(restore, input=RULES, text=True, check=True, timeout=20)
+        for program in ("iptables-nft-restore", "ip6tables-nft-restore"):
+            restore = receiver.command(program, "--noflush")
+            subprocess.run(restore, input=RULES, text=True, check=True, timeout=20)
         yield Pair(sender, receiver, directory)
     finally:
         for namespace in made:

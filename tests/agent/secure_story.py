@@ -1,4 +1,4 @@
-"""A round on a cluster with TLS and users, as the tester drives it: ``python -m ... DIRECTORY VERSION CLUSTER``.
+"""A round on a cluster with TLS and users, as the tester drives it: ``python -m ... DIRECTORY VERSION SCENARIO``.
 
 A process of its own: gRPC's threads would keep the namespace of whoever came first. ``DIRECTORY`` has a directory per
 host, as ``hosts_of`` makes them. What was seen is printed as JSON.
@@ -76,7 +76,7 @@ def look_for_secrets(directory: Path, stage: Stage, seen: dict[str, Any]) -> Non
     seen["argv"] = sum(secret in line for secret in (PEM, *passwords) for line in lines)
 
 
-async def story(directory: Path, version: str, cluster: dict[str, object]) -> dict[str, Any]:
+async def story(directory: Path, version: str, settings: dict[str, object]) -> dict[str, Any]:
     hosts = tuple(
         Host(name, f"10.209.0.{number}", 9027, 2379, 2380, (version,), version, None)
         for number, name in enumerate(("h1", "h2", "h3"), 1)
@@ -84,7 +84,7 @@ async def story(directory: Path, version: str, cluster: dict[str, object]) -> di
     scenario = Scenario.model_validate(
         {
             "name": "secure",
-            "cluster": cluster,
+            **settings,
             "stressers": [
                 {"kind": "kv", "preset": "register", "clients": 6, "rate": "300/s", "timeout": "1s"},
                 {"kind": "kv", "preset": "kubernetes", "clients": 3, "rate": "100/s", "timeout": "1s"},

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import statistics
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,7 +53,12 @@ async def test_all_packets_are_late_and_in_order(pair: Pair) -> None:
     assert (await pair.send(10)).delays[0] < LATE / 2, "the control: it is gone"
 
 
-async def test_losses_and_duplicates_are_as_many_as_asked_for(pair: Pair) -> None:
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+async def test_losses_and_duplicates_are_as_many_as_asked_for(
+    pair: Pair, family: socket.AddressFamily
+) -> None:
+    pair = replace(pair, family=family)
+    await pair.until_connected()
     async with pair.queue(Qualities(delay_seconds=LATE, loss=0.2, duplicate=0.3)):
         seen = await pair.send(PACKETS)
     arrived = len(set(seen.numbers))

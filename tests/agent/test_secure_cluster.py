@@ -21,7 +21,7 @@ pytestmark = [
 ]
 
 
-def told(directory: Path, version: str, cluster: dict[str, object]) -> dict[str, Any]:
+def told(directory: Path, version: str, settings: dict[str, object]) -> dict[str, Any]:
     with hosts_of(directory, version):
         argv = [
             sys.executable,
@@ -29,7 +29,7 @@ def told(directory: Path, version: str, cluster: dict[str, object]) -> dict[str,
             "tests.agent.secure_story",
             str(directory),
             version,
-            json.dumps(cluster),
+            json.dumps(settings),
         ]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
@@ -49,7 +49,8 @@ def check(seen: dict[str, Any]) -> None:
 
 def test_own_certificates_and_users(tmp_path: Path, etcd_version: str) -> None:
     cluster = {"tls": "own", "client_cert_auth": True, "auth": True, "flags": {"bcrypt-cost": "4"}}
-    seen = told(tmp_path, etcd_version, cluster)
+    # in workers: what they need to know reaches them by no argv and no file
+    seen = told(tmp_path, etcd_version, {"cluster": cluster, "workers": 2})
     check(seen)
     own = [name for name in seen["keys"] if name.endswith("member-tls/member.key")]
     assert len(own) == 3
@@ -61,6 +62,6 @@ def test_own_certificates_and_users(tmp_path: Path, etcd_version: str) -> None:
 
 
 def test_certificates_that_members_sign_themselves(tmp_path: Path, newest_etcd: str) -> None:
-    seen = told(tmp_path, newest_etcd, {"tls": "auto"})
+    seen = told(tmp_path, newest_etcd, {"cluster": {"tls": "auto"}})
     check(seen)
     assert seen["modes"] == []

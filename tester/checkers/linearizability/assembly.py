@@ -74,7 +74,11 @@ class Assembly:
 
 
 def gather(history: History, end: EndState) -> Evidences:
-    """Collect the evidence."""
+    """Collect the evidence, once for a history and an end state."""
+    return history.keep(Evidences, end, lambda: _gather(history, end))
+
+
+def _gather(history: History, end: EndState) -> Evidences:
     watch = merge_watch_log(history)
     calls = Calls.of(history)
     ops = calls.ops
@@ -96,12 +100,16 @@ def gather(history: History, end: EndState) -> Evidences:
 
 
 def assemble(evidences: Evidences) -> Assembly:
-    """Conclude what every revision changed and who asked for it.
+    """Conclude what every revision changed and who asked for it, once for a collection of evidence.
 
     Raises:
         NeedsSearchError: what happened cannot be read off, it must be searched.
         TooManyChoicesError: too many unknown operations fit to too many revisions.
     """
+    return evidences.history.keep(Assembly, evidences, lambda: _assemble(evidences))
+
+
+def _assemble(evidences: Evidences) -> Assembly:
     history, watch, base = evidences.history, evidences.watch, evidences.base
     log = _change_log(watch, _answered_rows(evidences), evidences.told, base)
     replay = Replay(history, log)

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tester.etcd import watch
+from tester.etcd.watch import View
 from tester.events import LeaderChanged
 from tester.history.reader import read_history
 from tester.history.records import (
@@ -24,12 +26,16 @@ from tester.history.records import (
     WatchStart,
 )
 from tester.history.writer import HistoryWriter
+from tester.load import values
 from tester.load.engine import Load
 from tester.load.watcher import Watcher
 from tester.scenario.stressers import KvStresser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pytest
+    from etcd3.etcdrpc import rpc_pb2 as pb
 
     from tests.etcd.inside.conftest import Bench
 
@@ -190,3 +196,32 @@ async def test_a_killed_tester_leaves_no_write_that_it_did_not_announce(bench: B
     asked = {value for r in records if isinstance(r, Invoke) for value in written(r.op)}
     assert len(found) > 100
     assert {kv.v for kv in found} <= asked
+
+
+async def test_fragments_are_put_together(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fragments: list[bool] = []
+
+    def goes_on(message: pb.WatchResponse) -> bool:
+        fragments.append(honest(message))
+        return fragments[-1]
+
+    honest = watch._goes_on
+    monkeypatch.setattr(watch, "_goes_on", goes_on)
+    client = bench.clients["m1"]
+    revision = 0
+    for number in range(1, 41):
+        revision = await client.put(f"{PREFIX}{number}", values.encode(number, 100_000))
+    logs = []
+    for view in (View(fragment=True, prev_kv=True), View()):
+        writer = HistoryWriter(tmp_path / f"{view.fragment}.jsonl")
+        watcher = Watcher(0, bench.cluster.endpoints[0], writer, bench.clock, PREFIX, 1, view=view)
+        await watcher.start()
+        assert await watcher.caught_up(revision, 20)
+        await watcher.stop()
+        await writer.close()
+        logs.append([r.ev for r in read_history(writer.path) if isinstance(r, Watched) and r.ev])
+    assert any(fragments)
+    assert logs[0] == logs[1]
+    assert sum(map(len, logs[0])) == 40

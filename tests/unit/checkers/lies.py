@@ -737,3 +737,10 @@ def previous_key_is_withheld(run: Run, rng: Random) -> Run | None:
 @caught_by("watch")
 def compaction_is_claimed(run: Run, rng: Random) -> Run | None:
     return replace(run, records=[*run.records, WatchEnd(0, run.end.at, "OUT_OF_RANGE", compacted=2)])
+
+
+@caught_by("watch")
+def compaction_that_nobody_asked_for(run: Run, rng: Random) -> Run | None:
+    """The session goes on where it was, and loses nothing: only the claim is wrong."""
+    newest = run.store.revision + 1
+    return replace(run, records=[*run.records, WatchEnd(0, run.end.at, "OUT_OF_RANGE", compacted=newest + 1)])

@@ -169,3 +169,20 @@ def test_extending_bit_by_bit_is_the_same_history() -> None:
 def test_contradicting_records_are_refused(records: list[Invoke | Ok]) -> None:
     with pytest.raises(HistoryMismatchError):
         History(records)
+
+
+def test_a_conclusion_is_made_once_and_forgotten_when_there_is_more() -> None:
+    story = Story()
+    story.put("ka", "1:4", 2)
+    history, end, other, made = story.history, EndState(1, {}), EndState(1, {}), []
+
+    def make() -> Ok:
+        made.append(1)
+        return Ok(1, 1, len(made))
+
+    assert [history.keep(Ok, of, make).rev for of in (end, end, other, end)] == [1, 1, 2, 3]
+    of = history.keep(Ok, end, make)
+    assert history.keep(Invoke, of, lambda: Invoke(1, 1, 1, "m", Delete("k"))).id == 1
+    assert history.keep(Ok, end, make) is of
+    history.extend([])
+    assert history.keep(Ok, end, make) is not of

@@ -10,6 +10,7 @@ from tester.history.endstate import EndState, MemberEnd
 from tester.history.history import History
 from tester.history.operations import is_local, is_write
 from tester.history.records import (
+    Compact,
     Compare,
     Delete,
     Fail,
@@ -212,9 +213,19 @@ class World:
             compacted = start = self.rng.randint(start + 1, self.store.revision)
             member = MEMBERS[watcher % 3]
             self._member_revision[member] = max(self._member_revision[member], start)
+            self._record_compaction(now, start)
         self.records.append(WatchEnd(watcher, now, "UNAVAILABLE", compacted))
         self.records.append(WatchStart(watcher, now, MEMBERS[watcher % 3], PREFIX, start, "l"))
         self._delivered[watcher] = start - 1
+
+    def _record_compaction(self, now: int, revision: int) -> None:
+        self._ids += 1
+        self.records.append(Invoke(self._ids, now, 99, "m1", Compact(revision)))
+        outcome = self.rng.choice(("ok", "info", "open"))
+        if outcome == "ok":
+            self.records.append(Ok(self._ids, now, self.store.revision, 1))
+        elif outcome == "info":
+            self.records.append(Info(self._ids, now, "UNAVAILABLE"))
 
     # --- what clients ask for -----------------------------------------------------------------------------
 

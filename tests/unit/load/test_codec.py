@@ -114,3 +114,13 @@ def test_what_can_change_something_is_a_write() -> None:
     assert codec.is_write(Txn(orelse=(Txn(then=(Delete(k="k"),)),)))
     assert not codec.is_write(Txn(then=(Range(k="k"),)))
     assert not codec.is_write(Range(k="k"))
+
+
+@pytest.mark.parametrize("op", [
+    Put(k="k", v="7:10"), Put(k="k", v="7:2"), Put(k="k" * 127, v="7:127"), Put(k="k" * 128, v="7:10"),
+    Put(k="k", v="7:128"), Put(k="k", v="7:40000"), Put(k="ü" * 100, v="7:10"), Put(k="k", v="7:10", l=9),
+])  # fmt: skip
+def test_a_put_by_hand_is_what_protobuf_makes_of_it(op: Put) -> None:
+    _, data = codec.request(op)
+    expected = pb.PutRequest(key=op.k.encode(), value=values.to_bytes(op.v), lease=op.l)
+    assert data == expected.SerializeToString()

@@ -1,9 +1,12 @@
+from dataclasses import replace
+from itertools import pairwise
 from random import Random
 
 import pytest
 
 from tester.load import statistics
 from tester.load.statistics import Outcome, Statistics
+from tester.load.workers.gathered import Gathered
 
 SECOND = 1_000_000_000
 
@@ -139,3 +142,54 @@ def test_the_lag_of_a_window_is_its_greatest() -> None:
     taken.add(SECOND, 20 * MS, Outcome.OK, lag_ns=3 * MS)
     assert taken.window(0, 2 * SECOND).lag == 0.005
     assert taken.window(2 * SECOND, 3 * SECOND).lag == 0.0
+
+
+def test_reports_of_processes_add_up() -> None:
+    alone, gathered = Statistics(), Gathered()
+    parts = {"one": Statistics(), "two": Statistics()}
+    rng = Random(3)
+    for tenth in range(200):
+        at = tenth * 30 * MS
+        name = "one" if tenth % 3 else "two"
+        outcome = Outcome.INFO if tenth % 17 == 0 else Outcome.OK
+        latency = int(rng.lognormvariate(14, 1))
+        for taken in (alone, parts[name]):
+            taken.add(at, latency, outcome, "" if outcome is Outcome.OK else "UNAVAILABLE")
+        if tenth % 20 == 19:
+            for worker, taken in parts.items():
+                gathered.take(worker, taken.report(0.5))
+    for start, end in ((0, 10), (1, 3), (2, 6)):
+        one, other = (each.window(start * SECOND, end * SECOND) for each in (alone, gathered))
+        assert replace(one, gaps=(), gaps_total=0, gap_seconds=0.0) == replace(
+            other, gaps=(), gaps_total=0, gap_seconds=0.0
+        )
+    assert gathered.totals().ok == alone.ok
+    assert gathered.totals().lag_seconds == 1.0
+    assert gathered.sample(6 * SECOND).ok == alone.ok
+
+
+def test_service_has_a_gap_where_all_processes_have_one() -> None:
+    gathered = Gathered()
+    for worker, answered in (("one", (1000, 1500, 3000)), ("two", (1100, 1250, 1900, 3100))):
+        taken = Statistics()
+        for before, at in pairwise(answered):
+            taken.add(at * MS, (at - before) * MS, Outcome.OK)  # one client, always waiting
+        gathered.take(worker, taken.report(0.0))
+    found = gathered.window(0, 4 * SECOND).gaps
+    assert [(gap.start_ns // MS, gap.end_ns // MS if gap.end_ns else 0) for gap in found] == [
+        (1100, 1250),
+        (1250, 1500),
+        (1500, 1900),
+        (1900, 3000),
+    ]
+
+
+def test_a_gap_that_is_open_everywhere_is_open() -> None:
+    gathered = Gathered()
+    for worker, since in (("one", 1000), ("two", 1400)):
+        taken = Statistics()
+        taken.add(since * MS, MS, Outcome.OK)
+        taken.add((since + 300) * MS, 299 * MS, Outcome.INFO, "UNAVAILABLE")
+        gathered.take(worker, taken.report(0.0))
+    (gap,) = gathered.window(0, 3 * SECOND).gaps
+    assert (gap.start_ns // MS, gap.end_ns) == (1401, None)

@@ -149,6 +149,8 @@ def ending(rule: AnyRule) -> FaultSteps:
     )
 
 
+RESET_IT = "tcp flags & rst == 0 reject with tcp reset"
+
 GOLDEN: dict[str, tuple[FaultSpec, FaultSteps]] = {
     "slow-fsync": (
         SlowFsyncFault(delay_seconds=0.2, jitter_seconds=0.1, distribution="normal"),
@@ -249,6 +251,17 @@ GOLDEN: dict[str, tuple[FaultSpec, FaultSteps]] = {
     "partition": (PARTITION, blocking(RECEIVED, SENT)),
     "partition-in": (PARTITION.model_copy(update={"direction": "in"}), blocking(RECEIVED, ())),
     "partition-out": (PARTITION.model_copy(update={"direction": "out"}), blocking((), SENT)),
+    "partition-reject": (
+        PARTITION.model_copy(update={"action": "reject"}),
+        blocking(*(tuple(rule.replace("drop", RESET_IT) for rule in rules) for rules in (RECEIVED, SENT))),
+    ),
+    "isolate-reject": (
+        IsolateFault(peer_port=2380, peers=ISOLATE.peers[:1], action="reject"),
+        blocking(
+            (f"tcp dport 2380 {RESET_IT}", f"ip saddr 10.0.0.2 tcp sport 2380 {RESET_IT}"),
+            (f"tcp sport 2380 {RESET_IT}", f"ip daddr 10.0.0.2 tcp dport 2380 {RESET_IT}"),
+        ),
+    ),
     "client-port": (
         ClientPortFault(port=2379, action="drop"),
         blocking(("tcp dport 2379 drop",), ("tcp sport 2379 drop",)),
@@ -365,6 +378,8 @@ def test_no_address_carries_a_rule(spec: IsolateFault | PartitionFault, text: st
     [
         ("partition", "direction"),
         ("partition", "peer_port"),
+        ("partition", "action"),
+        ("isolate", "action"),
         ("client-port", "port"),
         ("client-port", "action"),
         ("peer-port", "port"),

@@ -112,7 +112,7 @@ def test_the_kernels_list_of_queues() -> None:
     assert (listed_owner(QUEUES, 5), listed_owner(QUEUES, 6), listed_total("", 5)) == (99, None, None)
 
 
-def packet_message(*, cut: int | None = None) -> memoryview:
+def packet_message(*, cut: int | None = None, kind: int = 0x300) -> bytes:
     body = netlink.netfilter(2, 60427) + b"".join(
         (
             netlink.attribute(1, struct.pack(">IHB", 7, 0x0800, 1)),
@@ -120,15 +120,16 @@ def packet_message(*, cut: int | None = None) -> memoryview:
             netlink.attribute(10, b"E..."),
         )
     )
-    return memoryview(body)[:cut]
+    return netlink.message(kind, 0, body)[:cut]
 
 
 def test_a_packet_out_of_the_kernels_message() -> None:
     assert read_packet(packet_message()) == Packet(7, 1500, b"E...")
-    assert read_packet(packet_message(cut=4)) is None
+    assert read_packet(packet_message(cut=20)) is None
+    assert read_packet(packet_message(kind=2)) is None
 
 
-@pytest.mark.parametrize("cut", range(44))
+@pytest.mark.parametrize("cut", range(60))
 def test_a_message_that_is_cut_off_is_no_crash(cut: int) -> None:
     assert read_packet(packet_message(cut=cut)) in {
         None,
@@ -136,4 +137,4 @@ def test_a_message_that_is_cut_off_is_no_crash(cut: int) -> None:
         Packet(7, 1500, b""),
         Packet(7, 1500, b"E..."),
     }
-    list(netlink.messages(packet_message(cut=cut)))
+    list(netlink.messages(memoryview(packet_message(cut=cut))))

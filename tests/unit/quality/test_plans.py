@@ -31,7 +31,6 @@ from agent_service.faults.registry import plan_fault
 from agent_service.faults.shaping import Device
 from agent_service.faults.steps import Exec, FaultSteps
 from agent_service.models import MemberState, NetworkFault, Peer
-from agent_service.quality.link import Qualities
 
 PEERS = (Peer(address="10.0.0.2", port=2380), Peer(address="fd00::3", port=12380))
 SLOW = NetworkFault(
@@ -75,8 +74,7 @@ def host(means: NetworkMeans | None) -> HostContext:
 
 
 def order(**qualities: float | str) -> str:
-    default = {name: getattr(Qualities(), name) for name in Qualities.__slots__}
-    return json.dumps({"queue": 60427, "seed": 3270456405, "qualities": default | qualities})
+    return json.dumps({"queue": 60427, "seed": 3270456405, "qualities": qualities})
 
 
 def chain(*rules: str) -> str:

@@ -1,0 +1,91 @@
+"""What the ``watch`` checker compares: changes as numbers, and what clients were told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tester.history.columns import EventCol, Kind, LeafCol, OpCol, ResponseCol
+from tester.history.records import Compact
+from tester.history.watchlog import span_of
+
+if TYPE_CHECKING:
+    from tester.history.history import History, WatchSession
+    from tester.history.table import Columns, Mask
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One stream: its changes, and for each response its header revision and whether it is a bookmark."""
+
+    session: WatchSession
+    events: Columns
+    responses: Columns
+    bookmark: Mask
+    span: tuple[int, int] | None
+    """Revisions of which it should have all changes."""
+
+
+def sessions_of(history: History) -> list[Session]:
+    """Every session with what it was told."""
+    events, responses = history.events.columns, history.responses.columns
+    counts = np.diff(responses[ResponseCol.EVENT], append=events.shape[1])
+    found = []
+    for number, session in enumerate(history.sessions):
+        mine = responses[ResponseCol.SESSION] == number
+        found.append(
+            Session(
+                session,
+                events[:, events[EventCol.SESSION] == number],
+                responses[:, mine],
+                counts[mine] == 0,
+                span_of(history, events, responses, number),
+            )
+        )
+    return found
+
+
+def pairs(events: Columns) -> Columns:
+    """Key and revision as one number."""
+    if events.size and int(events[EventCol.REV].max(initial=0)) >= 1 << 38:
+        raise OverflowError("revisions of 2**38 and more")
+    pairs: Columns = (events[EventCol.KEY] << 38) | events[EventCol.REV]
+    return pairs
+
+
+def repeated(events: Columns) -> Mask:
+    """Changes that an earlier row of the same session has told: same key, revision and content."""
+    if not events.shape[1]:
+        return np.zeros(0, dtype=bool)
+    order = np.lexsort((events[EventCol.VALUE], pairs(events)))
+    ordered = events[:, order]
+    same = (pairs(ordered)[1:] == pairs(ordered)[:-1]) & (
+        ordered[EventCol.VALUE, 1:] == ordered[EventCol.VALUE, :-1]
+    )
+    repeated = np.zeros(events.shape[1], dtype=bool)
+    repeated[order[1:][same]] = True
+    return repeated
+
+
+def compactions(history: History) -> list[tuple[int, int]] | None:
+    """Revision and time of each compaction that may have been done; ``None``: others may compact, too."""
+    if history.header is None or history.header.compacts_itself:
+        return None
+    leaves, ops = history.operations.leaves.columns, history.operations.rows.columns
+    rows = leaves[:, leaves[LeafCol.KIND] == Kind.COMPACT]
+    known = zip(rows[LeafCol.AT].tolist(), ops[OpCol.CALL, rows[LeafCol.OP]].tolist(), strict=True)
+    maybe = (*history.unknown_compactions, *history.unfinished())
+    return [*known, *((invoke.op.r, invoke.at) for invoke in maybe if isinstance(invoke.op, Compact))]
+
+
+def acknowledged_puts(history: History) -> Columns:
+    """Puts that were answered, as changes."""
+    leaves, ops = history.operations.leaves.columns, history.operations.rows.columns
+    puts = leaves[:, leaves[LeafCol.KIND] == Kind.PUT]
+    events = np.zeros((len(EventCol), puts.shape[1]), dtype=np.int64)
+    events[EventCol.REV] = ops[OpCol.REV, puts[LeafCol.OP]]
+    events[EventCol.KEY], events[EventCol.VALUE] = puts[LeafCol.KEY], puts[LeafCol.VALUE]
+    events[EventCol.LEASE] = puts[LeafCol.LEASE]
+    return events

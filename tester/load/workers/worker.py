@@ -1,0 +1,106 @@
+"""A worker: ``python -m tester.load.workers.worker``, with its order and then commands on stdin.
+
+It ends when it is told to, when its stdin ends (the tester is gone), or when its load is dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tester.errors import EtcdChaosError
+from tester.etcd.connect import connect_grpc, connect_h2
+from tester.history.writer import HistoryWriter
+from tester.load.engine import Load
+from tester.load.workers.messages import MAX_LINE_BYTES, PAUSE, RESUME, STOP, Failed, Message, Order, Paused
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+_REPORT_SECONDS = 0.1
+_STATUS_FAILED = 1
+
+
+def _tell(message: Message) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(message) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+async def _report(load: Load) -> None:
+    while True:
+        await asyncio.sleep(_REPORT_SECONDS)
+        load.check_alive()
+        _tell(load.report())
+
+
+async def _obey(commands: asyncio.StreamReader, load: Load, writer: HistoryWriter) -> None:
+    while (command := await commands.readline()) not in {b"", STOP}:
+        if command == PAUSE:
+            await load.pause()
+            writer.flush()
+            writer.check()
+            _tell(load.report())
+            _tell(Paused())
+        elif command == RESUME:
+            await load.resume()
+        else:
+            raise ValueError(f"no command: {command!r}")
+
+
+async def _first_of(*works: Awaitable[None]) -> None:
+    """Until one of them ends; raises what it raised."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def work() -> None:
+    """Do what the order says, until the end."""
+    commands = asyncio.StreamReader(limit=MAX_LINE_BYTES)
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
+    order = Order.decode(await commands.readline())
+    writer = HistoryWriter(order.history)
+    # An invocation has to be in the history before its request can leave.
+    connect = connect_grpc if order.over_grpc else partial(connect_h2, before_send=writer.flush)
+    load = Load(
+        order.stressers,
+        order.endpoints,
+        writer,
+        order.clock,
+        order.seed,
+        order.prefix,
+        connect=connect,
+        share=order.share,
+    )
+    try:
+        await load.start()
+        await _first_of(_obey(commands, load, writer), _report(load))
+    finally:
+        await load.stop()
+        await writer.close()
+    _tell(load.report())
+
+
+def main() -> int:
+    """The exit status."""
+    try:
+        asyncio.run(work())
+    except EtcdChaosError as error:
+        _tell(Failed(error.message, error.remedy))
+        return _STATUS_FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""Lies told to the whole tool: a proxy stands in a host's network, and what comes from outside goes through it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tester.errors import ExitCode
+from tester.results import Verdict
+from tests.lab.rig import CHECKOUT, scenario
+from tests.lies import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.lab.rig import Rig
+
+PORT = 23790
+REDIRECT = ("PREROUTING", "-p", "tcp", "--dport", "2379", "-j", "REDIRECT", "--to-ports", str(PORT))
+CHECKERS = ["linearizable", "watch", "durability", "kv-hash"]
+
+
+@asynccontextmanager
+async def lying(rig: Rig, host: str, kind: str) -> AsyncIterator[None]:
+    """Clients of this host's member talk to a proxy; the host itself and its peers do not."""
+    place = next(one for one in rig.lab.hosts if one.name == host)
+    inside = ("nsenter", f"--net=/run/netns/{place.machine}")
+    arguments = (host, f"0.0.0.0:{PORT}", f"{place.address}:2379", kind)
+    proxy = await asyncio.create_subprocess_exec(
+        *(*inside, sys.executable, "-m", "tests.lies.serve", *arguments),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        cwd=CHECKOUT,
+    )
+    assert proxy.stdin is not None
+    assert proxy.stdout is not None
+    assert (await proxy.stdout.readline()).strip() == b"ready"
+    try:
+        await run(*inside, "iptables", "-t", "nat", "-A", *REDIRECT)
+        try:
+            yield
+        finally:
+            await run(*inside, "iptables", "-t", "nat", "-D", *REDIRECT)
+    finally:
+        proxy.stdin.close()
+        told = (await proxy.stdout.read()).decode()
+        await proxy.wait()
+    assert kind == "truth" or not told.startswith("told 0"), told
+
+
+async def run(*argv: str) -> None:
+    process = await asyncio.create_subprocess_exec(*argv)
+    assert await process.wait() == 0, argv
+
+
+@pytest.mark.parametrize("kind", ["truth", "acknowledged write is lost", "event is dropped"])
+async def test_a_lie_is_found_by_the_whole_tool(rig: Rig, tmp_path: Path, kind: str) -> None:
+    written = scenario(tmp_path, {"name": "nothing", "fault": "none", "hold": "2s"}, checkers=CHECKERS)
+    async with lying(rig, rig.hosts[0], kind):
+        ended = await rig.run(written)
+    (one,) = ended.result.rounds
+    checks = {check.checker: check for part in (*one.cases, one) for check in part.checks}
+    if kind == "truth":
+        assert ended.code == ExitCode.VALID, ended.said
+        return
+    lie = KINDS[kind]
+    assert ended.code == ExitCode.INVALID, ended.said
+    assert checks[lie.checker].verdict is Verdict.INVALID
+    assert re.search(lie.says, checks[lie.checker].message)
+    again = await rig.cli("check", ended.directory.path, "--checker", lie.checker)
+    assert again.code == ExitCode.INVALID
+    assert re.search(lie.says, again.out)

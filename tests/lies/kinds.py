@@ -1,0 +1,92 @@
+"""Kinds of lies: each with the checker that must catch it, and what that must say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tester.etcd.channel import Method
+from tests.lies.proxy import Lie
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from google.protobuf.message import Message
+
+    from tests.lies.proxy import Forward
+
+TIMES = 3
+"""A kind is told so often at most: most of the history is right."""
+
+BASIC = {"put": 0.45, "get": 0.25, "delete": 0.1, "range": 0.1, "txn-cas": 0.1}
+SERIALIZABLE = {"put": 0.5, "get-serializable": 0.5}
+TRANSACTIONS = {"put": 0.3, "txn-mixed": 0.6, "txn-cas": 0.1}
+LEASES = "lease"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of lie."""
+
+    make: Callable[[], Lie]
+    checker: str
+    says: str
+    """What the checker's message must match."""
+    load: dict[str, float] | str = field(default_factory=lambda: BASIC)
+    """Weights of the load under which it is told, or the kind of another stresser."""
+
+
+KINDS: dict[str, Kind] = {}
+
+
+def kind(checker: str, says: str, load: dict[str, float] | str = BASIC) -> Callable[[type[Lie]], type[Lie]]:
+    """Enter a class as a kind of lie."""
+
+    def enter(lie: type[Lie]) -> type[Lie]:
+        name = "".join(f" {c.lower()}" if c.isupper() else c for c in lie.__name__).strip()
+        KINDS[name] = Kind(lie, checker, says, load)
+        return lie
+
+    return enter
+
+
+class Answers(Lie):
+    """Lies in answers: the member is asked honestly, then ``bend`` changes its answer."""
+
+    method: str = Method.RANGE
+    times = TIMES
+
+    async def call(self, member: str, method: str, request: Message, forward: Forward) -> Message:
+        answer = await forward(method, request)
+        if method == self.method and self.told < self.times and self.member in {None, member}:
+            self.told += self.bend(request, answer)
+        return answer
+
+    def bend(self, request, answer) -> bool:
+        """Change ``answer``; whether it did."""
+        raise NotImplementedError
+
+
+class Deeds(Lie):
+    """Lies in deeds: ``do`` asks the member something else than it was asked."""
+
+    method: str = Method.PUT
+
+    async def call(self, member: str, method: str, request: Message, forward: Forward) -> Message:
+        if method != self.method or self.told >= TIMES:
+            return await forward(method, request)
+        self.told += 1
+        done = await self.do(request, forward)
+        if done is None:
+            self.told -= 1
+            return await forward(method, request)
+        return done
+
+    async def do(self, request, forward: Forward) -> Message | None:
+        """The answer, or ``None`` to be honest this time."""
+        raise NotImplementedError
+
+
+def elsewhere(key: bytes) -> bytes:
+    """A key outside of the load's prefix: it takes a revision, and nobody sees it."""
+    return b"~elsewhere/" + key
