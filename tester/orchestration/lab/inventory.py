@@ -27,7 +27,9 @@ def render_inventory(spec: LabSpec) -> dict[str, str]:
 
 def render_power_on(spec: LabSpec) -> str:
     """A program that switches on the host whose name it is given; for ``etcd_chaos_power_on``."""
-    command = (sys.executable, "-m", "tester.orchestration.lab.machine", spec.name)
+    # The package imports the module before it is run, and runpy warns of that.
+    quiet = ("-W", "ignore::RuntimeWarning:runpy")
+    command = (sys.executable, *quiet, "-m", "tester.orchestration.lab.machine", spec.name)
     path = str(Path(tester.__file__).parents[1])
     return f'#!/bin/sh\nPYTHONPATH={shlex.quote(path)} exec {shlex.join(command)} "$1"\n'
 
