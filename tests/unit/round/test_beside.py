@@ -127,7 +127,7 @@ async def test_exits_are_told_once_on_the_run_clock() -> None:
 
 async def test_a_disk_layer_that_ended_is_no_news_of_etcd() -> None:
     agent = Agent()
-    watch = ExitWatch({"h": agent}, EventBus(), {"h": ClockOffset(1_000, 0)})
+    watch = ExitWatch({"h": agent}, EventBus(), RunClock(), {"h": ClockOffset(1_000, 0)})
     agent.layer = DiskLayerStatus(mount="/m", alive=True)
     await watch.poll_now()
     assert watch.layerless == set()
@@ -141,7 +141,7 @@ async def test_a_disk_layer_that_ended_is_no_news_of_etcd() -> None:
 
 async def test_an_end_without_a_layer_is_remembered_when_there_is_a_new_one() -> None:
     agent = Agent()
-    watch = ExitWatch({"h": agent}, EventBus(), {"h": ClockOffset(1_000, 0)})
+    watch = ExitWatch({"h": agent}, EventBus(), RunClock(), {"h": ClockOffset(1_000, 0)})
     await watch.poll_now()
     agent.exits.append(exit_record(2, expected=False).model_copy(update={"disk_layer_died": True}))
     await watch.poll_now()
