@@ -8,7 +8,7 @@ BIN := $(abspath $(VENV))/bin
 PACKAGES := debian-archive-keyring debootstrap gpgv iproute2 iptables nftables openssh-client systemd-container
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help demo deploy lab test lint unit real-tests lab-tests soak-faults soak bench fuzz controls lock clean packages
+.PHONY: help demo deploy lab test lint unit real-tests lab-tests soak-faults soak bench fuzz controls lock clean packages gofail-etcd
 
 help:
 	@echo "demo        install what is missing, build the lab, deploy, run scenarios/quick.yml"
@@ -19,6 +19,7 @@ help:
 	@echo "controls    healthy etcd of each version under every load, with faults by signal; CONTROLS=50 rounds"
 	@echo "soak        MINUTES=60 of random faults on the lab: does anything grow?"
 	@echo "bench       measure, each figure beside a control"
+	@echo "gofail-etcd build an etcd with failpoints from Debian's sources, into the cache"
 	@echo "lock        pin requirements/*.txt anew"
 	@echo "clean       remove the lab, the virtual environment and caches; runs/ stays"
 
@@ -44,8 +45,14 @@ lint: $(VENV)/dev.stamp
 unit: $(VENV)/dev.stamp
 	pytest -n auto tests/unit
 
+# What go and gofail need; nothing of it is needed on hosts.
+GOFAIL_PACKAGES := golang-go golang-etcd-server-dev golang-github-etcd-io-gofail golang-github-etcd-io-gofail-dev
+gofail-etcd: PACKAGES += $(GOFAIL_PACKAGES)
+gofail-etcd: $(VENV)/controller.stamp packages
+	python -m tester.orchestration.gofail
+
 # Where this machine cannot hold a lab, its tests are named as skipped, with the reason.
-real-tests: $(VENV)/dev.stamp packages
+real-tests: $(VENV)/dev.stamp packages gofail-etcd
 	pytest --no-fold-skipped -n auto tests/agent tests/etcd
 	pytest --no-fold-skipped tests/lab
 

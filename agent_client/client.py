@@ -18,6 +18,7 @@ from agent_service.models import (
     AuditEntry,
     EmergencyStop,
     EmergencyStopRequest,
+    Failpoints,
     FaultPlan,
     FaultRequest,
     FaultStatus,
@@ -127,6 +128,10 @@ class AgentClient:
     async def member_log(self, lines: int = 100) -> LogTail:
         """The last lines of the member's log; at most 1000."""
         return await self._get(LogTail.model_validate_json, f"member/log?lines={lines}")
+
+    async def failpoints(self) -> dict[str, str]:
+        """Failpoints of the running member by their full names, and what they are set to (empty: nothing)."""
+        return (await self._get(Failpoints.model_validate_json, "member/failpoints")).terms
 
     async def download_member_log(self, destination: Path) -> int:
         """Write the member's whole log to a file; how many bytes that were."""

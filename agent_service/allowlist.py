@@ -7,9 +7,11 @@ are flags by another way.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from agent_service.errors import RefusedError
+from agent_service.failpoints import HTTP_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -86,8 +88,18 @@ FLAGS: Final = frozenset(
 )
 
 VARIABLES: Final = frozenset(
-    {"ETCD_UNSUPPORTED_ARCH", "GODEBUG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT", "GOTRACEBACK"}
+    {
+        "ETCD_UNSUPPORTED_ARCH",
+        "GODEBUG",
+        "GOFAIL_FAILPOINTS",
+        "GOFAIL_HTTP",
+        "GOGC",
+        "GOMAXPROCS",
+        "GOMEMLIMIT",
+        "GOTRACEBACK",
+    }
 )
+_LOOPBACK: Final = re.compile(r"127\.0\.0\.1:[0-9]{1,5}")
 
 
 def check_flags(flags: Mapping[str, str]) -> None:
@@ -96,8 +108,14 @@ def check_flags(flags: Mapping[str, str]) -> None:
 
 
 def check_variables(variables: Mapping[str, str]) -> None:
-    """Raise ``RefusedError`` naming every environment variable that is not on the list."""
+    """Raise ``RefusedError`` naming every environment variable that is not on the list, or a bad value."""
     _check("environment variable", variables, VARIABLES)
+    place = variables.get(HTTP_VARIABLE)
+    if place is not None and not _LOOPBACK.fullmatch(place):
+        raise RefusedError(
+            f"{HTTP_VARIABLE} opens a port for everybody who can reach {place}",
+            remedy="write 127.0.0.1:PORT",
+        )
 
 
 def _check(noun: str, asked: Iterable[str], allowed: frozenset[str]) -> None:

@@ -21,14 +21,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from agent_service import archive, datadir, membertls
+from agent_service import archive, datadir, failpoints, membertls
 from agent_service.disk.layer import mount_of
 from agent_service.errors import IllegalStateError
+from agent_service.failpoints import HTTP_VARIABLE
 from agent_service.launch import data_dir_of
 from agent_service.lifecycle import Lifecycle
 from agent_service.logfile import last_lines, log_size
 from agent_service.member_record import Ending, Operation, require
-from agent_service.models import DiskLayerStatus, LogTail, MemberState, MemberStatus
+from agent_service.models import DiskLayerStatus, Failpoints, LogTail, MemberState, MemberStatus
 from agent_service.statelock import StateLock
 
 if TYPE_CHECKING:
@@ -264,6 +265,23 @@ class MemberControl:
             await self._life.catch_up()
             self._life.update(excuse=cause)
             await self._life.note()
+
+    async def failpoints(self) -> Failpoints:
+        """What can be set inside the running member.
+
+        Raises:
+            IllegalStateError: it does not run, was started without a place for failpoints, or has none.
+        """
+        spec = self._life.record.spec
+        address = None if spec is None else spec.env.get(HTTP_VARIABLE)
+        if address is None:
+            raise IllegalStateError(
+                f"the member was not started with {HTTP_VARIABLE} in its environment", state=self.state
+            )
+        try:
+            return Failpoints(terms=await failpoints.listed(address))
+        except failpoints.NobodyAnswersError as error:
+            raise IllegalStateError(error.detail, state=self.state) from error
 
     # --- questions ----------------------------------------------------------------------------------------
 

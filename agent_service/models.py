@@ -39,6 +39,10 @@ IntervalSeconds = Annotated[float, Field(strict=True, ge=0.5, le=300.0)]
 FlagName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
 Value = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=4096)]
+FailpointName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$")]
+_TERM = r"([0-9]{1,3}(\.[0-9]{1,3})?%)?([0-9]{1,6}\*)?(off|panic|sleep|return)(\([A-Za-z0-9 ._\"-]{0,64}\))?"
+FailpointTerm = Annotated[str, StringConstraints(pattern=rf"^{_TERM}(->{_TERM}){{0,7}}$", max_length=256)]
+"""What a failpoint does, in gofail's words: ``sleep(100)`` (ms), ``panic``, ``5%3*sleep(10)->panic("x")``."""
 DelaySeconds = Annotated[float, Field(strict=True, ge=0.0, le=60.0)]
 BitsPerSecond = Annotated[int, Field(strict=True, ge=8_000, le=100_000_000_000)]
 AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f\x7f]*$", max_length=1024)]
@@ -290,6 +294,12 @@ class ArchiveResult(Wire):
     size_bytes: int
 
 
+class Failpoints(Wire):
+    """The failpoints of the running member by their full names; an empty term: it is not set."""
+
+    terms: dict[str, str]
+
+
 class LogTail(Wire):
     """The last lines of the member's log."""
 
@@ -457,6 +467,22 @@ class PeerPortFault(Wire):
     action: Literal["drop", "reject"]
 
 
+class FailpointFault(Wire):
+    """Set failpoints inside a member that was built with gofail; healed by taking them away.
+
+    Where a term panics, the member must end by it at once; it is started again when the fault is healed.
+    """
+
+    kind: Literal["failpoint"] = "failpoint"
+    terms: dict[FailpointName, FailpointTerm] = Field(min_length=1, max_length=16)
+    """What each failpoint does, by its name or the last part of it."""
+
+    @property
+    def panics(self) -> bool:
+        """Whether one of them is to end the member."""
+        return any("panic" in term for term in self.terms.values())
+
+
 class NetworkFault(Wire):
     """Make the member's traffic bad; healed by taking the fault's own rules, queue and process away.
 
@@ -591,7 +617,8 @@ FaultSpec = Annotated[
     | IoErrorFault
     | PowerLossFault
     | DiskFullFault
-    | DiskThrottleFault,
+    | DiskThrottleFault
+    | FailpointFault,
     Field(discriminator="kind"),
 ]
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tester.actions.course import CaseActions
 from tester.cluster import measure_recovery
 from tester.errors import EtcdChaosError, FaultIneffectiveError
-from tester.events import Event, LeaderChanged, Phase
+from tester.events import Event, LeaderChanged, Notice, Phase
 from tester.faults import CaseFaults
 from tester.history.endstate import CaseRecovery
 from tester.phases import Phases, Span
 from tester.results import CaseResult, CaseState, PhaseStats, Recovery, Verdict
+from tester.scenario.model import Until
+from tester.until import CommitWait, entries_needed, require_snapshots, snapshots_received
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping
+
     from tester.faults import Scene
     from tester.faults.composition import Draw
     from tester.results import CheckResult, InjectedFault
@@ -44,11 +50,13 @@ class _Course:
 class CaseRunner:
     """Runs one case on the stage of its round. Not reusable."""
 
-    def __init__(self, stage: Stage, scene: Scene, case: CaseSection, draw: Draw) -> None:
+    def __init__(self, stage: Stage, scene: Scene, case: CaseSection, draw: Draw, act: Draw) -> None:
+        """``draw`` and ``act`` have a random generator for each fault and each action, counted from 0."""
         self._stage = stage
         self._scene = scene
         self._case = case
         self._draw = draw
+        self._actions = CaseActions(case, stage.ground, stage.roles, act)
         setting = stage.setting
         self._limits = setting.plan.scenario.limits
         self._clock = setting.clock
@@ -63,7 +71,8 @@ class CaseRunner:
             try:
                 await self._stress()
                 with self._phases.phase(Phase.CHECK):
-                    self._course.checks = await self._stage.check(self._case.name, "case")
+                    judged = await self._stage.check(self._case.name, "case")
+                    self._course.checks = (*self._actions.checks, *judged)
                 state, reason = judge(self._course.checks)
             except FaultIneffectiveError as error:
                 state, reason = CaseState.ERROR, error.message
@@ -83,7 +92,7 @@ class CaseRunner:
             await stage.look_on(case.steady)
         if not case.faults:
             with self._phases.phase(Phase.HOLD, case.hold):
-                await stage.look_on(case.hold)
+                await stage.while_alive(self._hold(asyncio.sleep(case.hold)))
             with self._phases.phase(Phase.RECOVER):
                 await self._recover()  # from nothing: still every member has to serve and to accept writes
         else:
@@ -96,17 +105,50 @@ class CaseRunner:
         faults = CaseFaults(case, self._scene, stage.roles, self._draw)
         try:
             async with faults:
+                received = await snapshots_received(stage.membership.endpoints) if case.until else {}
                 with self._phases.phase(Phase.INJECT):
                     await stage.while_alive(faults.inject(self._recover))
+                self._actions.hit = faults.targets
                 with self._phases.phase(Phase.HOLD, case.hold):
-                    await stage.while_alive(faults.hold(case.hold))
+                    await stage.while_alive(self._hold(faults.hold(case.hold)))
                 with self._phases.phase(Phase.RECOVER):
                     await faults.heal()
                     await self._recover()
+                    if case.until is Until.SNAPSHOT:
+                        await stage.while_alive(self._see_snapshots(faults.targets, received))
         finally:  # also of a case that ends here
             course.targets = faults.targets
             course.held_seconds = faults.held_seconds
             course.faults = faults.injected
+
+    async def _hold(self, hold: Coroutine[Any, Any, None]) -> None:
+        """Hold for the scenario's time, until every action is done, and for what the case waits."""
+        tasks = [asyncio.create_task(hold), asyncio.create_task(self._actions.run())]
+        if self._case.until:
+            tasks.append(asyncio.create_task(self._commits()))
+        else:
+            self._actions.reached.set()
+        try:
+            for done in asyncio.as_completed(tasks):
+                await done
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _commits(self) -> None:
+        stage, setting = self._stage, self._stage.setting
+        wait = CommitWait(stage.monitor, self._clock)
+        reached = await wait.until(entries_needed(setting.plan.scenario.cluster))
+        self._actions.reached.set()
+        setting.bus.publish(Notice(f"{self._case.name}: {reached}"))
+
+    async def _see_snapshots(self, targets: tuple[str, ...], received: Mapping[str, float]) -> None:
+        stage = self._stage
+        restarted = {host for host, at_ns, _ in stage.exits.exits if at_ns >= self._started}
+        endpoints = [stage.membership.endpoint(name) for name in targets]
+        seen = await require_snapshots(endpoints, received, restarted, self._limits.recovery)
+        stage.setting.bus.publish(Notice(f"{self._case.name}: {seen}"))
 
     async def _recover(self) -> bool:
         """Measure how long it takes to be whole again, for the checkers; whether it is."""
@@ -139,6 +181,7 @@ class CaseRunner:
             reason=reason,
             held_seconds=course.held_seconds,
             faults=course.faults,
+            actions=tuple(self._actions.done),
             leader_changes=course.leader_changes,
             before=self._stats(self._phases.spans.get(Phase.STEADY)),
             during=self._stats(self._during()),

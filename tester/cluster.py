@@ -25,21 +25,30 @@ _FLAGS = {
     "grpc-keepalive-min-time": "500ms",
 }
 
+_FAILPOINT_PLACE = "127.0.0.1:2381"
+"""Where a member that was built with gofail lets its agent set failpoints."""
+
 
 def member_specs(plan: Plan, token: str, security: Security) -> dict[str, MemberSpec]:
-    """One spec per host, by host name. ``token`` keeps clusters of different rounds apart. Pure."""
+    """One spec per host, by host name: those of spares too, as if they belonged to the first cluster. Pure.
+
+    ``token`` keeps clusters of different rounds apart.
+    """
     section = plan.scenario.cluster
-    initial_cluster = {host.name: security.url(host.peer_url) for host in plan.hosts}
+    env = dict(section.env)
+    if any(fault.kind() == "failpoint" for case in plan.scenario.cases for fault in case.faults):
+        env.setdefault("GOFAIL_HTTP", _FAILPOINT_PLACE)
+    founders = {host.name: security.url(host.peer_url) for host in plan.initial}
     return {
         host.name: MemberSpec(
             name=host.name,
             version=plan.version(host),
             client_url=security.url(host.client_url),
             peer_url=security.url(host.peer_url),
-            initial_cluster=initial_cluster,
+            initial_cluster=founders | {host.name: security.url(host.peer_url)},
             initial_cluster_token=token,
             flags=_FLAGS | section.flags,
-            env=section.env,
+            env=env,
             tls=security.tls.value,
             client_cert_auth=section.client_cert_auth,
             disk=section.disk.value,

@@ -12,6 +12,7 @@
     │   ├── ClusterError                            the cluster did not form or did not recover
     │   └── LoadError                               a client died, or the load never ran
     ├── FaultIneffectiveError              exit 3   a fault had no effect: nothing was tested
+    ├── ActionError                        exit 3   an action of a case was refused, or did not come to its end
     ├── HealError                          exit 4   a fault could not be healed
     └── Interrupted                        exit 130 Ctrl-C or SIGTERM
 
@@ -103,6 +104,10 @@ class LoadError(InfrastructureError):
 
 class FaultIneffectiveError(EtcdChaosError):
     """A fault was injected and had no effect."""
+
+
+class ActionError(EtcdChaosError):
+    """An action of a case was refused, or did not come to its end."""
 
 
 class HealError(EtcdChaosError):

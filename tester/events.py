@@ -106,6 +106,31 @@ class MemberExited:
     text: str
 
 
+class MembershipChange(StrEnum):
+    """What an operator changed. The names are those of the history's ``member`` records."""
+
+    LEAVING = "leaving"
+    """Its removal is about to be asked for: from now on its process may end by itself."""
+    ADDED = "added"
+    """It is on the cluster's list of members as a voter, and about to be started."""
+    ADDED_LEARNER = "added-learner"
+    PROMOTED = "promoted"
+    """The learner is a voter now."""
+    MAY_END = "may-end"
+    """It is started in a way that etcd should refuse."""
+    MUST_RUN = "must-run"
+    """It was started as it should be again."""
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipChanged:
+    """The members of the cluster are others now, because an action of a case asked for it."""
+
+    at_ns: int
+    member: str
+    change: MembershipChange
+
+
 @dataclass(frozen=True, slots=True)
 class LoadSample:
     """The load over the last sampling interval."""
@@ -161,6 +186,7 @@ Event: TypeAlias = (
     | FaultHealed
     | LeaderChanged
     | MemberExited
+    | MembershipChanged
     | LoadSample
     | CaseFinished
     | RoundFinished

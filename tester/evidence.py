@@ -11,7 +11,7 @@ from tester.etcd.errors import RpcError
 from tester.history.endstate import CaseRecovery, EndState, MemberEnd, MemberExit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from agent_service.models import ExitRecord
     from tester.clock import RunClock
@@ -26,10 +26,17 @@ _PAUSE_SECONDS = 0.2
 class Witness:
     """Asks each member through its own endpoint; ``close`` it at the end."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], clock: RunClock, exits: ExitWatch, prefix: str) -> None:
-        self._clients = {
-            endpoint.member: EtcdClient(endpoint, connect(endpoint), _CALL_SECONDS) for endpoint in endpoints
-        }
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        members: Collection[str],
+        clock: RunClock,
+        exits: ExitWatch,
+        prefix: str,
+    ) -> None:
+        """``endpoints``: of everybody who may be a member; ``members``: who is one now."""
+        self._endpoints = {endpoint.member: endpoint for endpoint in endpoints}
+        self._clients = {member: self._client(member) for member in members}
         self._clock = clock
         self._exits = exits
         self._prefix = prefix
@@ -38,6 +45,18 @@ class Witness:
     def recovered(self, recovery: CaseRecovery) -> None:
         """Keep the measured recovery of a case: it is part of every later end state."""
         self._recoveries.append(recovery)
+
+    async def joined(self, member: str) -> None:
+        """From now on this one is a member, and is asked too."""
+        self._clients[member] = self._client(member)
+
+    async def left(self, member: str) -> None:
+        """This one is no member any more, and has nothing to say."""
+        await self._clients.pop(member).close()
+
+    def _client(self, member: str) -> EtcdClient:
+        endpoint = self._endpoints[member]
+        return EtcdClient(endpoint, connect(endpoint), _CALL_SECONDS)
 
     async def testify(self, revision: int) -> EndState:
         """Read every member at ``revision``, the newest of the paused load. A member's error is part of it."""

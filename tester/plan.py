@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from tester.errors import InventoryError, ScenarioError
 from tester.nemesis import draw_cases, menu_of, menu_problems
 from tester.quorum import most_at_once, objection
+from tester.scenario.actions import ChangeVersionSection, RefuseVersionSection
 from tester.scenario.faults import NetworkSection, PartitionSection, PowerOffSection
 from tester.scenario.mistakes import suggestion
 from tester.scenario.stressers import KvStresser
@@ -55,6 +56,11 @@ class Plan:
     max_faulted: int | None
     """Members hit at once at most, says the inventory."""
 
+    @property
+    def initial(self) -> tuple[Host, ...]:
+        """The hosts whose members the cluster starts with; the others are spares."""
+        return self.hosts[: self.scenario.cluster.initial]
+
     def cases(self, number: int) -> tuple[CaseSection, ...]:
         """The cases of a round in its order: those of the file, then those that are drawn."""
         cases = list(self.scenario.cases)
@@ -70,6 +76,10 @@ class Plan:
         """The generator that draws who is hit by a case's fault (counted from 0) in a round."""
         nth = (fault,) if fault else ()
         return stream(self.seed, "target", number, case.name, *nth)
+
+    def action_stream(self, number: int, case: CaseSection, action: int) -> random.Random:
+        """The generator that draws whom a case's action (counted from 0) means in a round."""
+        return stream(self.seed, "action", number, case.name, action)
 
     def load_stream(self, number: int) -> random.Random:
         """The generator of the load of a round."""
@@ -119,6 +129,10 @@ def _problems(scenario: Scenario, inventory: Inventory, hosts: tuple[Host, ...])
     if len(hosts) > MAX_MEMBERS:
         yield f"{len(hosts)} hosts, and a cluster has at most {MAX_MEMBERS}: set cluster.members"
         return
+    initial = scenario.cluster.initial
+    if initial is not None and initial > len(hosts):
+        yield f"cluster.initial is {initial}, and there are {len(hosts)} hosts"
+        return
     version = scenario.cluster.version
     for host in hosts:
         if version is not None and version not in host.versions:
@@ -126,6 +140,7 @@ def _problems(scenario: Scenario, inventory: Inventory, hosts: tuple[Host, ...])
             yield f"host {host.name} has no etcd {version} (has {have}): add it to etcd_builds and deploy"
         if version is None and host.default_version is None:
             yield f"host {host.name} has no etcd: add it to etcd_builds and run playbooks/deploy.yml"
+        yield from _version_problems(scenario, host)
     names = {host.name for host in hosts}
     for number, stresser in enumerate(scenario.stressers, start=1):
         member = stresser.member if isinstance(stresser, KvStresser) else None
@@ -147,8 +162,22 @@ def _case_problems(scenario: Scenario, voters: tuple[str, ...], bound: int | Non
         yield from menu_problems(scenario.nemesis, voters, bound)
 
 
+def _version_problems(scenario: Scenario, host: Host) -> Iterator[str]:
+    for case in scenario.cases:
+        for action in case.actions:
+            if (
+                isinstance(action, ChangeVersionSection | RefuseVersionSection)
+                and action.to not in host.versions
+            ):
+                have = ", ".join(host.versions) or "none"
+                yield f"case {case.name}: host {host.name} has no etcd {action.to} (has {have})"
+
+
 def _named(case: CaseSection) -> Iterator[str]:
     """Members that a case names."""
+    for action in case.actions:
+        if (target := getattr(action, "target", None)) is not None:
+            yield from target.names
     for fault in case.faults:
         yield from fault.target.names
         if isinstance(fault, PartitionSection):

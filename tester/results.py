@@ -119,6 +119,17 @@ class InjectedFault:
 
 
 @dataclass(frozen=True, slots=True)
+class ActionResult:
+    """One action of a case that came to its end."""
+
+    action: str
+    targets: tuple[str, ...]
+    text: str
+    """What was done, in words."""
+    elapsed_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class CaseResult:
     """One case, done."""
 
@@ -140,6 +151,8 @@ class CaseResult:
     overhead_seconds: float = 0.0
     """Wall time of the case that is neither steady, hold, settle nor etcd's own recovery."""
     elapsed_seconds: float = 0.0
+    actions: tuple[ActionResult, ...] = ()
+    """What was done to the cluster while it was held, in order."""
     faults: tuple[InjectedFault, ...] = ()
     """What was injected, in the order of the scenario."""
 

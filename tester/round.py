@@ -117,7 +117,9 @@ class RoundRunner:
     async def _cases(self, stage: Stage) -> None:
         plan, number = self._setting.plan, self._setting.number
         for case in plan.cases(number):
-            runner = CaseRunner(stage, self._scene, case, partial(plan.target_stream, number, case))
+            draw = partial(plan.target_stream, number, case)
+            act = partial(plan.action_stream, number, case)
+            runner = CaseRunner(stage, self._scene, case, draw, act)
             try:
                 end = await runner.run()
             except asyncio.CancelledError:

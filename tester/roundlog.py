@@ -6,7 +6,15 @@ from contextlib import suppress
 from typing import Protocol
 
 from tester.errors import LoadError
-from tester.events import Event, FaultHealed, FaultInjected, LeaderChanged, MemberExited, PhaseStarted
+from tester.events import (
+    Event,
+    FaultHealed,
+    FaultInjected,
+    LeaderChanged,
+    MemberExited,
+    MembershipChanged,
+    PhaseStarted,
+)
 from tester.history.records import FaultRecord, HistoryRecord, LeaderRecord, MemberRecord, PhaseRecord
 
 
@@ -48,5 +56,7 @@ def to_record(event: Event) -> HistoryRecord | None:
             return LeaderRecord(event.at_ns, event.leader or "", event.term)
         case MemberExited():
             return MemberRecord(event.at_ns, event.member, "exited", event.expected, event.text)
+        case MembershipChanged():
+            return MemberRecord(event.at_ns, event.member, event.change.value)
         case _:
             return None

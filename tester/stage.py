@@ -7,11 +7,11 @@ import hashlib
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import cycle
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from tester.actions.ground import Ground
 from tester.background import Background
 from tester.checkers import CHECKERS, run_checkers
 from tester.cluster import bootstrap, member_specs
@@ -20,7 +20,6 @@ from tester.etcd.connect import connect, connect_grpc, connect_h2
 from tester.etcd.errors import RpcError
 from tester.etcd.monitor import ClusterMonitor
 from tester.etcd.users import enable_auth
-from tester.etcd.watch import View
 from tester.events import Notice, Phase
 from tester.evidence import Witness
 from tester.exits import ExitWatch, measure_offset
@@ -32,9 +31,10 @@ from tester.history.records import FORMAT_VERSION, Header
 from tester.history.writer import HistoryWriter
 from tester.load.engine import Load
 from tester.load.share import WHOLE, Share
-from tester.load.watcher import Watcher
+from tester.load.watchers import Watchers
 from tester.load.workers.fleet import LoadFleet
 from tester.load.workers.messages import Order
+from tester.membership import Membership
 from tester.roundlog import RoundLog
 from tester.scenario.model import Transport
 from tester.security import Security, make_security
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 
     from agent_client import AgentClient
+    from agent_service.models import MemberSpec
     from tester.clock import RunClock
     from tester.etcd.channel import Connect
     from tester.etcd.endpoint import Endpoint
@@ -58,12 +59,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LOAD_PREFIX = "etcd-chaos/load/"
-_FIRST_REVISION = 1
 _LOOK_SECONDS = 0.1
 _SAMPLE_SECONDS = 0.5
 _EVIDENCE_SECONDS = 10.0
-_VIEWS = (View(), View(prev_kv=True), View(fragment=True))
-"""Watchers of different members look in different ways: between them they see all that etcd can show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +88,7 @@ class Stage:
         exits: ExitWatch,
         writer: HistoryWriter,
         security: Security,
+        specs: dict[str, MemberSpec],
     ) -> None:
         self.setting = setting
         self.security = security
@@ -97,25 +96,45 @@ class Stage:
         self.monitor = monitor
         self.exits = exits
         self._writer = writer
-        members = security.load_endpoints(setting.plan.hosts)
-        self.load = _load(setting, members, writer)
-        self.watchers = [
-            Watcher(number, endpoint, writer, setting.clock, LOAD_PREFIX, _FIRST_REVISION, view=view)
-            for number, (endpoint, view) in enumerate(zip(members, cycle(_VIEWS), strict=False), start=1)
-        ]
-        self.witness = Witness(self.admin_endpoints, setting.clock, exits, LOAD_PREFIX)
+        plan = setting.plan
+        founders = [host.name for host in plan.initial]
+        everywhere, loaded = security.admin_endpoints(plan.hosts), security.load_endpoints(plan.hosts)
+        self.membership = Membership(everywhere, founders, monitor, setting.clock, setting.bus)
+        self.load = _load(setting, loaded, writer)
+        self.watchers = Watchers(loaded, writer, setting.clock, LOAD_PREFIX)
+        self.witness = Witness(everywhere, founders, setting.clock, exits, LOAD_PREFIX)
+        if isinstance(self.load, Load):  # workers know no change of membership: a rule of the scenario
+            for host in plan.hosts[len(founders) :]:
+                self.load.absent(host.name)
+            self.membership.subscribe(self.load)
+        for follower in (self.watchers, self.witness):
+            self.membership.subscribe(follower)
+        self.ground = Ground(
+            hosts={host.name: host for host in plan.hosts},
+            agents=setting.agents,
+            specs=specs,
+            membership=self.membership,
+            monitor=monitor,
+            clock=setting.clock,
+            bus=setting.bus,
+            connect=connect,
+            certificates=security.members,
+            limit=plan.scenario.limits.recovery,
+        )
         self._history = History()
         self._reader = PartsReader(setting.directory.history)
 
     @property
     def admin_endpoints(self) -> tuple[Endpoint, ...]:
         """Where each member answers the tester itself."""
-        return self.security.admin_endpoints(self.setting.plan.hosts)
+        return self.membership.endpoints
 
     def roles(self) -> Roles:
         """The members' roles as of the last second."""
         view = self.monitor.view()
-        return Roles(view.voters, view.leader, view.learners)
+        order = [host.name for host in self.setting.plan.hosts]
+        voters = tuple(sorted(view.voters, key=order.index))  # draws depend on it, also after one came late
+        return Roles(voters, view.leader, view.learners)
 
     def check_alive(self) -> None:
         """See that everything that should run runs.
@@ -126,8 +145,7 @@ class Stage:
         self.background.check_alive()
         self.load.check_alive()
         self.monitor.check_alive()
-        for watcher in self.watchers:
-            watcher.check_alive()
+        self.watchers.check_alive()
 
     async def check_hosts(self) -> None:
         """See that every agent answers: a cluster that lacks a host says nothing about etcd.
@@ -204,20 +222,11 @@ class Stage:
             self.setting.bus.publish(Notice(error.message, warning=True))
             revision = 0
         else:
-            await asyncio.gather(*(self._await_watcher(watcher, revision) for watcher in self.watchers))
+            for late in await self.watchers.caught_up(revision, _EVIDENCE_SECONDS):
+                self.setting.bus.publish(Notice(late, warning=True))
         end = await self.witness.testify(revision)
         self._writer.flush()
         return end
-
-    async def _await_watcher(self, watcher: Watcher, revision: int) -> None:
-        if not await watcher.caught_up(revision, _EVIDENCE_SECONDS):
-            self.setting.bus.publish(
-                Notice(
-                    f"{watcher.name} delivered up to revision {watcher.delivered} and not "
-                    f"{revision} within {_EVIDENCE_SECONDS:g} s",
-                    warning=True,
-                )
-            )
 
 
 @asynccontextmanager
@@ -240,20 +249,20 @@ async def open_stage(setting: RoundSetting, phases: Phases) -> AsyncIterator[Sta
             await exits.poll_now()
             cluster = setting.plan.scenario.cluster
             security = make_security(cluster, setting.plan.hosts)
-            monitor = ClusterMonitor(security.admin_endpoints(setting.plan.hosts), clock, bus)
+            monitor = ClusterMonitor(security.admin_endpoints(setting.plan.initial), clock, bus)
             await monitor.start()
             stack.push_async_callback(monitor.stop)
             specs = member_specs(setting.plan, round_token(setting.run, setting.number), security)
-            await bootstrap(agents, specs, security.members, monitor, cluster.start_timeout)
+            first = {host.name: agents[host.name] for host in setting.plan.initial}
+            await bootstrap(first, specs, security.members, monitor, cluster.start_timeout)
             if cluster.auth:
-                await _enable_auth(security, setting.plan.hosts, monitor, cluster.start_timeout)
-            stage = Stage(setting, monitor, exits, writer, security)
+                await _enable_auth(security, setting.plan.initial, monitor, cluster.start_timeout)
+            stage = Stage(setting, monitor, exits, writer, security, specs)
             stack.push_async_callback(stage.witness.close)
             stack.push_async_callback(stage.background.stop)
             stage.background.start(exits.run(), "the watch for exits")
-            for watcher in stage.watchers:
-                await watcher.start()
-                stack.push_async_callback(watcher.stop)
+            stack.push_async_callback(stage.watchers.stop)
+            await stage.watchers.start(stage.membership.names)
             stack.push_async_callback(stage.load.stop)
             await stage.load.start()
             stage.background.start(_sample(stage), "the load's sampler")
@@ -349,6 +358,6 @@ def _header(setting: RoundSetting) -> Header:
         seed=setting.plan.seed,
         started_realtime_ns=setting.clock.started_realtime_ns,
         prefix=LOAD_PREFIX,
-        members=tuple(host.name for host in setting.plan.hosts),
+        members=tuple(host.name for host in setting.plan.initial),
         compacts_itself=bool(setting.plan.scenario.cluster.flags.get("auto-compaction-retention")),
     )

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tester.errors import InfrastructureError
 from tester.orchestration.builds import fetch_build
+from tester.orchestration.gofail import build_gofail_etcd
 from tester.orchestration.paths import cache_dir
 from tester.orchestration.sources import DebianSource
 from tests import netns as namespaces
@@ -49,6 +51,16 @@ def etcd_version(request: pytest.FixtureRequest, etcd_builds: dict[str, Path]) -
 def newest_etcd(etcd_builds: dict[str, Path]) -> str:
     """The newest version to test with."""
     return list(etcd_builds)[-1]
+
+
+@pytest.fixture(scope="session")
+def gofail_etcd() -> str:
+    """The version of an etcd with failpoints: the cached one, or built from Debian's sources (half a minute)."""
+    try:
+        build = asyncio.run(build_gofail_etcd(cache_dir(), lambda _: None))
+    except InfrastructureError as error:
+        pytest.skip(f"no etcd with failpoints: {error.message} ({error.remedy})")
+    return build.version
 
 
 @pytest.fixture

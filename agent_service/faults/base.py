@@ -80,6 +80,8 @@ class HostContext:
     data_dir: str | None = None
     """Where the member's data lie, ``None`` before its first start."""
     machine: Machine = field(default_factory=Machine)
+    failpoint_address: str | None = None
+    """Where the member's failpoints are set, if it was started with such a place."""
     network: NetworkMeans | None = None
     """What was found for a fault of the network's quality; no other needs it."""
     disk_layer: bool = False

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Final
 
-from agent_service import commands
+from agent_service import commands, failpoints
 from agent_service.errors import AgentServiceError, FaultFailedError
 from agent_service.faults import diskwork
 from agent_service.faults.base import REMOVED
@@ -29,8 +29,10 @@ from agent_service.faults.quality_steps import (
 )
 from agent_service.faults.steps import (
     LASTING,
+    DeleteFailpoints,
     EnsureMemberRunning,
     Exec,
+    FailpointsAre,
     KillMember,
     MemberRuns,
     PauseMember,
@@ -39,6 +41,7 @@ from agent_service.faults.steps import (
     ProcessStopped,
     QuitMember,
     ResumeMember,
+    SetFailpoints,
     StopMember,
     TableAbsent,
     TableBlocks,
@@ -72,11 +75,21 @@ async def act(action: Action, member: MemberControl, cause: str) -> str | None:
             await _revive_or_pause(action, member)
         case MachineStep():
             return await act_on_machine(action, member, cause)
+        case SetFailpoints() | DeleteFailpoints():
+            await _act_on_failpoints(action)
         case StartQueue() | EndQueue() | RemoveChain() | RemoveQdisc():
             await quality_act(action)
         case _:
             await diskwork.act(action, member, cause)
     return None
+
+
+async def _act_on_failpoints(action: SetFailpoints | DeleteFailpoints) -> None:
+    match action:
+        case SetFailpoints():
+            await failpoints.set_terms(action.address, action.terms)
+        case DeleteFailpoints():
+            await failpoints.delete(action.address, action.names)
 
 
 async def _revive_or_pause(
@@ -158,10 +171,30 @@ async def _objection(check: Check, member: MemberControl) -> str | None:
             return f"nftables table inet {check.table} is still there" if listed else None
         case MachineStep():
             return await machine_objection(check, member)
+        case FailpointsAre():
+            return await _other_terms(check, member)
         case QueueAttached() | QueueGone() | ChainQueues() | ChainAbsent() | QdiscShapes() | QdiscRestored():
             return await quality_objection(check)
         case _:
             return await diskwork.objection(check, member)
+
+
+async def _other_terms(check: FailpointsAre, member: MemberControl) -> str | None:
+    wanted_away = not any(check.terms.values())
+    if wanted_away and member.state in REMOVED:
+        return None  # nothing is left that could have them
+    try:
+        now = await failpoints.terms_of(check.address, check.terms)
+    except failpoints.NobodyAnswersError:
+        if wanted_away:
+            return None
+        raise
+    told = [
+        f"failpoint {name} is {f'set to {term}' if term else 'not set'}"
+        for name, term in now.items()
+        if term != check.terms[name]
+    ]
+    return "; ".join(told) or None
 
 
 def _process(check: ProcessGone | ProcessStopped | ProcessNotStopped) -> ProcessId:

@@ -24,6 +24,7 @@ from msgspec.structs import replace
 
 from agent_service.emergency import require_no_stop
 from agent_service.errors import AgentServiceError, FaultFailedError, IllegalStateError, UnavailableError
+from agent_service.failpoints import HTTP_VARIABLE
 from agent_service.faults.admission import answer_again, refuse_conflict
 from agent_service.faults.base import REMOVED, HostContext, Resource
 from agent_service.faults.execute import act, confirm, lost, objections
@@ -335,6 +336,7 @@ class FaultManager:
             protected_ports=tuple(sorted({*self._settings.protected_ports, self._settings.port})),
             data_dir=None if there is None else str(data_dir_of(self._settings, there)),
             machine=read_machine(self._settings, process),
+            failpoint_address=None if there is None else there.env.get(HTTP_VARIABLE),
             network=means,
             disk_layer=as_if_running or (there is not None and there.disk == "fuse"),
         )

@@ -5,20 +5,24 @@ A new kind is a wire model, a planner, a case in each of the three functions her
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
 from agent_service import commands
+from agent_service.builds import etcd_binary, installed_versions
 from agent_service.disk.lack import layer_lack
 from agent_service.emergency import describe, read_stop
 from agent_service.errors import RefusedError, UnavailableError
+from agent_service.failpoints import has_failpoints
 from agent_service.faults import machine
 from agent_service.faults.base import HostContext, Resource
 from agent_service.faults.blows import plan_agent_hang, plan_agent_kill, plan_down
 from agent_service.faults.clocks import plan_clock_offset, plan_wall_clock
 from agent_service.faults.disk import plan_disk
+from agent_service.faults.failpoint import plan_failpoint
 from agent_service.faults.limits import plan_cpu, plan_freeze, plan_memory
 from agent_service.faults.means import find_means, find_tool
 from agent_service.faults.network import plan_isolate, plan_partition, plan_port
@@ -42,6 +46,7 @@ from agent_service.models import (
     CrashLoopFault,
     DiskFullFault,
     DiskThrottleFault,
+    FailpointFault,
     FreezeFault,
     IoErrorFault,
     IsolateFault,
@@ -98,6 +103,7 @@ _MACHINE_MEANS: Final = {
 }
 _CUTTING_KINDS: Final = ("isolate", "partition")
 _PORT_KINDS: Final = ("client-port", "peer-port")
+_FAILPOINT_KIND: Final = "failpoint"
 _QUALITY_KIND: Final = "network"
 
 _DISK_KINDS: Final = ("slow-fsync", "slow-io", "io-error", "power-loss", "disk-full", "disk-throttle")
@@ -145,6 +151,8 @@ def plan_fault(fault_id: str, spec: FaultSpec, host: HostContext) -> FaultSteps:
             return plan_partition(fault_id, spec, host)
         case ClientPortFault() | PeerPortFault():
             return plan_port(fault_id, spec, host)
+        case FailpointFault():
+            return plan_failpoint(fault_id, spec, host)
         case NetworkFault():
             return plan_network(fault_id, spec, host)
         case (
@@ -210,10 +218,19 @@ async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
     if not settings.allow_faults:
         barred = _NOT_ALLOWED
     if barred is not None:
-        kinds = (*_PROCESS_KINDS, *_MACHINE_MEANS, *_CUTTING_KINDS, *_PORT_KINDS, _QUALITY_KIND, *_DISK_KINDS)
+        kinds = (
+            *_PROCESS_KINDS,
+            *_MACHINE_MEANS,
+            *_CUTTING_KINDS,
+            *_PORT_KINDS,
+            _QUALITY_KIND,
+            *_DISK_KINDS,
+            _FAILPOINT_KIND,
+        )
         return tuple(_capability(kind, barred, "") for kind in kinds)
     process_lack = _process_lack(settings)
     cutting_lack = _network_lack() or await _kernel_lack(_CUTTING_PROBE)
+    failpoint_lack = process_lack or await asyncio.to_thread(_failpoint_lack, settings)
     port_lack = cutting_lack or await _kernel_lack(_PORT_PROBE)
     return (
         *(_capability(kind, process_lack, "by signals to etcd") for kind in _PROCESS_KINDS),
@@ -222,6 +239,7 @@ async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
         *(_capability(kind, port_lack, _TABLE) for kind in _PORT_KINDS),
         _quality(await find_means(settings.state_dir), _network_lack()),
         *(_capability(kind, process_lack or layer_lack(settings), _LAYER) for kind in _DISK_KINDS),
+        _capability(_FAILPOINT_KIND, failpoint_lack, "by gofail's HTTP on the loopback"),
     )
 
 
@@ -291,6 +309,15 @@ def _process_lack(settings: AgentSettings) -> str | None:
     if _signals_other_users(settings) and not has_capability(LinuxCapability.KILL):
         return f"the agent may not signal processes of {settings.member_user}: it lacks CAP_KILL"
     return None
+
+
+def _failpoint_lack(settings: AgentSettings) -> str | None:
+    versions = installed_versions(settings.etcd_root)
+    if any(has_failpoints(etcd_binary(settings.etcd_root, version)) for version in versions):
+        return None
+    return (
+        "no installed etcd has failpoints; build one with gofail (make gofail-etcd) and add it to etcd_builds"
+    )
 
 
 def _signals_other_users(settings: AgentSettings) -> bool:

@@ -89,6 +89,26 @@ class EnsureMemberRunning(Step, frozen=True, tag="ensure-member-running"):
         return "start etcd as it was, unless it runs"
 
 
+class SetFailpoints(Step, frozen=True, tag="set-failpoints"):
+    """Set failpoints of the member, by name."""
+
+    address: str
+    terms: dict[str, str]
+
+    def __str__(self) -> str:
+        return "; ".join(f"PUT http://{self.address}/{name} {term}" for name, term in self.terms.items())
+
+
+class DeleteFailpoints(Step, frozen=True, tag="delete-failpoints"):
+    """Take failpoints of the member away; nothing if it does not run."""
+
+    address: str
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "; ".join(f"DELETE http://{self.address}/{name}" for name in self.names)
+
+
 Action: TypeAlias = (
     Exec
     | StopMember
@@ -99,6 +119,8 @@ Action: TypeAlias = (
     | EnsureMemberRunning
     | MachineAction
     | DiskAction
+    | SetFailpoints
+    | DeleteFailpoints
     | QualityAction
 )
 
@@ -170,6 +192,19 @@ class TableAbsent(Step, frozen=True, tag="nft-table-absent"):
         return f"there is no nftables table inet {self.table}"
 
 
+class FailpointsAre(Step, frozen=True, tag="failpoints-are"):
+    """Each failpoint has this term (empty: none). Where none is wanted, a member that was removed will do."""
+
+    address: str
+    terms: dict[str, str]
+
+    def __str__(self) -> str:
+        return "; ".join(
+            f"failpoint {name} is {f'set to {term}' if term else 'not set'}"
+            for name, term in self.terms.items()
+        )
+
+
 Check: TypeAlias = (
     ProcessGone
     | ProcessStopped
@@ -178,6 +213,7 @@ Check: TypeAlias = (
     | TableBlocks
     | TableAbsent
     | DiskCheck
+    | FailpointsAre
     | QualityCheck
     | MachineCheck
 )
@@ -185,6 +221,7 @@ Check: TypeAlias = (
 LASTING: Final = (
     ProcessStopped,
     TableBlocks,
+    FailpointsAre,
     QueueAttached,
     ChainQueues,
     QdiscShapes,

@@ -13,6 +13,7 @@ from agent_service.member import MemberControl
 from agent_service.models import (
     ArchiveRequest,
     ArchiveResult,
+    Failpoints,
     LogTail,
     MemberSpec,
     MemberStatus,
@@ -43,6 +44,16 @@ def _add_reading(app: FastAPI, member: MemberControl) -> None:
     async def get_log(lines: Lines = 100) -> LogTail:
         """The last lines of the member's log, and its size in bytes."""
         return await asyncio.to_thread(member.log_tail, lines)
+
+    @app.get(
+        "/v1/member/failpoints",
+        tags=["member"],
+        operation_id="getMemberFailpoints",
+        responses=documented(409),
+    )
+    async def get_failpoints() -> Failpoints:
+        """Failpoints of a running member that was built with gofail, and what they are set to."""
+        return await member.failpoints()
 
     @app.get(
         "/v1/member/log/download",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from tester.checkers.base import Evidence
+from tester.history.membership import may_end
 
 if TYPE_CHECKING:
     from tester.history.endstate import EndState, MemberExit
@@ -25,7 +26,7 @@ class Exits:
         told: set[str] = set()
         for name, member in end.members.items():
             for ended in member.exits or ():
-                if ended.expected:
+                if ended.expected or may_end(history, name, ended.at):
                     expected += 1
                 else:
                     told.add(name)
@@ -36,7 +37,9 @@ class Exits:
                 )
         for record in history.member_events:
             # The agent's record has the reason and the log; the event is for an agent that lost its memory.
-            if record.state == "exited" and not record.expected and record.m not in told:
+            unasked = record.state == "exited" and not record.expected
+            unasked = unasked and not may_end(history, record.m, record.at)
+            if unasked and record.m not in told:
                 evidence.violation(
                     f"{record.m} exited at {record.at / 1e9:.3f} s, nobody asked for it: {record.text}",
                     members=[record.m],

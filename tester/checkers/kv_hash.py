@@ -7,6 +7,7 @@ from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from tester.checkers.base import Evidence
+from tester.history.membership import voters_at
 
 if TYPE_CHECKING:
     from tester.history.endstate import EndState, MemberEnd
@@ -26,7 +27,7 @@ class KvHash:
     def check(self, history: History, end: EndState) -> CheckResult:
         """Invalid when two members differ; unknown when a member could not be compared."""
         evidence = Evidence(self.name)
-        expected = history.header.members if history.header else ()
+        expected = voters_at(history, end.at)
         for name in sorted({*end.members, *expected}):
             _judge_readable(evidence, name, end.members.get(name))
         readable = {name: member for name, member in end.members.items() if member.error is None}

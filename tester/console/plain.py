@@ -21,6 +21,7 @@ from tester.events import (
     LeaderChanged,
     LoadSample,
     MemberExited,
+    MembershipChanged,
     Notice,
     PhaseStarted,
     Progress,
@@ -124,6 +125,8 @@ def describe(event: Event, rounds: int) -> str:  # noqa: C901 - one arm per even
         case MemberExited(member=member, expected=expected, text=text):
             asked = "as asked" if expected else "UNEXPECTEDLY"
             return units.printable(f"member {member} exited {asked}: {text}")
+        case MembershipChanged(member=member, change=change):
+            return f"members: {member} {change.value}"
         case LoadSample():
             return _load(event)
         case CaseFinished(result=result):

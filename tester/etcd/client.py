@@ -158,16 +158,7 @@ class EtcdClient:
     async def member_list(self) -> tuple[ListedMember, ...]:
         """The members of the cluster."""
         response = await self._call(Method.MEMBER_LIST, pb.MemberListRequest(), pb.MemberListResponse)
-        return tuple(
-            ListedMember(
-                member_id=member.ID,
-                name=member.name,
-                peer_urls=tuple(member.peerURLs),
-                client_urls=tuple(member.clientURLs),
-                is_learner=_unknown_int(member, _MEMBER_IS_LEARNER) != 0,
-            )
-            for member in response.members
-        )
+        return tuple(map(listed, response.members))
 
     async def alarms(self) -> tuple[Alarm, ...]:
         """Active alarms of all members."""
@@ -188,6 +179,17 @@ class EtcdClient:
             raise RpcError(
                 StatusCode.INTERNAL, f"{self.endpoint.member} sent no {response.__name__}"
             ) from error
+
+
+def listed(member: pb.Member) -> ListedMember:
+    """A member of the cluster's list as a plain value."""
+    return ListedMember(
+        member_id=member.ID,
+        name=member.name,
+        peer_urls=tuple(member.peerURLs),
+        client_urls=tuple(member.clientURLs),
+        is_learner=_unknown_int(member, _MEMBER_IS_LEARNER) != 0,
+    )
 
 
 def prefix_end(prefix: str) -> bytes:

@@ -60,36 +60,56 @@ class ClusterMonitor:
     ) -> None:
         self._clock = clock
         self._bus = bus
-        self._endpoints = tuple(endpoints)
+        self._endpoints = {endpoint.member: endpoint for endpoint in endpoints}
         self._connect = connect
         self._polled: dict[str, EtcdClient] = {}
         self._probed: dict[str, EtcdClient] = {}
         self._seen: dict[str, Observation] = {}
         self._names: dict[int, str] = {}
         self._learners: set[str] = set()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
         self._published: tuple[str | None, int] = (None, 0)
 
     async def start(self) -> None:
         """Begin to poll."""
-        for endpoint in self._endpoints:
-            member = endpoint.member
-            self._polled[member] = EtcdClient(endpoint, self._connect(endpoint), _POLL_TIMEOUT_SECONDS)
-            self._probed[member] = EtcdClient(endpoint, self._connect(endpoint), _PROBE_TIMEOUT_SECONDS)
-            task = asyncio.create_task(self._poll(member), name=f"monitor {member}")
-            self._tasks.append(task)
+        for endpoint in self._endpoints.values():
+            self._begin(endpoint)
+
+    def follow(self, endpoint: Endpoint, *, learner: bool = False) -> None:
+        """A member was added to the cluster, as a learner or as a voter: from now on it counts."""
+        self._endpoints[endpoint.member] = endpoint
+        if learner:
+            self._learners.add(endpoint.member)
+        self._begin(endpoint)
+
+    async def forget(self, member: str) -> None:
+        """A member was removed from the cluster: from now on it counts for nothing."""
+        self._endpoints.pop(member, None)
+        self._learners.discard(member)
+        await self._end([member])
+        self._seen.pop(member, None)
+        self._publish()
+        self._changed.set()
 
     async def stop(self) -> None:
         """Stop polling and close the connections."""
-        for task in self._tasks:
+        await self._end(list(self._tasks))
+
+    def _begin(self, endpoint: Endpoint) -> None:
+        member = endpoint.member
+        self._polled[member] = EtcdClient(endpoint, self._connect(endpoint), _POLL_TIMEOUT_SECONDS)
+        self._probed[member] = EtcdClient(endpoint, self._connect(endpoint), _PROBE_TIMEOUT_SECONDS)
+        self._tasks[member] = asyncio.create_task(self._poll(member), name=f"monitor {member}")
+
+    async def _end(self, members: Sequence[str]) -> None:
+        tasks = [self._tasks.pop(member) for member in members]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks.clear()
-        for client in (*self._polled.values(), *self._probed.values()):
-            await client.close()
-        self._polled.clear()
-        self._probed.clear()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for member in members:
+            await self._polled.pop(member).close()
+            await self._probed.pop(member).close()
 
     def check_alive(self) -> None:
         """Raise what ended a poller.
@@ -97,7 +117,7 @@ class ClusterMonitor:
         Raises:
             InfrastructureError: a poller died of a defect.
         """
-        for task in self._tasks:
+        for task in self._tasks.values():
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                 raise InfrastructureError(f"{task.get_name()} died: {error!r}") from error
 
@@ -105,7 +125,7 @@ class ClusterMonitor:
         """The cluster as of the last second."""
         since = self._clock.now() - _FRESH_NS
         leader, term = self._leader(since)
-        members = [endpoint.member for endpoint in self._endpoints]
+        members = list(self._endpoints)
         return ClusterView(
             voters=tuple(member for member in members if member not in self._learners),
             learners=tuple(member for member in members if member in self._learners),
@@ -189,8 +209,8 @@ class ClusterMonitor:
         # A quorum must agree. A cut-off leader still names itself, and a cut-off follower without pre-vote
         # raises its term for ever: neither the newest term nor a single voice says who leads.
         votes: Counter[tuple[int, int]] = Counter()
-        for endpoint in self._endpoints:
-            health = self._health(endpoint.member, since_ns)
+        for member in self._endpoints:
+            health = self._health(member, since_ns)
             if health is not None and health.leader_id and not health.is_learner:
                 votes[health.leader_id, health.term] += 1
         quorum = (len(self._endpoints) - len(self._learners)) // 2 + 1
@@ -239,11 +259,11 @@ class ClusterMonitor:
 
     def _describe(self) -> str:
         parts = []
-        for endpoint in self._endpoints:
-            seen = self._seen.get(endpoint.member)
+        for member in self._endpoints:
+            seen = self._seen.get(member)
             if seen is None or seen.health is None:
-                parts.append(f"{endpoint.member}: {seen.error if seen else 'no answer'}")
+                parts.append(f"{member}: {seen.error if seen else 'no answer'}")
             else:
                 leader = self._names.get(seen.health.leader_id, "nobody")
-                parts.append(f"{endpoint.member} follows {leader} in term {seen.health.term}")
+                parts.append(f"{member} follows {leader} in term {seen.health.term}")
         return "; ".join(parts)

@@ -301,7 +301,11 @@ class LeaderRecord(Record, frozen=True, tag="leader"):
 
 
 class MemberRecord(Record, frozen=True, tag="member"):
-    """A member process ``started`` or ``exited``."""
+    """A member process ``started`` or ``exited``, or the cluster's list of members changes.
+
+    ``leaving`` comes before a removal is asked for, ``added`` (a voter), ``added-learner`` and ``promoted``
+    after etcd has said yes. Between ``may-end`` and ``must-run`` it is tried with a version that should refuse.
+    """
 
     at: int
     m: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from google.protobuf.message import DecodeError
@@ -58,6 +58,8 @@ class Shared:
     operation_ids: Iterator[int]
     gate: asyncio.Event
     """Set while the load runs, clear while it is paused."""
+    absent: set[str] = field(default_factory=set)
+    """Who is no member now: nobody asks them anything."""
 
 
 class Client:
@@ -99,6 +101,9 @@ class Client:
             await gate.wait()
             late = await pacer.slot()
             if not gate.is_set():
+                continue
+            if self.member in self._shared.absent:
+                await asyncio.sleep(_BACKOFF_LAST_SECONDS)
                 continue
             op = source.draw()
             answer = await self.perform(op, late)

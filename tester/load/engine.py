@@ -128,6 +128,25 @@ class Load:
                 self._start_leases(stresser, index, members)
         self._shared.gate.set()
 
+    def absent(self, member: str) -> None:
+        """Ask this one nothing: it is no member of the cluster. Its clients wait until it is one."""
+        self._shared.absent.add(member)
+
+    async def left(self, member: str) -> None:
+        """As ``absent``; returns when nothing is in flight to it, at the latest at the deadlines.
+
+        Raises:
+            LoadError: an operation hangs past its deadline.
+        """
+        self.absent(member)
+        while any(client.busy_since_ns is not None for client in self._clients if client.member == member):
+            self._check_stuck()
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def joined(self, member: str) -> None:
+        """It is a member, again or for the first time."""
+        self._shared.absent.discard(member)
+
     async def pause(self) -> None:
         """Ask for nothing more; returns when nothing is in flight, at the latest at the deadlines.
 
@@ -177,6 +196,7 @@ class Load:
         markers = [
             Client(number, member, channel, min(timeout, _MARK_TIMEOUT_SECONDS), self._shared)
             for member, channel in self._channels.items()
+            if member not in self._shared.absent
         ]
         try:
             async with asyncio.timeout(timeout):

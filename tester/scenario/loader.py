@@ -32,8 +32,10 @@ class LoadedScenario:
 
 
 def builtin_scenarios() -> dict[str, Path]:
-    """The built-in scenarios by name."""
-    return {path.stem: path for path in sorted(scenario_dir().glob("*.yml"), key=lambda path: path.stem)}
+    """The built-in scenarios by name; one in a folder has the folder's before its own: ``functional/network``."""
+    root = scenario_dir()
+    found = {str(path.relative_to(root).with_suffix("")): path for path in root.rglob("*.yml")}
+    return dict(sorted(found.items()))
 
 
 def load_scenario(reference: str | Path) -> LoadedScenario:
@@ -63,7 +65,44 @@ def parse_scenario(text: str, file: str) -> Scenario:
             render_all(mistakes, file),
             remedy=f"mend the file, then: etcd-chaos scenarios validate {file}",
         )
-    return scenario
+    return _with_included(scenario, Path(file)) if scenario.include else scenario
+
+
+def _with_included(scenario: Scenario, file: Path) -> Scenario:
+    """The scenario with the cases of those it includes after its own.
+
+    Raises:
+        ScenarioError: one is not there, is wrong, includes others, or needs another cluster; or two cases have
+            the same name.
+    """
+    remedy = f"mend the file, then: etcd-chaos scenarios validate {file}"
+    cases = list(scenario.cases)
+    for name in scenario.include:
+        beside = file.parent / name
+        reference = beside if beside.suffix in SUFFIXES and beside.is_file() else name
+        text = _read(path := _path_of(reference))
+        included, mistakes = _judge(text)
+        if included is None or mistakes:
+            raise ScenarioError(render_all(mistakes, str(path)), remedy=remedy)
+        if included.include:
+            raise ScenarioError(f"{file}: include: {name} includes others itself", remedy=remedy)
+        if included.cluster != scenario.cluster:
+            raise ScenarioError(
+                f"{file}: include: {name} is for another cluster: its cluster section must be the same",
+                remedy=remedy,
+            )
+        cases += included.cases
+    names = [case.name for case in cases]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ScenarioError(f"{file}: include: two cases are called {', '.join(twice)}", remedy=remedy)
+    needed = sum(case.steady + case.hold + case.settle for case in cases)
+    if needed > scenario.limits.round:
+        raise ScenarioError(
+            f"{file}: limits.round: a round may take {scenario.limits.round:g}s, and its cases, those that are "
+            f"included too, need more than {needed:g}s",
+            remedy=remedy,
+        )
+    return scenario.model_copy(update={"cases": tuple(cases), "include": ()})
 
 
 def _judge(text: str) -> tuple[Scenario | None, list[Mistake]]:
@@ -88,9 +127,11 @@ def _judge(text: str) -> tuple[Scenario | None, list[Mistake]]:
 
 def _path_of(reference: str | Path) -> Path:
     path = Path(reference)
-    if isinstance(reference, Path) or "/" in reference or path.suffix in SUFFIXES:
+    if isinstance(reference, Path) or path.suffix in SUFFIXES:
         return path
     known = builtin_scenarios()
+    if "/" in reference and reference not in known:
+        return path
     if reference not in known:
         raise ScenarioError(
             f"{reference}: there is no built-in scenario of this name; {suggestion(reference, list(known))}",

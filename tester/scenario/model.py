@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from agent_service.models import EnvName, FlagName, Value, Version
+from tester.scenario.actions import Action
 from tester.scenario.faults import Fault
 from tester.scenario.section import Section, Slug
 from tester.scenario.stressers import Stresser
@@ -46,6 +47,9 @@ class ClusterSection(Section):
     version: Version | None = Field(default=None, description="etcd version; default: the inventory's.")
     flags: dict[FlagName, Value] = Field(default_factory=dict, description="etcd flags, without dashes.")
     env: dict[EnvName, Value] = Field(default_factory=dict, description="Environment of etcd.")
+    initial: int | None = Field(
+        default=None, ge=1, le=15, description="So many start, the others are spares; default: all."
+    )
     disk: DiskKind = Field(
         default=DiskKind.BARE, description="What the data lie on; faults on the disk need fuse."
     )
@@ -61,6 +65,15 @@ class ClusterSection(Section):
         return self
 
 
+class Until(StrEnum):
+    """What a hold may wait for, beyond its time."""
+
+    ENTRIES = "entries"
+    """So many entries are committed that a member without them would have to be sent a snapshot."""
+    SNAPSHOT = "snapshot"
+    """The same; and those that were hit must then have received one, by their own metrics."""
+
+
 class CaseSection(Section):
     """Some faults at once or staggered, each on its target; none: the load alone.
 
@@ -71,15 +84,20 @@ class CaseSection(Section):
     faults: tuple[Fault, ...] = Field(
         max_length=16, description="What is done; or the keys of a single one beside these."
     )
+    actions: tuple[Action, ...] = Field(
+        default=(), max_length=16, description="What an operator does meanwhile, one after the other."
+    )
     steady: Seconds = Field(default=1.0, description="Load before the first fault.")
-    hold: Seconds = Field(default=3.0, description="How long it is held.")
+    hold: Seconds = Field(default=3.0, description="How long it is held, and until all actions are done.")
+    until: Until | None = Field(default=None, description="Held no shorter than until this is so.")
     settle: Seconds = Field(default=1.0, description="Load after recovery, before the check.")
     allow_quorum_loss: bool = Field(default=False, description="Required if quorum is taken away.")
 
     @property
     def title(self) -> str:
-        """Its faults in words: ``kill``, ``isolate + kill``, ``none``."""
-        return " + ".join(fault.kind() for fault in self.faults) or NO_FAULT
+        """Its faults and actions in words: ``kill``, ``isolate + kill``, ``kill, defragment``, ``none``."""
+        faults = " + ".join(fault.kind() for fault in self.faults)
+        return ", ".join(filter(None, (faults, *(action.kind() for action in self.actions)))) or NO_FAULT
 
 
 class NemesisItem(Section):
@@ -165,6 +183,9 @@ class Scenario(Section):
     stressers: tuple[Stresser, ...] = Field(default=(), max_length=16, description="The load.")
     workers: int = Field(default=1, ge=1, le=64, description="Processes of the tester that the load runs in.")
     cases: tuple[CaseSection, ...] = Field(default=(), max_length=500, description="One after the other.")
+    include: tuple[Annotated[str, StringConstraints(min_length=1, max_length=500)], ...] = Field(
+        default=(), max_length=50, description="Scenarios whose cases follow: names, or paths from this file."
+    )
     nemesis: NemesisSection | None = Field(
         default=None, description="Cases that are drawn; or just `random`."
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from pydantic import TypeAdapter
 
+from tester.scenario.actions import ACTIONS, ActionSection
 from tester.scenario.faults import FAULTS, FaultSection
 from tester.scenario.schema import schema_text
 from tester.scenario.target import Target
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pydantic import JsonValue
+
+    from tester.scenario.section import Section
 
 _MARK: Final = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _UNITS: Final = {
@@ -44,24 +47,37 @@ def generate(document: str) -> str:
         "properties": {name: part for name, part in common.items() if name in FaultSection.model_fields}
     }
 
-    def table(match: re.Match[str]) -> str:
-        rows = _fault_table(sections) if match[2] == "faults" else _table(sections[match[2]], sections)
-        return f"{match[1]}{rows}{match[3]}"
+    (shared, *_) = (sections[section.__name__]["properties"] for section in ACTIONS.values())
+    sections["ActionSection"] = {
+        "properties": {name: part for name, part in shared.items() if name in ActionSection.model_fields}
+    }
+
+    def table(found: re.Match[str]) -> str:
+        match found[2]:
+            case "faults":
+                rows = _own_keys(sections, "fault", FAULTS, FaultSection)
+            case "actions":
+                rows = _own_keys(sections, "action", ACTIONS, ActionSection)
+            case name:
+                rows = _table(sections[name], sections)
+        return f"{found[1]}{rows}{found[3]}"
 
     return _MARK.sub(table, document)
 
 
-def _fault_table(sections: Mapping[str, JsonValue]) -> str:
-    """The keys that only some faults have."""
-    rows = ["| fault | key | value | default | meaning |", "|---|---|---|---|---|"]
-    for kind, section in FAULTS.items():
-        properties = cast("dict[str, dict[str, dict[str, JsonValue]]]", sections[section.__name__])[
-            "properties"
-        ]
-        for name, part in properties.items():
-            if name not in FaultSection.model_fields and name != "fault":
+def _own_keys(
+    sections: Mapping[str, JsonValue], word: str, kinds: Mapping[str, type[Section]], base: type[Section]
+) -> str:
+    """The keys that only some faults, or some actions, have."""
+    rows = [f"| {word} | key | value | default | meaning |", "|---|---|---|---|---|"]
+    for kind, section in kinds.items():
+        described = cast("dict[str, JsonValue]", sections[section.__name__])
+        required = cast("list[str]", described.get("required", []))
+        for name, part in cast("dict[str, dict[str, JsonValue]]", described["properties"]).items():
+            if name not in base.model_fields and name != word:
                 what = part.get("description", "")
-                rows.append(f"| `{kind}` | `{name}` | {_kind(part, sections)} | {_default(part)} | {what} |")
+                default = "required" if name in required else _default(part)
+                rows.append(f"| `{kind}` | `{name}` | {_kind(part, sections)} | {default} | {what} |")
     return "\n".join(rows) + "\n"
 
 
@@ -86,8 +102,7 @@ def _kind(part: Mapping[str, JsonValue], sections: Mapping[str, JsonValue]) -> s
     if part.get("examples") == _TARGET_EXAMPLES:
         return "[target](#targets)"
     if "discriminator" in part:
-        kinds = cast("dict[str, dict[str, JsonValue]]", part["discriminator"])["mapping"]
-        return "[stresser](#stressers)" if "kv" in kinds else "[fault](#keys-of-faults)"
+        return _union(cast("dict[str, JsonValue]", part["discriminator"]))
     if "$ref" in part:
         name = str(part["$ref"]).rpartition("/")[2].removeprefix("Any")
         values = cast("dict[str, JsonValue]", sections[name]).get("enum")
@@ -115,6 +130,11 @@ def _kind(part: Mapping[str, JsonValue], sections: Mapping[str, JsonValue]) -> s
         "integer": "whole number",
     }
     return words[str(part["type"])] + _bounds(part)
+
+
+def _union(discriminator: Mapping[str, JsonValue]) -> str:
+    key = str(discriminator["propertyName"])
+    return f"[{key}](#keys-of-{key}s)" if key in {"fault", "action"} else "[stresser](#stressers)"
 
 
 def _values(values: list[JsonValue]) -> str:

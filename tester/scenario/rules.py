@@ -43,6 +43,7 @@ def rule_mistakes(tree: Tree) -> Iterator[Mistake]:
     yield from _checker_mistakes(tree)
     yield from _limit_mistakes(tree, cases)
     yield from _transport_mistakes(tree)
+    yield from _worker_mistakes(tree, cases)
 
 
 def _place(tree: Tree, *where: str | int) -> tuple[Position, Where]:
@@ -69,7 +70,7 @@ def _valid_cases(tree: Tree) -> Iterator[tuple[int, CaseSection]]:
 def _nothing(tree: Tree) -> Iterator[Mistake]:
     cases = child(tree, "cases")
     empty = cases is None or (isinstance(cases, Branch) and not cases.items)
-    if empty and child(tree, "nemesis") is None:
+    if empty and child(tree, "nemesis") is None and child(tree, "include") is None:
         yield Mistake(*_place(tree, "cases"), "is missing", "a scenario needs cases, or nemesis: random")
 
 
@@ -223,3 +224,18 @@ def _transport_mistakes(tree: Tree) -> Iterator[Mistake]:
     if cluster.tls is Tls.AUTO:
         hint = "say transport: h2, or tls: own"
         yield Mistake(transport.position, ("transport",), "grpc believes no certificate of tls: auto", hint)
+
+
+def _worker_mistakes(tree: Tree, cases: dict[int, CaseSection]) -> Iterator[Mistake]:
+    """Workers talk to the members that the round began with, and learn of no others."""
+    workers = child(tree, "workers")
+    if workers is None or plain(workers) == 1:
+        return
+    cluster = _section_of(child(tree, "cluster"), ClusterSection)
+    changes = any(action.changes_members for case in cases.values() for action in case.actions)
+    if changes or (cluster is not None and cluster.initial is not None):
+        yield Mistake(
+            *_place(tree, "workers"),
+            "load workers cannot follow a cluster whose members change",
+            "leave workers out, or the actions and cluster.initial",
+        )

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent_service.errors import FaultFailedError, IllegalStateError, NotFoundError, RefusedError
+from agent_service.errors import (
+    FaultFailedError,
+    IllegalStateError,
+    NotFoundError,
+    RefusedError,
+)
 from agent_service.models import (
     ArchiveRequest,
     ArchiveResult,
+    Failpoints,
     FaultPlan,
     FaultRequest,
     FaultState,
@@ -51,6 +57,9 @@ class FakeMember:
             exits=(),
             exits_total=0,
         )
+
+    async def failpoints(self) -> Failpoints:
+        raise IllegalStateError("no failpoints here", state=self.state)
 
     def log_tail(self, lines: int) -> LogTail:
         try:

@@ -27,7 +27,7 @@ from tests import netns
 from tests.agent.process import Process
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
     from agent_client import AgentClient
     from tester.scenario.faults import FaultSection
@@ -172,8 +172,10 @@ def hosts_of(directory: Path, version: str) -> Iterator[dict[str, TestHost]]:
 
 
 @asynccontextmanager
-async def fleet_of(directory: Path, version: str) -> AsyncIterator[Fleet]:
-    """A whole cluster on hosts of its own; nothing is left of it."""
+async def fleet_of(
+    directory: Path, version: str, flags: Mapping[str, str] | None = None
+) -> AsyncIterator[Fleet]:
+    """A whole cluster on hosts of its own, with more flags of etcd; nothing is left of it."""
     with hosts_of(directory, version) as hosts:
         agents = {name: each.agent.client() for name, each in hosts.items()}
         clock, bus = RunClock(), EventBus()
@@ -184,7 +186,7 @@ async def fleet_of(directory: Path, version: str) -> AsyncIterator[Fleet]:
         async with agents["h1"], agents["h2"], agents["h3"]:
             try:
                 await asyncio.gather(
-                    *(agent.start(_spec(name, fleet, version)) for name, agent in agents.items())
+                    *(agent.start(_spec(name, fleet, version, flags or {})) for name, agent in agents.items())
                 )
                 await monitor.start()
                 await fleet.whole()
@@ -196,7 +198,7 @@ async def fleet_of(directory: Path, version: str) -> AsyncIterator[Fleet]:
                         await agent.terminate()
 
 
-def _spec(name: str, fleet: Fleet, version: str) -> MemberSpec:
+def _spec(name: str, fleet: Fleet, version: str, flags: Mapping[str, str]) -> MemberSpec:
     members = {one.host.name: one.host for one in fleet.hosts.values()}
     return MemberSpec(
         name=name,
@@ -205,5 +207,5 @@ def _spec(name: str, fleet: Fleet, version: str) -> MemberSpec:
         peer_url=members[name].peer_url,
         initial_cluster={host.name: host.peer_url for host in members.values()},
         initial_cluster_token="net",
-        flags=_FLAGS,
+        flags=_FLAGS | dict(flags),
     )

@@ -43,6 +43,7 @@ KEYS: Final[dict[str, dict[str, object]]] = {
     "power-loss": {},
     "disk-full": {},
     "disk-throttle": {"bandwidth": "1MiB", "operations": "100/s"},
+    "failpoint": {"terms": {"beforeCommit": "sleep(5)"}},
 }
 """By kind: keys that make it quick and its effect plain."""
 

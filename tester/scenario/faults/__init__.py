@@ -17,6 +17,7 @@ from tester.scenario.faults.disk import (
     SlowFsyncSection,
     SlowIoSection,
 )
+from tester.scenario.faults.failpoint import FailpointSection
 from tester.scenario.faults.hosts import (
     AgentHangSection,
     AgentKillSection,
@@ -78,6 +79,7 @@ AnyFault: TypeAlias = (
     | PowerLossSection
     | DiskFullSection
     | DiskThrottleSection
+    | FailpointSection
 )
 Fault = Annotated[AnyFault, Field(discriminator="fault")]
 

@@ -8,6 +8,7 @@ import pytest
 from tester.cli.group import COMMANDS
 from tester.cli.run import run
 from tester.errors import ExitCode
+from tester.scenario.actions import ACTIONS
 from tester.scenario.faults import FAULTS
 from tester.scenario.reference import generate
 from tester.scenario.stressers import STRESSERS
@@ -19,13 +20,19 @@ DOCS = Path(__file__).parents[3] / "docs"
 def test_the_generated_tables_are_current() -> None:
     text = (DOCS / "scenarios.md").read_text()
     assert generate(text) == text, "python -m tester.scenario.reference docs/scenarios.md"
-    assert text.count("<!-- generated:") == len(STRESSERS) + 9
-    assert text.count("| key | value | default | meaning |") == len(STRESSERS) + 9
+    assert text.count("<!-- generated:") == len(STRESSERS) + 11
+    assert text.count("| key | value | default | meaning |") == len(STRESSERS) + 11
 
 
 @pytest.mark.parametrize("word", ["none", *FAULTS, *TargetWord, *STRESSERS])
 def test_every_fault_target_and_stresser_is_described(word: str) -> None:
     assert f"\n| `{word}` | " in (DOCS / "scenarios.md").read_text()
+
+
+@pytest.mark.parametrize("word", [*ACTIONS])
+def test_every_action_is_described(word: str) -> None:
+    rows = [line for line in (DOCS / "scenarios.md").read_text().splitlines() if line.startswith("| `")]
+    assert any(f"`{word}`" in row.split("|")[1] for row in rows)
 
 
 def test_every_exit_code_is_described() -> None:

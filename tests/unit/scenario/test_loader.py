@@ -62,7 +62,7 @@ def test_units_become_seconds_bytes_and_rates() -> None:
         (
             "fault: kill",
             "fault: kill, zzz: 5",
-            "f:4:28: cases[0].zzz: there is no such key; known: after, allow_quorum_loss, fault, flap",
+            "f:4:28: cases[0].zzz: there is no such key; known: actions, after, allow_quorum_loss, fault, flap",
         ),
         ("{name: a, fault: kill}", "kill", "f:4:5: cases[0]: 'kill' is not a mapping"),
         ("kind: kv", "kind: kv, clients: '5'", "clients: '5' is not a whole number; without quotes or unit"),

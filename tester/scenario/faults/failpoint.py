@@ -1,0 +1,30 @@
+"""Faults inside an etcd that was built with gofail."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from agent_service.models import FailpointFault, FailpointName, FailpointTerm
+from tester.scenario.faults.base import FaultSection, Occupied
+
+if TYPE_CHECKING:
+    from agent_service.models import FaultSpec
+    from tester.scenario.faults.base import Place
+
+
+class FailpointSection(FaultSection):
+    """Failpoints are set. One that panics ends the member, which is started again when the fault is healed."""
+
+    fault: Literal["failpoint"] = "failpoint"
+    occupies: ClassVar = Occupied.PROCESS
+    on_agent: ClassVar = "failpoint"
+
+    terms: dict[FailpointName, FailpointTerm] = Field(
+        min_length=1, max_length=16, description="By its name, what each does: `sleep(100)`, `panic`."
+    )
+
+    def spec(self, place: Place) -> FaultSpec:  # noqa: ARG002 - the same everywhere
+        """The same failpoints on every member."""
+        return FailpointFault(terms=self.terms)

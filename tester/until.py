@@ -1,0 +1,140 @@
+"""Holding a fault until the member that is away has to be sent a snapshot, and proof that it was sent one.
+
+A leader that has thrown away the log entries a member lacks sends it a snapshot. It keeps ``CATCH_UP_ENTRIES``
+entries before its last own snapshot, which it makes every ``snapshot-count`` entries: a member is surely too far
+behind when so many entries plus these have been committed without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import httpx
+
+from tester.errors import FaultIneffectiveError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from tester.clock import RunClock
+    from tester.etcd.endpoint import Endpoint
+    from tester.etcd.monitor import ClusterMonitor
+    from tester.scenario.model import ClusterSection
+
+CATCH_UP_ENTRIES: Final = 5000
+"""Etcd's own constant, the same in 3.4 and 3.5."""
+DEFAULT_SNAPSHOT_COUNT: Final = 100_000
+_COUNTER: Final = re.compile(
+    r"^etcd_network_snapshot_receive_success(?:\{[^}]*\})? ([0-9.e+]+)$", re.MULTILINE
+)
+_LOOK_SECONDS: Final = 0.2
+_SCRAPE_SECONDS: Final = 2.0
+_STALLED_SECONDS: Final = 15.0
+"""Without a single commit for so long, the load will not get there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How the wait went."""
+
+    entries: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.entries} entries were committed in {self.seconds:.1f} s while it was held"
+
+
+def entries_needed(cluster: ClusterSection) -> int:
+    """How many entries must be committed without a member before it has to be sent a snapshot."""
+    count = int(cluster.flags.get("snapshot-count", str(DEFAULT_SNAPSHOT_COUNT)))
+    kept = int(cluster.flags.get("experimental-snapshot-catchup-entries", str(CATCH_UP_ENTRIES)))
+    return count + kept
+
+
+class CommitWait:
+    """Waits for commits, as long as there are any: there is no count of tries that a slow load could exceed."""
+
+    def __init__(self, monitor: ClusterMonitor, clock: RunClock) -> None:
+        self._monitor = monitor
+        self._clock = clock
+        self._from = self._index()
+        self._since = clock.now()
+
+    async def until(self, entries: int) -> Reached:
+        """Return when so many entries have been committed since this object was made.
+
+        Raises:
+            FaultIneffectiveError: nothing was committed for a while; tells how far it came, and how fast.
+        """
+        last, moved = self._index(), self._clock.now()
+        while (done := self._index() - self._from) < entries:
+            await asyncio.sleep(_LOOK_SECONDS)
+            now = self._index()
+            if now > last:
+                last, moved = now, self._clock.now()
+            elif (self._clock.now() - moved) / 1e9 > _STALLED_SECONDS:
+                raise FaultIneffectiveError(
+                    f"only {done} of {entries} entries were committed, and none for {_STALLED_SECONDS:g} s",
+                    remedy="a fault that takes quorum away commits nothing; or give the scenario a stresser",
+                )
+        return Reached(done, (self._clock.now() - self._since) / 1e9)
+
+    def _index(self) -> int:
+        known = [health.raft_index for health in self._monitor.view().health.values() if health is not None]
+        return max(known, default=0)
+
+
+async def snapshots_received(endpoints: Collection[Endpoint]) -> dict[str, float]:
+    """By member: how many snapshots its process has received; a member that does not answer is left out."""
+    async with httpx.AsyncClient(timeout=_SCRAPE_SECONDS, trust_env=False) as client:
+
+        async def ask(endpoint: Endpoint) -> tuple[str, float | None]:
+            try:
+                answer = await client.get(f"http://{endpoint.authority}/metrics")
+            except httpx.HTTPError:
+                return endpoint.member, None
+            return endpoint.member, count_of(answer.text) if answer.is_success else None
+
+        told = await asyncio.gather(*map(ask, endpoints))
+    return {member: count for member, count in told if count is not None}
+
+
+def count_of(metrics: str) -> float:
+    """Snapshots received, summed over senders, out of the text of a member's metrics. Pure."""
+    return sum(float(match[1]) for match in _COUNTER.finditer(metrics))
+
+
+async def require_snapshots(
+    endpoints: Sequence[Endpoint], before: Mapping[str, float], restarted: Collection[str], limit: float
+) -> str:
+    """See that each of these members was sent a snapshot after the fault.
+
+    Args:
+        endpoints: the members that were away.
+        before: what ``snapshots_received`` said before the fault.
+        restarted: members whose process is another one now: theirs have counted from 0.
+        limit: seconds to wait for it.
+
+    Raises:
+        FaultIneffectiveError: one was sent none: the fault was not what the case is about.
+    """
+    deadline = asyncio.get_running_loop().time() + limit
+    while True:
+        now = await snapshots_received(endpoints)
+        missing = [
+            endpoint.member
+            for endpoint in endpoints
+            if now.get(endpoint.member, 0)
+            <= (0 if endpoint.member in restarted else before.get(endpoint.member, 0))
+        ]
+        if not missing:
+            return f"{', '.join(endpoint.member for endpoint in endpoints)} received a snapshot"
+        if asyncio.get_running_loop().time() > deadline:
+            raise FaultIneffectiveError(
+                f"{', '.join(missing)} came back and received no snapshot within {limit:g} s",
+                remedy="the fault must keep the member from every entry: kill, stop, pause, isolate",
+            )
+        await asyncio.sleep(_LOOK_SECONDS)

@@ -1,0 +1,159 @@
+"""Failpoints of a real etcd that was built with gofail: listed, set, fired, taken away; and one that never fires."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent_service import failpoints
+from agent_service.audit import AuditLog
+from agent_service.errors import FaultFailedError, RefusedError, UnavailableError
+from agent_service.faults.manager import FaultManager
+from agent_service.faults.registry import capabilities
+from agent_service.models import FailpointFault, FaultRequest, FaultState, MemberSpec, MemberState
+from tester.etcd.client import EtcdClient
+from tester.etcd.endpoint import Endpoint
+from tester.etcd.errors import RpcError
+from tester.etcd.h2.channel import H2Channel
+from tests.unit.member.settings import member_spec
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from agent_service.member import MemberControl
+    from agent_service.settings import AgentSettings
+
+pytestmark = pytest.mark.etcd
+
+PLACE = "127.0.0.1:2381"
+SLEEP_MS = 400
+
+
+def with_failpoints(version: str) -> MemberSpec:
+    return member_spec(version).model_copy(update={"env": {"GOFAIL_HTTP": PLACE}})
+
+
+def request(terms: dict[str, str], fault_id: str = "f-1") -> FaultRequest:
+    return FaultRequest(id=fault_id, spec=FailpointFault(terms=terms), lease_seconds=600, reason="test")
+
+
+@pytest.fixture
+async def faults(member: MemberControl, settings: AgentSettings) -> FaultManager:
+    manager = FaultManager(settings, member, AuditLog(settings.state_dir / "audit.jsonl"))
+    await manager.adopt()
+    return manager
+
+
+@pytest.fixture
+async def client(member: MemberControl, gofail_etcd: str) -> AsyncIterator[EtcdClient]:
+    spec = with_failpoints(gofail_etcd)
+    await member.start(spec)
+    endpoint = Endpoint(spec.name, "127.0.0.1", int(spec.client_url.rpartition(":")[2]))
+    made = EtcdClient(endpoint, H2Channel(endpoint), 10.0)
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await made.put("a", b"1")
+            except RpcError:
+                await asyncio.sleep(0.05)
+            else:
+                break
+    yield made
+    await made.close()
+
+
+async def seconds_of_a_put(client: EtcdClient) -> float:
+    started = time.monotonic()
+    await client.put("a", b"2")
+    return time.monotonic() - started
+
+
+async def test_failpoints_are_listed(member: MemberControl, client: EtcdClient) -> None:
+    terms = (await member.failpoints()).terms
+    assert {name.rpartition("/")[2] for name in terms} >= {"raftBeforeSave", "raftBeforeSaveWaitWalSync"}
+    assert set(terms.values()) == {""}
+
+
+async def test_a_sleep_slows_writes_until_it_is_healed(
+    faults: FaultManager, member: MemberControl, client: EtcdClient
+) -> None:
+    term = f"sleep({SLEEP_MS})"
+    status = await faults.inject(request({"raftBeforeSaveWaitWalSync": term}), "tester")
+    assert (status.state, term in status.evidence) == (FaultState.INJECTED, True)
+    assert await seconds_of_a_put(client) >= SLEEP_MS / 1000
+    healed = await faults.heal("f-1", "tester")
+    assert (healed.state, healed.healed_by) == (FaultState.HEALED, "request")
+    assert set((await member.failpoints()).terms.values()) == {""}
+    assert member.status().exits == ()
+
+
+async def test_a_panic_ends_the_member_and_the_heal_starts_it(
+    faults: FaultManager, member: MemberControl, client: EtcdClient
+) -> None:
+    pressed = asyncio.create_task(_press(client))
+    try:
+        status = await faults.inject(
+            request({"raftBeforeSaveWaitWalSync": 'panic("etcd-chaos")', "raftBeforeLeaderSend": "sleep(1)"}),
+            "tester",
+        )
+        assert status.state is FaultState.INJECTED
+        assert member.state is MemberState.STOPPED
+        (end,) = member.status().exits
+        assert (end.expected, end.cause) == (True, "fault f-1")
+        healed = await faults.heal("f-1", "tester")
+        assert healed.state is FaultState.HEALED
+        assert member.state is MemberState.RUNNING
+        assert set((await member.failpoints()).terms.values()) == {""}
+    finally:
+        pressed.cancel()
+
+
+async def test_a_panic_that_never_fires_is_no_fault(
+    faults: FaultManager, member: MemberControl, client: EtcdClient
+) -> None:
+    with pytest.raises(FaultFailedError, match="had no effect"):
+        await faults.inject(request({"raftBeforeApplySnap": "panic"}), "tester")
+    assert faults.get("f-1").state is FaultState.FAILED
+    assert set((await member.failpoints()).terms.values()) == {""}
+    assert await seconds_of_a_put(client) < SLEEP_MS / 1000 * 10
+
+
+async def test_what_there_is_not_is_refused(
+    faults: FaultManager, member: MemberControl, settings: AgentSettings, client: EtcdClient
+) -> None:
+    with pytest.raises(FaultFailedError, match="has no failpoint raftBeforeLunch"):
+        await faults.inject(request({"raftBeforeLunch": "off"}), "tester")
+    # Somebody took it away: the heal tells.
+    await faults.inject(request({"raftBeforeSave": "sleep(1)"}, "f-2"), "tester")
+    await failpoints.delete(PLACE, ["raftBeforeSave"])
+    assert (await faults.heal("f-2", "tester")).healed_by == "somebody-else"
+    kinds = {item.kind: item.available for item in await capabilities(settings)}
+    assert kinds["failpoint"]
+
+
+async def test_a_member_without_failpoints(
+    faults: FaultManager, member: MemberControl, any_version: str
+) -> None:
+    await member.start(member_spec(any_version))
+    with pytest.raises(UnavailableError, match="place for failpoints"):
+        await faults.inject(request({"raftBeforeSave": "panic"}), "tester")
+    await member.stop(5, "test")
+    await member.start(with_failpoints(any_version))  # it ignores the variable
+    with pytest.raises(FaultFailedError, match="was not built with gofail"):
+        await faults.inject(request({"raftBeforeSave": "panic"}, "f-2"), "tester")
+    assert faults.get("f-2").state is FaultState.FAILED
+    await member.stop(5, "test")
+    far = member_spec(any_version).model_copy(update={"env": {"GOFAIL_HTTP": "0.0.0.0:2381"}})
+    with pytest.raises(RefusedError, match="opens a port"):
+        await member.start(far)
+
+
+async def _press(client: EtcdClient) -> None:
+    while True:
+        try:
+            await client.put("b", b"x")
+        except RpcError:
+            await asyncio.sleep(0.05)

@@ -1,0 +1,87 @@
+"""How long a fault is held for a snapshot, and who received one."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from tester import until
+from tester.clock import RunClock
+from tester.errors import FaultIneffectiveError
+from tester.scenario.model import ClusterSection
+from tester.until import CommitWait, count_of, entries_needed, require_snapshots
+from tests.unit.load.fakes import ENDPOINTS
+
+if TYPE_CHECKING:
+    from tester.etcd.monitor import ClusterMonitor
+
+METRICS = """\
+# HELP etcd_network_snapshot_receive_success Total number of successful snapshot receives
+# TYPE etcd_network_snapshot_receive_success counter
+etcd_network_snapshot_receive_success{From="8e9e05c52164694d"} 1
+etcd_network_snapshot_receive_success{From="91bc3c398fb3c146"} 2
+etcd_network_snapshot_receive_total_duration_seconds_bucket{From="8e9e05c52164694d",le="0.1"} 9
+"""
+
+
+@pytest.mark.parametrize(("text", "count"), [("", 0), (METRICS, 3)])
+def test_snapshots_in_metrics(text: str, count: float) -> None:
+    assert count_of(text) == count
+
+
+def test_entries_follow_the_flags() -> None:
+    assert entries_needed(ClusterSection()) == 105_000
+    assert entries_needed(ClusterSection(flags={"snapshot-count": "2000"})) == 7_000
+
+
+class Commits:
+    """A monitor of a cluster that commits so many entries at each look, and stops at ``most``."""
+
+    def __init__(self, step: int, most: int) -> None:
+        self.index, self.step, self.most = 50, step, most
+
+    def view(self) -> SimpleNamespace:
+        self.index = min(self.index + self.step, self.most)
+        health = SimpleNamespace(raft_index=self.index)
+        return SimpleNamespace(health={"m1": health, "m2": None})
+
+
+async def test_a_slow_load_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(until, "_LOOK_SECONDS", 0.001)
+    wait = CommitWait(cast("ClusterMonitor", Commits(1, 10**9)), RunClock())
+    assert (await wait.until(100)).entries >= 100
+
+
+async def test_a_load_that_stands_still_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(until, "_LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(until, "_STALLED_SECONDS", 0.05)
+    wait = CommitWait(cast("ClusterMonitor", Commits(10, 90)), RunClock())
+    with pytest.raises(FaultIneffectiveError, match="of 100 entries were committed, and none for"):
+        await wait.until(100)
+
+
+@pytest.mark.parametrize(
+    ("now", "restarted", "seen"),
+    [({"m1": 2.0}, (), True), ({"m1": 1.0}, (), False), ({"m1": 1.0}, ("m1",), True), ({}, ("m1",), False)],
+)
+async def test_who_received_one(
+    monkeypatch: pytest.MonkeyPatch,
+    now: dict[str, float],
+    restarted: tuple[str, ...],
+    seen: bool,  # noqa: FBT001
+) -> None:
+    async def told(_endpoints: object) -> dict[str, float]:
+        await asyncio.sleep(0)
+        return now
+
+    monkeypatch.setattr(until, "snapshots_received", told)
+    monkeypatch.setattr(until, "_LOOK_SECONDS", 0.001)
+    work = require_snapshots(ENDPOINTS[:1], {"m1": 1.0}, restarted, 0.01)
+    if seen:
+        assert await work == "m1 received a snapshot"
+    else:
+        with pytest.raises(FaultIneffectiveError, match="m1 came back and received no snapshot"):
+            await work
