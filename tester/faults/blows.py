@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _POLL_SECONDS: Final = 0.25
 _PROGRESS_SECONDS: Final = 5.0
 _FALL_POLL_SECONDS: Final = 0.05
+_SWITCH_SECONDS: Final = 10.0
 _SILENCE_SECONDS: Final = 1.0
 """An agent that says nothing for so long has been hit."""
 
@@ -183,13 +185,10 @@ class BlowFault:
 
     async def _heal(self, struck: _Struck) -> str | None:
         name = struck.host.name
-        if isinstance(self._fault, PowerOffSection) and struck.ordered:
-            try:
-                await switch_on(struck.host, self._scene.outputs)
-            except InfrastructureError as error:
-                return f"host {name}: {error.message}"
         try:
             status = await self._until_back(struck)
+        except InfrastructureError as error:
+            return f"host {name}: {error.message}"
         except TimeoutError:
             return f"host {name}: its agent is not back after {self._fault.back:g} s"
         struck.healed = True
@@ -204,13 +203,21 @@ class BlowFault:
         self._scene.bus.publish(event)
         return None
 
+    def _is_dark(self, struck: _Struck) -> bool:
+        return isinstance(self._fault, PowerOffSection) and struck.ordered
+
     async def _until_back(self, struck: _Struck) -> FaultStatus | None:
         """Ask until the agent says that it is over; ``None``: it never knew of it."""
         now = asyncio.get_running_loop().time
         began = told = now()
+        switched = began - _SWITCH_SECONDS if self._is_dark(struck) else math.inf
         trouble = ""
         async with asyncio.timeout(self._fault.back):
             while True:
+                # Again and again: a host that is still on its way down cannot be switched on yet.
+                if now() - switched >= _SWITCH_SECONDS:
+                    switched = now()
+                    await switch_on(struck.host, self._scene.outputs)
                 try:
                     async with asyncio.timeout(self._timing.attempt):
                         status = await struck.agent.heal(struck.request.id)

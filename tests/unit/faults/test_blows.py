@@ -126,6 +126,18 @@ async def test_a_host_is_switched_on_before_it_is_waited_for(stage: Stage, tmp_p
     assert (stage.outputs / "power-on-h3.log").read_text() == f"$ {script} h3\nswitching h3\n"
 
 
+async def test_a_host_still_on_its_way_down_is_switched_on_again(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blows, "_SWITCH_SECONDS", 0.0)
+    script = program(tmp_path / "on", f"echo on >> {tmp_path}/calls")
+    stage.agents["h3"].silent = 3
+    off = drive(stage, "power-off", lit(stage, script))
+    await hit(off, "h3")
+    await off.heal()
+    assert (tmp_path / "calls").read_text().split() == ["on", "on", "on"]
+
+
 async def test_nobody_switches_off_what_nobody_can_switch_on(stage: Stage) -> None:
     off = drive(stage, "power-off")
     with pytest.raises(FaultIneffectiveError, match="nobody could switch h1 on again"):
