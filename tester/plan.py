@@ -146,6 +146,10 @@ def _problems(scenario: Scenario, inventory: Inventory, hosts: tuple[Host, ...])
         member = stresser.member if isinstance(stresser, KvStresser) else None
         if member is not None and member not in names:
             yield f"stresser {number}: {member} is none of the members: {', '.join(sorted(names))}"
+    changes = [case.name for case in scenario.cases for action in case.actions if action.changes_members]
+    if scenario.workers > 1 and (changes or initial is not None):
+        where = ", ".join(dict.fromkeys(changes)) or "cluster.initial"
+        yield f"workers is {scenario.workers}, and members come and go ({where}): set it to 1"
     yield from _case_problems(scenario, tuple(host.name for host in hosts), inventory.max_faulted)
 
 

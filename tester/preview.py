@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tester.inventory import Host
     from tester.partitions import Cut
     from tester.plan import Plan
+    from tester.scenario.actions import ActionSection
     from tester.scenario.faults import FaultSection
     from tester.scenario.model import CaseSection
 
@@ -82,6 +83,10 @@ class CasePreview:
     steady_seconds: float
     hold_seconds: float
     settle_seconds: float
+    actions: tuple[str, ...] = ()
+    """What is done while it is held, in words."""
+    until: str = ""
+    """What the hold waits for beyond its time; empty: nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +171,15 @@ async def _case(
         steady_seconds=case.steady,
         hold_seconds=case.hold,
         settle_seconds=case.settle,
+        actions=tuple(map(_action, case.actions)),
+        until=case.until.value if case.until else "",
     )
+
+
+def _action(action: ActionSection) -> str:
+    said = action.model_dump(exclude={"action"}, exclude_unset=True, mode="json")
+    keys = ", ".join(f"{key} {value}" for key, value in said.items())
+    return f"{action.kind()} ({keys})" if keys else action.kind()
 
 
 async def _fault(
@@ -256,7 +269,8 @@ def _case_lines(number: int, case: CasePreview) -> list[str]:
         if index:
             lines.append(f"     and {what}")
         lines += _command_lines(case.faults[index].commands) if case.faults else []
-    return lines
+    lines += [f"     action {action}" for action in case.actions]
+    return [*lines, f"     until {case.until}"] if case.until else lines
 
 
 def _what(fault: FaultPreview) -> str:

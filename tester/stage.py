@@ -34,9 +34,10 @@ from tester.load.share import WHOLE, Share
 from tester.load.watchers import Watchers
 from tester.load.workers.fleet import LoadFleet
 from tester.load.workers.messages import Order
+from tester.memberlogs import MemberLogs
 from tester.membership import Membership
 from tester.roundlog import RoundLog
-from tester.scenario.model import Transport
+from tester.scenario.model import CheckerName, Transport
 from tester.security import Security, make_security
 from tester.targets import Roles
 
@@ -89,6 +90,7 @@ class Stage:
         writer: HistoryWriter,
         security: Security,
         specs: dict[str, MemberSpec],
+        logs: MemberLogs,
     ) -> None:
         self.setting = setting
         self.security = security
@@ -121,6 +123,7 @@ class Stage:
             certificates=security.members,
             limit=plan.scenario.limits.recovery,
         )
+        self._logs = logs
         self._history = History()
         self._reader = PartsReader(setting.directory.history)
 
@@ -226,7 +229,15 @@ class Stage:
                 self.setting.bus.publish(Notice(late, warning=True))
         end = await self.witness.testify(revision)
         self._writer.flush()
-        return end
+        scenario = self.setting.plan.scenario
+        if CheckerName.LOGS in scenario.checkers:
+            logs = await self._logs.read()
+            members = {
+                name: msgspec.structs.replace(member, log=logs.get(name))
+                for name, member in end.members.items()
+            }
+            end = msgspec.structs.replace(end, members=members)
+        return msgspec.structs.replace(end, gap_limit=scenario.limits.gap)
 
 
 @asynccontextmanager
@@ -252,12 +263,14 @@ async def open_stage(setting: RoundSetting, phases: Phases) -> AsyncIterator[Sta
             monitor = ClusterMonitor(security.admin_endpoints(setting.plan.initial), clock, bus)
             await monitor.start()
             stack.push_async_callback(monitor.stop)
+            logs = MemberLogs(agents)
+            await logs.begin()
             specs = member_specs(setting.plan, round_token(setting.run, setting.number), security)
             first = {host.name: agents[host.name] for host in setting.plan.initial}
             await bootstrap(first, specs, security.members, monitor, cluster.start_timeout)
             if cluster.auth:
                 await _enable_auth(security, setting.plan.initial, monitor, cluster.start_timeout)
-            stage = Stage(setting, monitor, exits, writer, security, specs)
+            stage = Stage(setting, monitor, exits, writer, security, specs, logs)
             stack.push_async_callback(stage.witness.close)
             stack.push_async_callback(stage.background.stop)
             stage.background.start(exits.run(), "the watch for exits")

@@ -61,8 +61,8 @@ class NetworkMeans:
     iptables: Iptables
     families: tuple[Family, ...]
     """Of IP that clients may come by."""
-    tables: tuple[Family, ...] = ()
-    """For which nftables has a table ``mangle`` already."""
+    tables: frozenset[str] = frozenset()
+    """Families for which nftables has a table ``mangle`` already."""
     devices: tuple[Device, ...] = ()
     """By which the selected traffic leaves."""
 

@@ -126,12 +126,10 @@ async def remove(step: RemoveChain) -> None:
 
 async def _remove_empty_table(tools: Iptables, family: Family) -> None:
     """Only iptables-nft can: it makes a table of nftables' with its first rule and leaves it there."""
-    if not await has_table(family):
-        return
-    # A chain that has rules of somebody else's is refused, and then the table stays, too.
-    emptied = await commands.run((tools.tool(family, ""), "-t", TABLE, "-X", _HOOK))
+    # Refused where the chain has rules of somebody else's; it is listed then, and the table stays, too.
+    await commands.run((tools.tool(family, ""), "-t", TABLE, "-X", _HOOK))
     listing = await commands.run((NFT, "-j", "list", "table", family, TABLE))
-    if emptied.code == 0 and listing.code == 0 and '"chain"' not in listing.stdout:
+    if listing.code == 0 and '"chain"' not in listing.stdout:
         await commands.check((NFT, "delete", "table", family, TABLE))
 
 
@@ -148,11 +146,11 @@ class _Listing(msgspec.Struct):
     nftables: list[_Object]
 
 
-async def has_table(family: Family) -> bool:
-    """Whether nftables has a table of this name, as iptables-nft makes them."""
+async def families_with_table() -> frozenset[str]:
+    """For which nftables has a table of this name, as iptables-nft makes them."""
     text = (await commands.check((NFT, "-j", "list", "tables"))).stdout
     try:
         tables = msgspec.json.decode(text, type=_Listing).nftables
     except msgspec.MsgspecError as error:
         raise UnavailableError(f"cannot read what nft lists: {error}") from error
-    return _Table(family, TABLE) in [item.table for item in tables]
+    return frozenset(item.table.family for item in tables if item.table and item.table.name == TABLE)

@@ -15,7 +15,8 @@ import psutil
 from agent_service import commands
 from agent_service.errors import UnavailableError
 from agent_service.faults.base import NetworkMeans
-from agent_service.faults.iptables import Iptables, has_table
+from agent_service.faults.iptables import Iptables, families_with_table
+from agent_service.faults.quality import directions
 from agent_service.faults.shaping import LIST_QDISCS, TC, Device, root_of
 from agent_service.privileges import LinuxCapability, has_capability
 from agent_service.quality import netlink
@@ -62,12 +63,13 @@ async def means_for(spec: NetworkFault, state_dir: Path) -> NetworkMeans:
     """What this host can do to this traffic.
 
     Raises:
-        UnavailableError: a tool is missing or fails.
+        UnavailableError: a tool is missing or fails, or the host cannot do what is asked for.
     """
     means = await find_means(state_dir)
-    tables = [family for family in means.families if await has_table(family)]
-    outgoing = spec.direction != "in" and means.rate_lack is None
-    return replace(means, tables=tuple(tables), devices=await _devices(spec) if outgoing else ())
+    incoming, outgoing = directions(spec, means)
+    by_nftables = incoming and means.iptables.backend == "nft"
+    tables = await families_with_table() if by_nftables else frozenset()
+    return replace(means, tables=tables, devices=await _devices(spec) if outgoing else ())
 
 
 async def _find_iptables() -> tuple[Iptables, str | None]:
@@ -76,8 +78,7 @@ async def _find_iptables() -> tuple[Iptables, str | None]:
         return _with_kernel(Iptables("nft", "-nft"))
     if find_tool("iptables-restore") is None:
         return Iptables("nft", ""), "there is no iptables; install it"
-    version = (await commands.check(("iptables", "--version"))).stdout
-    if "nf_tables" in version:
+    if "nf_tables" in (await commands.run(("iptables", "--version"))).stdout:
         return _with_kernel(Iptables("nft", ""))
     return Iptables("legacy", ""), _capability_lack()  # the kernel says only to rules whether it takes them
 

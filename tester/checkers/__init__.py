@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tester.checkers.alarms import Alarms
+from tester.checkers.availability import Availability
 from tester.checkers.base import Checker, run
 from tester.checkers.durability import Durability
 from tester.checkers.exits import Exits
 from tester.checkers.kv_hash import KvHash
 from tester.checkers.leases import Leases
 from tester.checkers.linearizability.checker import Linearizable
+from tester.checkers.logs import Logs
+from tester.checkers.ownership import Elections, Locks
 from tester.checkers.recovery import RecoveryTimes
 from tester.checkers.serializable import Serializable
 from tester.checkers.watch import Watch
@@ -32,6 +36,11 @@ CHECKERS: dict[str, Checker] = {
         Serializable(),
         Watch(),
         Leases(),
+        Locks(),
+        Elections(),
+        Availability(),
+        Logs(),
+        Alarms(),
     )
 }
 

@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "clear": ("tester.cli.emergency", "Allow faults again after an emergency stop."),
     "scenarios": ("tester.cli.scenarios", "List, show and validate scenarios."),
     "check": ("tester.cli.check", "Judge a saved run or history again."),
+    "runner": ("tester.cli.runner", "Locks, elections, watchers, leases on any cluster."),
     "history": ("tester.cli.history", "Look at saved histories, and convert them."),
     "lab": ("tester.cli.lab", "Throwaway hosts on this machine."),
     "version": ("tester.cli.version", "Show versions."),

@@ -17,12 +17,12 @@ def scenarios() -> None:
 @scenarios.command("list")
 def list_() -> None:
     """The built-in scenarios."""
-    loaded = [load_scenario(name).scenario for name in builtin_scenarios()]
-    width = max((len(scenario.name) for scenario in loaded), default=0)
-    for scenario in loaded:
+    loaded = {name: load_scenario(name).scenario for name in builtin_scenarios()}
+    width = max(map(len, loaded), default=0)
+    for name, scenario in loaded.items():
         seconds = sum(case.steady + case.hold + case.settle for case in scenario.cases)
         cases = f"{len(scenario.cases)} cases, {seconds:g}s and recoveries"
-        click.echo(f"{scenario.name:<{width}}  {scenario.description} ({cases})")
+        click.echo(f"{name:<{width}}  {scenario.description} ({cases})")
 
 
 @scenarios.command()

@@ -101,6 +101,15 @@ class WatchStream:
         """
         await self._write(pb.WatchRequest(progress_request=pb.WatchProgressRequest()))
 
+    async def cancel(self, watch_id: int) -> None:
+        """Ask for the end of a watch; the member confirms it with a message.
+
+        Raises:
+            RpcError: the stream has ended.
+        """
+        cancel = pb.WatchCancelRequest(watch_id=watch_id)
+        await self._write(pb.WatchRequest(cancel_request=cancel))
+
     async def read(self) -> pb.WatchResponse:
         """The next message, put together if it came in fragments. Cancelling it ends the stream.
 

@@ -34,6 +34,16 @@ class MemberExit(msgspec.Struct, frozen=True, omit_defaults=True):
     log_tail: tuple[str, ...] = ()
 
 
+class LogEvidence(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a member has written since the round began."""
+
+    bytes_read: int
+    lines: tuple[str, ...] = ()
+    """Those that may tell of a panic or of damage, in order."""
+    cut: bool = False
+    """There are more of them."""
+
+
 class MemberEnd(msgspec.Struct, frozen=True, omit_defaults=True):
     """One member, read through its own endpoint. ``error`` says why the rest could not be read."""
 
@@ -49,6 +59,8 @@ class MemberEnd(msgspec.Struct, frozen=True, omit_defaults=True):
     content: tuple[KeyValue, ...] | None = None
     """Every key under the load's prefix at ``hash_revision``, sorted by key; ``None``: not read."""
     alarms: tuple[str, ...] = ()
+    log: LogEvidence | None = None
+    """``None``: nobody asked for it, or its agent did not answer."""
     exits: tuple[MemberExit, ...] | None = None
     """Ends of the process since the round began, oldest first; ``None``: its agent did not answer."""
     error: str | None = None
@@ -67,6 +79,8 @@ class EndState(msgspec.Struct, frozen=True):
     at: int
     members: dict[str, MemberEnd]
     recoveries: tuple[CaseRecovery, ...] = ()
+    gap_limit: float | None = None
+    """Seconds that a gap in service may last; ``None``: nobody said."""
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""

@@ -16,6 +16,7 @@ from tester.history.columns import NONE, EventCol, Kind, KvCol, ResponseCol
 from tester.history.describe import describe_invoke, describe_joined
 from tester.history.operations import Operations, is_write, range_flags
 from tester.history.records import (
+    ClaimRecord,
     ClientRecord,
     Compact,
     Fail,
@@ -94,6 +95,7 @@ class History:
         self.faults: list[FaultRecord] = []
         self.leaders: list[LeaderRecord] = []
         self.member_events: list[MemberRecord] = []
+        self.claims: list[ClaimRecord] = []
         self.client_deaths: list[ClientRecord] = []
         self._open: dict[int, Invoke] = {}
         self._unknown: dict[int, Invoke] = {}
@@ -265,6 +267,8 @@ class History:
                 self.leaders.append(record)
             case MemberRecord():
                 self.member_events.append(record)
+            case ClaimRecord():
+                self.claims.append(record)
             case ClientRecord():
                 self.client_deaths.append(record)
 

@@ -314,6 +314,31 @@ class MemberRecord(Record, frozen=True, tag="member"):
     text: str = ""
 
 
+class ClaimRecord(Record, frozen=True, tag="claim"):
+    """What client ``c`` believes of a lock or an election: that the holder is key ``k``, created at ``rev``.
+
+    ``state``: ``held`` (by this client, from now), ``released`` (about to give it up), ``lost`` (it has noticed that
+    it no longer holds it), ``observed`` (somebody holds it, perhaps this client).
+    """
+
+    at: int
+    c: int
+    kind: str
+    """``lock`` or ``election``."""
+    name: str
+    """Prefix of the contenders' keys: the one created first is the holder's."""
+    state: str
+    k: str
+    rev: int
+    """The fencing token."""
+    seen: int = 0
+    """``held``, ``observed``: header revision of the answer that showed it."""
+    v: str = ""
+    """``observed``: value of the holder's key."""
+    guard: str = ""
+    """``held``: the key that only the holder may write."""
+
+
 class ClientRecord(Record, frozen=True, tag="client"):
     """Client ``c`` (-1: a watcher or another task of the load) died of a defect: the round is an error."""
 
@@ -335,5 +360,6 @@ HistoryRecord: TypeAlias = (
     | FaultRecord
     | LeaderRecord
     | MemberRecord
+    | ClaimRecord
     | ClientRecord
 )

@@ -95,16 +95,9 @@ class Client:
 
     async def run(self, source: Source[_Op], pacer: Pacer) -> None:
         """Operations until cancelled. Returns never; raises only what is a defect or a full disk."""
-        gate = self._shared.gate
         backoff = _BACKOFF_FIRST_SECONDS
         while True:
-            await gate.wait()
-            late = await pacer.slot()
-            if not gate.is_set():
-                continue
-            if self.member in self._shared.absent:
-                await asyncio.sleep(_BACKOFF_LAST_SECONDS)
-                continue
+            late = await self.turn(pacer)
             op = source.draw()
             answer = await self.perform(op, late)
             if answer is None:
@@ -116,6 +109,18 @@ class Client:
             else:
                 source.learn(op, answer.revision, answer.result)
                 backoff = _BACKOFF_FIRST_SECONDS
+
+    async def turn(self, pacer: Pacer) -> int:
+        """Wait until the load runs, the member is one, and it is time; since when it is due, in nanoseconds."""
+        gate, absent = self._shared.gate, self._shared.absent
+        while True:
+            await gate.wait()
+            late = await pacer.slot()
+            if not gate.is_set():
+                continue
+            if self.member not in absent:
+                return late
+            await asyncio.sleep(_BACKOFF_LAST_SECONDS)
 
     async def perform(self, op: LoadOperation, late_ns: int = 0) -> codec.Answer | None:
         """One operation, recorded from invocation to outcome; its answer if the outcome is ``ok``.

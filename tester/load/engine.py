@@ -15,17 +15,9 @@ from tester.etcd.keepalive import KeepAliveStream
 from tester.history.records import ClientRecord, Put
 from tester.load import values
 from tester.load.client import Client, Shared
-from tester.load.keys import KeySpace
-from tester.load.kinds import Arrivals
-from tester.load.leases import LeaseSource
-from tester.load.listing import Listing
-from tester.load.listwatch import ListWatch
-from tester.load.operations import Mix, OperationSource
-from tester.load.pacer import Pacer
-from tester.load.presets import mix_of, mix_of_leases
+from tester.load.crews import Ground, crew_of, pacer_of
 from tester.load.share import WHOLE, Share
 from tester.load.statistics import Statistics
-from tester.scenario.stressers import KvStresser
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator, Sequence
@@ -35,14 +27,15 @@ if TYPE_CHECKING:
     from tester.etcd.endpoint import Endpoint
     from tester.events import LoadSample
     from tester.history.writer import HistoryWriter
+    from tester.load.pacer import Pacer
     from tester.load.workers.messages import Report
     from tester.results import PhaseStats
-    from tester.scenario.stressers import LeaseStresser, Stresser
+    from tester.scenario.stressers import Stresser
 
 _STOP_SECONDS = 1.0
 _POLL_SECONDS = 0.005
 _STUCK_SECONDS = 10.0
-_LIST_WATCHERS_FROM = 1000
+_WATCHERS_FROM = 1000
 """Numbers of watchers below are other people's."""
 _MARK_SIZE = 32
 _MARK_TIMEOUT_SECONDS = 1.0
@@ -81,6 +74,7 @@ class Load:
         *,
         value_ids: Iterator[int] | None = None,
         connect: Connect = GrpcChannel,
+        rounds: int | None = None,
         share: Share = WHOLE,
     ) -> None:
         """A load that has not started.
@@ -94,6 +88,7 @@ class Load:
             prefix: of every key; nobody else writes there.
             value_ids: ids of written values. Pass one iterator to all loads of a run that share a cluster.
             connect: makes the one channel per member.
+            rounds: of recipes; ``None``: until stopped, as all other load.
             share: which of the clients are here.
         """
         self._stressers = tuple(stressers)
@@ -112,6 +107,10 @@ class Load:
         self._channels: dict[str, Channel] = {}
         self._renewals: list[KeepAliveStream] = []
         self._clients: list[Client] = []
+        self._watcher_numbers = share.numbers(_WATCHERS_FROM)
+        self._rounds = rounds
+        self.steps = 0
+        """What recipes have got done: times that a lock was held, renewals, watchers that saw all."""
         self._pacers: list[Pacer] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._dead: LoadError | None = None
@@ -122,10 +121,10 @@ class Load:
             self._channels[endpoint.member] = self._connect(endpoint)
         members = cycle(self._channels)
         for index, stresser in enumerate(self._stressers):
-            if isinstance(stresser, KvStresser):
-                self._start_kv(stresser, index, members)
-            else:
-                self._start_leases(stresser, index, members)
+            pacer = pacer_of(stresser, self._share)
+            self._pacers.append(pacer)
+            for client, work in crew_of(stresser, self._ground(stresser, index, pacer, members)):
+                self._spawn(client, work)
         self._shared.gate.set()
 
     def absent(self, member: str) -> None:
@@ -179,6 +178,11 @@ class Load:
             await stream.close()
         for channel in self._channels.values():
             await channel.close()
+
+    async def finished(self, timeout: float) -> bool:
+        """Wait for the end of all rounds; whether it came within ``timeout`` seconds."""
+        _, going_on = await asyncio.wait(self._tasks, timeout=timeout)
+        return not going_on
 
     async def mark(self, timeout: float) -> int:
         """A recorded write after everything else, through the first member that takes it.
@@ -240,62 +244,44 @@ class Load:
 
     def _client(self, place: int, member: str, timeout: float) -> Client | None:
         """The client at a place of its stresser; ``None``: it is in another process."""
+        client = self._keeper(place, member, timeout)
+        if client is not None:
+            self._clients.append(client)
+        return client
+
+    def _keeper(self, place: int, member: str, timeout: float) -> Client | None:
+        """One that goes on while the load is paused: it must do nothing but keep leases alive."""
         number = next(self._numbers)
         if not self._share.has(place):
             return None
         renewals = KeepAliveStream(self._endpoints[member])
         self._renewals.append(renewals)
-        client = Client(number, member, self._channels[member], timeout, self._shared, renewals)
-        self._clients.append(client)
-        return client
+        return Client(number, member, self._channels[member], timeout, self._shared, renewals)
 
-    def _start_kv(self, stresser: KvStresser, index: int, members: Iterator[str]) -> None:
-        mix, pacer = mix_of(stresser), self._pacer(stresser.rate, stresser.clients, stresser.arrivals)
-        for place in range(stresser.clients):
-            client = self._client(place, stresser.member or next(members), stresser.timeout)
-            if client is not None:
-                source = OperationSource(mix, self._keys_of(index), self._rng(index, place), self._value_ids)
-                self._spawn(client, client.run(source, pacer))
-        for place in range(mix.list_watchers):
-            client = self._client(place, stresser.member or next(members), stresser.timeout)
-            if client is not None:
-                self._spawn_list_watch(client, mix, index)
+    def _step(self) -> None:
+        self.steps += 1
 
-    def _start_leases(self, stresser: LeaseStresser, index: int, members: Iterator[str]) -> None:
-        mix, pacer = mix_of_leases(stresser), self._pacer(stresser.rate, stresser.clients)
-        for place in range(stresser.clients):
-            client = self._client(place, next(members), stresser.timeout)
-            if client is None:
-                continue
-            prefix, rng = f"{self._keys_of(index)}{place}/", self._rng(index, place)
-            source = LeaseSource(mix, prefix, rng, self._value_ids, self._lease_ids, time.monotonic)
-            self._spawn(client, client.run(source, pacer))
+    def _ground(self, stresser: Stresser, index: int, pacer: Pacer, members: Iterator[str]) -> Ground:
+        def rng(place: int) -> Random:
+            return Random(f"{self._seed}/{index}/{place}")  # noqa: S311 - a seed to replay, no secret
 
-    def _pacer(self, rate: float | None, clients: int, arrivals: Arrivals = Arrivals.CLOSED) -> Pacer:
-        pacer = Pacer(self._share.of_rate(rate, clients), arrivals)
-        self._pacers.append(pacer)
-        return pacer
-
-    def _rng(self, index: int, place: int) -> Random:
-        return Random(f"{self._seed}/{index}/{place}")  # noqa: S311 - a seed to replay, no secret
-
-    def _spawn_list_watch(self, client: Client, mix: Mix, index: int) -> None:
-        # Keys are not drawn from this space: a list has all of them.
-        space = KeySpace(self._keys_of(index), mix.keys, mix.distribution, Random(0))  # noqa: S311
-        lister = ListWatch(
-            client,
-            _LIST_WATCHERS_FROM + client.number,
-            self._endpoints[client.member],
-            self._recorder,
-            self._clock,
-            self._shared.gate,
-            space,
-            Listing(space, mix.page_keys),
+        return Ground(
+            prefix=f"{self._prefix}{index}/",
+            endpoints=self._endpoints,
+            pacer=pacer,
+            gate=self._shared.gate,
+            clock=self._clock,
+            recorder=self._recorder,
+            value_ids=self._value_ids,
+            lease_ids=self._lease_ids,
+            watcher_numbers=self._watcher_numbers,
+            rounds=self._rounds,
+            step=self._step,
+            member=lambda: next(members),
+            client=lambda place, member: self._client(place, member, stresser.timeout),
+            keeper=lambda place, member: self._keeper(place, member, stresser.timeout),
+            rng=rng,
         )
-        self._spawn(client, lister.run())
-
-    def _keys_of(self, index: int) -> str:
-        return f"{self._prefix}{index}/"
 
     def _spawn(self, client: Client, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name=f"client {client.number}")
@@ -303,9 +289,8 @@ class Load:
         self._tasks.append(task)
 
     def _ended(self, client: Client, task: asyncio.Task[None]) -> None:
-        if task.cancelled():
+        if task.cancelled() or (error := task.exception()) is None:
             return
-        error = task.exception()
         if self._dead is None:
             self._dead = LoadError(f"client {client.number} on {client.member} died: {error!r}")
             self._dead.__cause__ = error

@@ -150,10 +150,10 @@ class LeaseSource:
         hungry = [lease for lease in self._leases.values() if lease.keys < self._mix.keys]
         if hungry:
             return self._put(self._rng.choice(hungry).number)
+        if short < min(self._mix.leases, len(long)):
+            return LeaseGrant(next(self._lease_ids), self._mix.short_ttl)
         if len(long) < self._mix.leases:
             return LeaseGrant(next(self._lease_ids), self._mix.ttl)
-        if short < self._mix.leases:
-            return LeaseGrant(next(self._lease_ids), self._mix.short_ttl)
         self._doomed = self._rng.sample([lease.number for lease in long], (len(long) + 1) // 2)
         return self._revoke()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,9 @@ class Watcher:
         self._started = False
         self._heard_ns = 0
         self._task: asyncio.Task[None] | None = None
+        self._stream: WatchStream | None = None
+        self._watch_id = 0
+        self._leaving = False
 
     @property
     def name(self) -> str:
@@ -100,6 +104,16 @@ class Watcher:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+    async def cancel(self) -> None:
+        """Have etcd end the watch, and wait until it says that it has, or the stream is lost."""
+        self._leaving = True
+        if self._stream is None or self._task is None:
+            await self.stop()  # between two streams: there is nothing to cancel
+            return
+        with suppress(RpcError):  # a lost stream ends by itself
+            await self._stream.cancel(self._watch_id)
+        await asyncio.wait({self._task})
 
     async def caught_up(self, revision: int, timeout: float) -> bool:
         """Wait for an event at ``revision`` or later; whether it came within ``timeout`` seconds.
@@ -145,6 +159,8 @@ class Watcher:
             if end.compacted > self._next:
                 self._next = end.compacted
                 self._moved.set()
+            if self._leaving:
+                return
             await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def _watch(self) -> _End:
@@ -161,6 +177,7 @@ class Watcher:
 
     async def _follow(self, stream: WatchStream) -> _End:
         self._heard_ns = self._clock.now()
+        self._stream = stream
         reading = asyncio.create_task(self._read(stream))
         asking = asyncio.create_task(self._ask_for_progress(stream))
         try:
@@ -170,6 +187,7 @@ class Watcher:
             reading.cancel()
             asking.cancel()
             await asyncio.gather(reading, asking, return_exceptions=True)
+            self._stream = None
 
     async def _read(self, stream: WatchStream) -> _End:
         while True:
@@ -191,6 +209,7 @@ class Watcher:
         now = self._heard_ns = self._clock.now()
         if response.created and not self._started:
             self._started = True
+            self._watch_id = response.watch_id
             self._recorder.write(
                 WatchStart(
                     w=self._number,
@@ -218,9 +237,8 @@ class Watcher:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._moved.set()
-        if task.cancelled():
+        if task.cancelled() or (error := task.exception()) is None:
             return
-        error = task.exception()
         if not isinstance(error, LoadError):  # or the history is what failed
             self._recorder.write(
                 ClientRecord(at=self._clock.now(), c=-1, error=f"{task.get_name()}: {error!r}")

@@ -133,6 +133,11 @@ class CheckerName(StrEnum):
     SERIALIZABLE = "serializable"
     WATCH = "watch"
     LEASES = "leases"
+    LOCKS = "locks"
+    ELECTIONS = "elections"
+    AVAILABILITY = "availability"
+    LOGS = "logs"
+    ALARMS = "alarms"
 
 
 DEFAULT_CHECKERS = (
@@ -145,14 +150,19 @@ DEFAULT_CHECKERS = (
 )
 """What a scenario is judged by that names no checkers: what any load gives evidence for."""
 
-_STRESSER_CHECKERS: Final = {"lease": CheckerName.LEASES}
+_STRESSER_CHECKERS: Final = {
+    "lease": (CheckerName.LEASES,),
+    "lease-renewer": (CheckerName.LEASES,),
+    "lock": (CheckerName.LEASES, CheckerName.LOCKS),
+    "election": (CheckerName.LEASES, CheckerName.ELECTIONS),
+}
 """Who judges what a kind of stresser does beside reading and writing."""
 
 
 def _judges(data: Mapping[str, Any]) -> tuple[CheckerName, ...]:
     kinds = {stresser.kind for stresser in data.get("stressers", ())}
-    own = (checker for kind, checker in _STRESSER_CHECKERS.items() if kind in kinds)
-    return (*DEFAULT_CHECKERS, *own)
+    own = {checker for kind in kinds for checker in _STRESSER_CHECKERS.get(kind, ())}
+    return (*DEFAULT_CHECKERS, *(checker for checker in CheckerName if checker in own))
 
 
 class Transport(StrEnum):
@@ -169,6 +179,9 @@ class Limits(Section):
 
     recovery: Seconds = Field(
         default=30.0, description="From heal until leader, all serving, writes accepted."
+    )
+    gap: Seconds | None = Field(
+        default=None, description="Longest time without any acknowledged operation; for `availability`."
     )
     round: Seconds = Field(default=3600.0, description="A round that takes longer is ended as an error.")
 

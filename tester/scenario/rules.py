@@ -192,6 +192,17 @@ def _checker_mistakes(tree: Tree) -> Iterator[Mistake]:
     for number, name in enumerate(names):
         if isinstance(name, str) and name in names[:number]:
             yield Mistake(*_place(tree, "checkers", number), f"'{name}' is named twice", "keep one")
+    limits = child(tree, "limits")
+    if (
+        CheckerName.AVAILABILITY in names
+        and isinstance(written, Branch)
+        and not (limits and child(limits, "gap"))
+    ):
+        yield Mistake(
+            *_place(tree, "checkers"),
+            "availability needs to know how long a gap in service may be",
+            "say so: limits: {gap: 5s}",
+        )
     stressers = child(tree, "stressers")
     writes = stressers is not None and not (isinstance(stressers, Branch) and not stressers.items)
     if CheckerName.DURABILITY in names and isinstance(tree, Mapping) and not writes:

@@ -75,9 +75,56 @@ class LeaseStresser(Section):
     timeout: Seconds = Field(default=5.0, description="Deadline of one operation.")
 
 
+class LockStresser(Section):
+    """Clients that race for a lock, and write what only its holder may write."""
+
+    kind: Literal["lock"] = Field(description="Which stresser.")
+    clients: int = Field(default=10, ge=1, le=200, description="Racers.")
+    ttl: LeaseSeconds = Field(default=10.0, description="Of the lease that a racer's claim hangs on.")
+    rate: PerSecond = Field(default=30.0, description="All clients together.")
+    timeout: Seconds = Field(default=5.0, description="Deadline of one operation.")
+
+
+class ElectionStresser(Section):
+    """Clients that campaign, proclaim, observe the leader and resign."""
+
+    kind: Literal["election"] = Field(description="Which stresser.")
+    clients: int = Field(default=10, ge=1, le=200, description="Candidates, each an observer, too.")
+    ttl: LeaseSeconds = Field(default=10.0, description="Of the lease that a candidacy hangs on.")
+    rate: PerSecond = Field(default=30.0, description="All clients together.")
+    timeout: Seconds = Field(default=5.0, description="Deadline of one operation.")
+
+
+class WatcherStresser(Section):
+    """Watchers of several prefixes, each of which must be told every change of its prefix in order."""
+
+    kind: Literal["watcher"] = Field(description="Which stresser.")
+    prefixes: int = Field(default=10, ge=1, le=1000, description="Prefixes that are written to.")
+    watchers: int = Field(default=10, ge=1, le=1000, description="Watchers of each prefix.")
+    keys: int = Field(default=1000, ge=1, le=1_000_000, description="Written before watchers are cancelled.")
+    rate: PerSecond = Field(default=30.0, description="Writes.")
+    timeout: Seconds = Field(default=5.0, description="Deadline of one operation.")
+
+
+class RenewerStresser(Section):
+    """Clients that grant a lease and keep it alive as long as they can."""
+
+    kind: Literal["lease-renewer"] = Field(description="Which stresser.")
+    clients: int = Field(default=10, ge=1, le=1000, description="Each has one lease.")
+    ttl: LeaseSeconds = Field(default=5.0, description="Renewed three times as often.")
+    timeout: Seconds = Field(default=5.0, description="Deadline of one operation.")
+
+
 STRESSERS: dict[str, type[Section]] = {
     "kv": KvStresser,
     "lease": LeaseStresser,
+    "lock": LockStresser,
+    "election": ElectionStresser,
+    "watcher": WatcherStresser,
+    "lease-renewer": RenewerStresser,
 }
 
-Stresser = Annotated[KvStresser | LeaseStresser, Field(discriminator="kind")]
+RecipeStresser = LeaseStresser | LockStresser | ElectionStresser | WatcherStresser | RenewerStresser
+"""All that do more than one thing after the other."""
+
+Stresser = Annotated[KvStresser | RecipeStresser, Field(discriminator="kind")]

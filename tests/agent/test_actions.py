@@ -50,8 +50,8 @@ async def ground_of(fleet: Fleet) -> Ground:
     )
 
 
-async def test_members_come_and_go(tmp_path: Path, etcd_version: str) -> None:
-    async with fleet_of(tmp_path, etcd_version) as fleet:
+async def test_members_come_and_go(tmp_path: Path, newest_etcd: str) -> None:
+    async with fleet_of(tmp_path, newest_etcd) as fleet:
         heard: list[Event] = []
         fleet.bus.subscribe(heard.append)
         ground = await ground_of(fleet)
@@ -75,20 +75,19 @@ async def test_members_come_and_go(tmp_path: Path, etcd_version: str) -> None:
         await move_leader(ground, follower)
         assert fleet.roles().leader == follower
 
-        await shrink(ground, 1, (follower, *(name for name in fleet.hosts if name != follower)))
-        assert len(ground.membership.names) == len(fleet.roles().voters) == 1
-        await grow(ground, 2, learner=False)
-        gone = next(name for name in ground.membership.names if name == fleet.roles().leader)
+        await shrink(ground, 2, (follower, *(name for name in fleet.hosts if name != follower)))
+        assert len(ground.membership.names) == len(fleet.roles().voters) == 2
+        gone = fleet.roles().leader
+        assert gone is not None
         await replace(ground, gone, learner=True)
         assert ground.membership.spares == (gone,)
-        await grow(ground, 3, learner=True)
-        assert set(fleet.roles().voters) == set(fleet.hosts)
         with pytest.raises(ActionError, match="no host is without a member"):
             await grow(ground, 4, learner=False)
+        assert set(fleet.roles().voters) == set(fleet.hosts), "it grew as far as there were hosts"
 
 
-async def test_mistakes_are_refused(tmp_path: Path, etcd_version: str) -> None:
-    async with fleet_of(tmp_path, etcd_version) as fleet:
+async def test_mistakes_are_refused(tmp_path: Path, etcd_builds: dict[str, Path]) -> None:
+    async with fleet_of(tmp_path, next(iter(etcd_builds))) as fleet:
         ground = await ground_of(fleet)
         done = await make_mistakes(ground, ALWAYS)
         assert [check.verdict for check in done.checks] == [Verdict.VALID], done.checks
@@ -98,8 +97,8 @@ async def test_mistakes_are_refused(tmp_path: Path, etcd_version: str) -> None:
         assert [check.verdict for check in done.checks] == [Verdict.INVALID], done.checks
 
 
-async def test_upkeep(tmp_path: Path, etcd_version: str) -> None:
-    async with fleet_of(tmp_path, etcd_version, SMALL_QUOTA) as fleet:
+async def test_upkeep(tmp_path: Path, newest_etcd: str) -> None:
+    async with fleet_of(tmp_path, newest_etcd, SMALL_QUOTA) as fleet:
         ground = await ground_of(fleet)
         with pytest.raises(ActionError, match="nothing to forget"):
             await compact(ground, 1000, physical=False)

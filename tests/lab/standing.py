@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from tester.agents import connect
 from tester.clock import RunClock
-from tester.cluster import bootstrap, endpoints, member_specs
+from tester.cluster import bootstrap, member_specs
 from tester.etcd.monitor import ClusterMonitor
 from tester.events import EventBus
 from tester.faults import Scene
 from tester.plan import Plan, make_plan
 from tester.scenario.model import Scenario
+from tester.security import Security
 from tester.session import open_session
 from tester.targets import Roles
 
@@ -69,14 +70,16 @@ async def standing(rig: Rig, disk: str = "bare") -> AsyncIterator[Standing]:
     )
     plan = make_plan(scenario, inventory, seed=1)
     clock, bus = RunClock(), EventBus()
-    monitor = ClusterMonitor(endpoints(plan.hosts), clock, bus)
+    security = Security()
+    monitor = ClusterMonitor(security.admin_endpoints(plan.hosts), clock, bus)
     async with connect(inventory) as agents:
         scene = Scene(
             "standing", 1, plan.hosts, agents, bus, clock, rig.inventory, rig.inventory.parent / "scripts"
         )
         await monitor.start()
         try:
-            await bootstrap(agents, member_specs(plan, "standing"), monitor, WHOLE_SECONDS)
+            specs = member_specs(plan, "standing", security)
+            await bootstrap(agents, specs, security.members, monitor, WHOLE_SECONDS)
             yield Standing(rig, plan, agents, monitor, scene)
         finally:
             await monitor.stop()

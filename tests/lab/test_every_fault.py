@@ -90,7 +90,8 @@ async def _lose(cluster: Standing, kind: str, section: FaultSection) -> list[flo
 
     await until_quiet(active)
     ended = [await cluster.agents[name].fault(requests[name].id) for name in (forsaken, both)]
-    assert {status.healed_by for status in ended} == {"lease"}, kind
+    # An agent that takes longer to die than the lease lasts is healed for by the command that its unit runs then.
+    assert {status.healed_by for status in ended} <= {"lease", "heal-command"}, kind
     return [
         (status.healed_monotonic_ns - status.injected_monotonic_ns) / 1e9 - LEASE_SECONDS
         for status in ended

@@ -61,7 +61,7 @@ NO_NETEM = NetworkMeans(
     rate_lack=None,
     iptables=Iptables("nft", "-nft"),
     families=("ip", "ip6"),
-    tables=("ip6",),
+    tables=frozenset({"ip6"}),
     devices=(Device("eth0", "noqueue", "0:"),),
 )
 NETEM = replace(NO_NETEM, netem_lack=None)
@@ -70,7 +70,7 @@ PATH = "/state/network/f-1.json"
 
 
 def host(means: NetworkMeans | None) -> HostContext:
-    return HostContext(MemberState.RUNNING, None, 2379, 2380, (22, 9027), means)
+    return HostContext(MemberState.RUNNING, None, 2379, 2380, (22, 9027), network=means)
 
 
 def order(**qualities: float | str) -> str:

@@ -56,7 +56,11 @@ def test_units_become_seconds_bytes_and_rates() -> None:
     ("old", "new", "expected"),
     [
         ("fault: kill", "fault: kil", "'kil' is not one of its values; did you mean 'kill'?"),
-        ("kind: kv", "kind: xx", "stressers[0].kind: 'xx' is not one of its values; known: kv, lease"),
+        (
+            "kind: kv",
+            "kind: xx",
+            "stressers[0].kind: 'xx' is not one of its values; known: election, kv, lease, lease-renewer",
+        ),
         ("kind: kv", "clients: 3", "stressers[0].kind: is missing; one of kv, lease"),
         ("fault: kill", "fault: kill, hold: 5", "f:4:34: cases[0].hold: 5 is not a duration"),
         (
@@ -154,6 +158,11 @@ def test_units_become_seconds_bytes_and_rates() -> None:
         ("fault: kill", "fault: none, target: one", "target: means nothing where the fault is none"),
         ("name: x", "name: x\ncheckers: []", "checkers: names nobody to judge"),
         ("name: x", "name: x\ncheckers: [exits, exits]", "checkers[1]: 'exits' is named twice"),
+        (
+            "name: x",
+            "name: x\ncheckers: [availability]",
+            "availability needs to know how long a gap in service may be",
+        ),
         ("stressers: [{kind: kv}]", "", "durability judges acknowledged writes, and nothing writes"),
         ("stressers: [{kind: kv}]", "stressers: []", "durability judges acknowledged writes"),
         ("name: x", "name: x\nlimits: {round: 4s}", "limits.round: a round may take 4s"),

@@ -1,0 +1,175 @@
+"""What clients believed, and what they wrote in that belief, compared with the order of revisions."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tester.checkers.ownership.holders import Holder, Holders
+from tester.history.columns import EventCol, Kind, LeafCol, OpCol
+from tester.history.records import Put, Txn
+from tester.history.watchlog import WatchLog, merge_watch_log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tester.checkers.base import Evidence
+    from tester.history.history import History
+    from tester.history.records import ClaimRecord, Operation
+
+
+class ClaimJudge:
+    """Judges the claims of one kind."""
+
+    def __init__(self, history: History, evidence: Evidence, kind: str) -> None:
+        self._history = history
+        self._evidence = evidence
+        self._claims = [claim for claim in history.claims if claim.kind == kind]
+        self.held = [claim for claim in self._claims if claim.state == "held"]
+        self.observed = [claim for claim in self._claims if claim.state == "observed"]
+        self.watch: WatchLog = merge_watch_log(history)
+        names = {claim.name for claim in self._claims}
+        self._holders = {name: Holders(history, self.watch, name) for name in names}
+        self.writes = 0
+        """Changes of guarded keys that were judged."""
+
+    def judge_tokens(self) -> None:
+        """Nobody is given what somebody else was given: one client per fencing token."""
+        owners: dict[tuple[str, int], ClaimRecord] = {}
+        for claim in self.held:
+            first = owners.setdefault((claim.k, claim.rev), claim)
+            if first.c != claim.c:
+                self._tell(claim, f"and so did client {first.c} at {_at(first)}")
+
+    def judge_holders(self) -> None:
+        """Whoever is believed to be the holder was first at the revision that showed it."""
+        for claim in (*self.held, *self.observed):
+            holders = self._holders[claim.name]
+            if not holders.knows(claim.seen):
+                self._doubt(claim.seen)
+                continue
+            holder = holders.at(claim.seen)
+            if holder is None or (holder.key, holder.created) != (claim.k, claim.rev):
+                self._tell(claim, f"but at that revision {_words(holder)} was first", holder)
+            elif claim.state == "observed" and claim.v != holder.value:
+                self._tell(claim, f"with value {claim.v}, but its value was {holder.value}", holder)
+
+    def judge_observers(self) -> None:
+        """Observers agree, and none goes back: also where the log has a gap."""
+        told: dict[tuple[str, int], ClaimRecord] = {}
+        by_client: defaultdict[tuple[str, int], list[ClaimRecord]] = defaultdict(list)
+        for claim in self.observed:
+            first = told.setdefault((claim.name, claim.seen), claim)
+            if (first.k, first.rev, first.v) != (claim.k, claim.rev, claim.v):
+                other = f"{first.k} (created at {first.rev}, value {first.v})"
+                self._tell(claim, f"but client {first.c} was shown {other} at the same revision")
+            by_client[claim.name, claim.c].append(claim)
+        for claims in by_client.values():
+            for before, after in pairwise(sorted(claims, key=lambda claim: claim.seen)):
+                if after.rev < before.rev:
+                    self._tell(after, f"after it had seen {before.k}, created at {before.rev}")
+
+    def judge_guards(self) -> None:
+        """Only who holds it writes what is guarded: a write by anybody else was not fenced."""
+        guards = {claim.guard: claim.name for claim in self.held if claim.guard}
+        owner = {(claim.k, claim.rev): claim.c for claim in self.held}
+        events = self.watch.events
+        for guard, name in guards.items():
+            number = self._history.keys.find(guard)
+            if number is None:
+                continue
+            holders, authors = self._holders[name], dict(self._authors(guard, number))
+            rows = np.flatnonzero(events[EventCol.KEY] == number)
+            columns = (events[EventCol.REV, rows], events[EventCol.VALUE, rows])
+            for revision, value in zip(*(column.tolist() for column in columns), strict=True):
+                if not holders.knows(revision):
+                    self._doubt(revision)
+                    continue
+                author = authors.get(value)
+                if author is None:
+                    continue  # nobody asked for it: the linearizability checker says so
+                self.writes += 1
+                holder = holders.at(revision - 1)
+                if holder is None or owner.get((holder.key, holder.created)) != author[0]:
+                    self._tell_write(author, guard, revision, holder, owner)
+
+    def overlaps(self) -> int:
+        """How often a client still believed to hold what another held: leases cannot prevent it, fencing can."""
+        ends: dict[tuple[int, str, int], int] = {}
+        for claim in self._claims:
+            if claim.state in {"released", "lost"}:
+                ends[claim.c, claim.k, claim.rev] = claim.at
+        spans: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+        for claim in self.held:
+            end = ends.get((claim.c, claim.k, claim.rev))
+            if end is not None:
+                spans[claim.name].append((claim.at, end))
+        return sum(
+            later[0] < earlier[1] for found in spans.values() for earlier, later in pairwise(sorted(found))
+        )
+
+    def _authors(self, guard: str, number: int) -> Iterator[tuple[int, tuple[int, int]]]:
+        """By value of the guarded key: who asked for it, and by which operation."""
+        leaves, ops = self._history.operations.leaves.columns, self._history.operations.rows.columns
+        rows = np.flatnonzero((leaves[LeafCol.KIND] == Kind.PUT) & (leaves[LeafCol.KEY] == number))
+        owner = leaves[LeafCol.OP, rows]
+        for value, client, operation in zip(
+            leaves[LeafCol.VALUE, rows].tolist(),
+            ops[OpCol.CLIENT, owner].tolist(),
+            ops[OpCol.ID, owner].tolist(),
+            strict=True,
+        ):
+            yield value, (client, operation)
+        for invoke in self._history.unknown_writes():
+            for put in _puts(invoke.op):
+                if put.k == guard and (value := self._history.values.find(put.v)) is not None:
+                    yield value, (invoke.c, invoke.id)
+
+    def _tell(self, claim: ClaimRecord, what: str, holder: Holder | None = None) -> None:
+        verb = "was shown" if claim.state == "observed" else "held"
+        self._evidence.violation(
+            f"client {claim.c} {verb} {claim.kind} {claim.name} by {claim.k} (created at {claim.rev}) at"
+            f" {_at(claim)}, as of revision {claim.seen}, {what}",
+            revisions=[claim.rev, claim.seen, *([holder.created] if holder else [])],
+        )
+
+    def _tell_write(
+        self,
+        author: tuple[int, int],
+        guard: str,
+        revision: int,
+        holder: Holder | None,
+        owner: dict[tuple[str, int], int],
+    ) -> None:
+        whose = owner.get((holder.key, holder.created)) if holder is not None else None
+        other = f" of client {whose}" if whose is not None else ""
+        self._evidence.violation(
+            f"{self._history.describe(author[1])} changed the guarded key {guard} at revision {revision},"
+            f" while {_words(holder)}{other} was first",
+            operations=[author[1]],
+            revisions=[revision, *([holder.created] if holder else [])],
+        )
+
+    def _doubt(self, revision: int) -> None:
+        self._evidence.doubt(
+            f"the {self.watch.describe()} has a gap: who was first at revision {revision}, is not known"
+        )
+
+
+def _puts(op: Operation) -> Iterator[Put]:
+    if isinstance(op, Put):
+        yield op
+    elif isinstance(op, Txn):
+        for step in (*op.then, *op.orelse):
+            yield from _puts(step)
+
+
+def _words(holder: Holder | None) -> str:
+    return "nobody" if holder is None else f"{holder.key} (created at {holder.created})"
+
+
+def _at(claim: ClaimRecord) -> str:
+    return f"{claim.at / 1e9:.6f} s"

@@ -1,0 +1,94 @@
+"""When the actions of a case are done, and on whom."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from tester.actions import course
+from tester.actions.course import CaseActions
+from tester.actions.ground import Done, Ground
+from tester.clock import RunClock
+from tester.errors import ActionError, FaultIneffectiveError
+from tester.events import Event, EventBus, Notice
+from tester.results import CheckResult, Verdict
+from tester.scenario.loader import parse_scenario
+from tester.targets import Roles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tester.scenario.actions import AnyAction
+
+CHECK = CheckResult("refusals", Verdict.VALID, "all of them")
+Hook = tuple[list[str], list[Event]]
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was done, instead of doing it."""
+    done: list[str] = []
+
+    async def perform(
+        action: AnyAction, _ground: Ground, targets: Callable[[Any], tuple[str, ...]], _rng: Random
+    ) -> Done:
+        await asyncio.sleep(0)
+        whom = targets(action.target) if hasattr(action, "target") else ()
+        if action.kind() == "exceed-quota":
+            raise ActionError("it was not")
+        done.append(f"{action.kind()} {' '.join(whom)}".rstrip())
+        return Done(whom, "done so", (CHECK,))
+
+    monkeypatch.setattr(course, "_perform", perform)
+    return done
+
+
+def actions(text: str, leader: str | None = "m2") -> tuple[CaseActions, list[Event]]:
+    case = parse_scenario(
+        f"name: s\nstressers: [{{kind: kv}}]\ncases: [{{name: c, fault: none, actions: [{text}]}}]", "s.yml"
+    ).cases[0]
+    events: list[Event] = []
+    bus = EventBus()
+    bus.subscribe(events.append)
+    ground = cast("Ground", SimpleNamespace(clock=RunClock(), bus=bus))
+    look = lambda: Roles(("m1", "m2", "m3"), leader)  # noqa: E731 - as short as it can be
+    return CaseActions(case, ground, look, lambda number: Random(number)), events  # noqa: PLW0108
+
+
+async def test_one_after_the_other_on_whom_they_mean_now(heard: list[str]) -> None:
+    made, events = actions(
+        "{action: defragment, target: leader}, {action: mistakes}, {action: move-leader, target: m3}"
+    )
+    made.reached.set()
+    await made.run()
+    assert heard == ["defragment m2", "mistakes", "move-leader m3"]
+    assert [result.targets for result in made.done] == [("m2",), (), ("m3",)]
+    assert made.checks == [CHECK] * 3
+    assert [event.text for event in events if isinstance(event, Notice)] == ["c: done so"] * 3
+
+
+async def test_those_that_were_hit_when_what_is_waited_for_is_so(heard: list[str]) -> None:
+    made, _ = actions(
+        "{action: defragment, target: m1}, {action: remove-and-add-back, target: same, last: true}"
+    )
+    made.hit = ("m3",)
+    running = asyncio.create_task(made.run())
+    await asyncio.sleep(0.05)
+    assert heard == ["defragment m1"]
+    made.reached.set()
+    await running
+    assert heard == ["defragment m1", "remove-and-add-back m3"]
+
+
+async def test_what_was_done_before_an_error_is_kept(heard: list[str]) -> None:
+    made, _ = actions("{action: mistakes}, {action: exceed-quota}, {action: mistakes}")
+    with pytest.raises(ActionError, match="it was not"):
+        await made.run()
+    assert [result.action for result in made.done] == ["mistakes"]
+    made, _ = actions("{action: defragment, target: leader}", leader=None)
+    with pytest.raises(FaultIneffectiveError, match="no member leads now"):
+        await made.run()

@@ -1,0 +1,85 @@
+"""``locks`` and ``elections``: who holds what, by revisions."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tester.checkers import run_checkers
+from tester.history.endstate import EndState
+from tester.history.history import History
+from tester.history.records import ClaimRecord, HistoryRecord, Watched, WatchEnd, WatchStart
+from tester.results import CheckResult, Verdict
+from tests.unit.checkers.contestworld import ELECTION_LIES, LOCK_LIES, ContestWorld
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CHECKERS = {"lock": "locks", "election": "elections"}
+
+
+def judge(kind: str, records: list[HistoryRecord]) -> CheckResult:
+    (result,) = run_checkers([CHECKERS[kind]], History(records), EndState(10**12, {}))
+    return result
+
+
+@pytest.mark.parametrize("kind", CHECKERS)
+def test_right_contenders_are_valid(kind: str) -> None:
+    for seed in range(40):
+        result = judge(kind, ContestWorld(Random(seed), kind).run())
+        assert result.verdict is Verdict.VALID, (seed, result)
+        assert "guarded writes" in result.message
+
+
+LIES = [("lock", lie) for lie in LOCK_LIES] + [("election", lie) for lie in ELECTION_LIES]
+
+
+@pytest.mark.parametrize(("kind", "lie"), LIES, ids=lambda part: getattr(part, "__name__", part))
+def test_a_lie_is_caught(
+    kind: str, lie: Callable[[Random, list[HistoryRecord]], list[HistoryRecord]]
+) -> None:
+    for seed in range(10):
+        rng = Random(seed)
+        result = judge(kind, lie(rng, ContestWorld(rng, kind).run()))
+        assert result.verdict is Verdict.INVALID, (seed, result)
+        assert all(finding.revisions for finding in result.findings)
+
+
+@pytest.mark.parametrize("kind", CHECKERS)
+def test_missing_evidence(kind: str) -> None:
+    assert judge(kind, []).verdict is Verdict.UNKNOWN
+    records = ContestWorld(Random(1), kind).run()
+    unseen = [r for r in records if not isinstance(r, WatchStart | Watched)]
+    result = judge(kind, unseen)
+    assert (result.verdict, "has a gap" in result.message) == (Verdict.UNKNOWN, True)
+    middle = next(n for n, r in enumerate(records) if isinstance(r, Watched) and r.rev > 20)
+    seen = records[middle]
+    assert isinstance(seen, Watched)
+    gap = [
+        WatchEnd(1, seen.at, "compacted", seen.rev + 5),
+        WatchStart(1, seen.at, "m1", "k", seen.rev + 5, "l"),
+    ]
+    later = [r for r in records[middle + 1 :] if not (isinstance(r, Watched) and r.rev < seen.rev + 5)]
+    assert judge(kind, [*records[: middle + 1], *gap, *later]).verdict is Verdict.UNKNOWN
+
+
+def test_a_belief_that_outlives_its_lease_is_no_violation() -> None:
+    records = ContestWorld(Random(3), "lock").run()
+    claims = [r for r in records if isinstance(r, ClaimRecord)]
+    lost = next(r for r in claims if r.state == "lost")
+    held = next(r for r in claims if r.state == "held" and r.at > lost.at)
+    late = [r for r in records if r is not lost]
+    late.append(ClaimRecord(held.at + 1, lost.c, "lock", lost.name, "lost", lost.k, lost.rev))
+    result = judge("lock", late)
+    assert result.verdict is Verdict.VALID
+    assert "1 beliefs outlived their lease" in result.message
+
+
+def test_the_message_names_who_and_where() -> None:
+    rng = Random(0)
+    lie = next(lie for lie in LOCK_LIES if lie.__name__ == "written_by_another")
+    message = judge("lock", lie(rng, ContestWorld(rng, "lock").run())).message
+    for part in ("put kguard = ", "changed the guarded key kguard at revision", "was first"):
+        assert part in message

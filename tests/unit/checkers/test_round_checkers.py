@@ -1,0 +1,229 @@
+"""``availability``, ``logs`` and ``alarms``: what they must catch, and what they must not."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from agent_client import AgentUnreachableError
+from agent_service.models import LogTail
+from tester.checkers import run_checkers
+from tester.checkers.logs import kind_of
+from tester.history.endstate import EndState, LogEvidence, MemberEnd
+from tester.history.records import FaultRecord, LeaseKeepAlive, LeaseResult, Ok, PhaseRecord, Put
+from tester.memberlogs import MemberLogs, scan
+from tester.results import CheckResult, Verdict
+from tests.unit.checkers.story import Story
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+S = 1_000_000_000
+
+
+def judge(name: str, story: Story, end: EndState) -> CheckResult:
+    (result,) = run_checkers([name], story.history, end)
+    return result
+
+
+def steadily(story: Story, start: float, end: float, step: float = 0.5) -> None:
+    """A put every ``step`` seconds."""
+    at = start
+    while at < end:
+        story.at = int(at * S)
+        story.put(f"k{story.ids}", f"{story.ids + 1}:4", story.ids + 2)
+        at += step
+
+
+def available(story: Story, limit: float | None = 2.0) -> CheckResult:
+    return judge("availability", story, EndState(story.tick(), {}, gap_limit=limit))
+
+
+def case(story: Story, start: float, end: float) -> None:
+    story.records.append(PhaseRecord(int(start * S), 1, "steady", "one"))
+    story.records.append(PhaseRecord(int((start + 0.1) * S), 1, "hold", "one"))
+    story.records.append(PhaseRecord(int(end * S), 1, "check", "one"))
+
+
+def test_service_without_a_gap() -> None:
+    story = Story()
+    steadily(story, 1, 10)
+    case(story, 1, 10)
+    result = available(story)
+    assert result.verdict is Verdict.VALID
+    assert result.message.startswith("the longest time without any acknowledged operation was 0.001 s")
+
+
+def test_a_gap_is_told_with_its_times_operations_and_faults() -> None:
+    story = Story()
+    steadily(story, 1, 4)
+    story.at = int(4.2 * S)
+    story.records.append(FaultRecord(int(4.1 * S), "f", "pause", "m1", "injected"))
+    waiting = story.info(Put("kx", "900:4"))
+    steadily(story, 8, 10)
+    case(story, 1, 10)
+    result = available(story)
+    assert result.verdict is Verdict.INVALID
+    assert "case one: no member acknowledged anything for 3.801 s (limit 2 s)" in result.message
+    assert (
+        "from 4.201 s to 8.002 s, with pause on m1; the first to wait: operation 7: put kx" in result.message
+    )
+    assert result.findings[0].operations == (waiting, waiting + 1)
+    assert available(story, 4.0).verdict is Verdict.VALID
+
+
+def test_what_is_no_gap() -> None:
+    story = Story()  # nobody asks for five seconds
+    steadily(story, 1, 3)
+    steadily(story, 8, 10)
+    case(story, 1, 10)
+    assert available(story).verdict is Verdict.VALID
+    story = Story()  # the load is paused between two cases
+    steadily(story, 1, 3)
+    case(story, 1, 3)
+    steadily(story, 20, 22)
+    case(story, 20, 22)
+    story.records.append(Story().records[0])
+    assert available(story).verdict is Verdict.VALID
+
+
+def test_a_gap_that_lasts_to_the_end_and_one_that_an_answer_ends() -> None:
+    story = Story()
+    steadily(story, 1, 3)
+    story.at = 3 * S
+    story.info(Put("kx", "900:4"))
+    case(story, 1, 9)
+    result = available(story)
+    assert (result.verdict, "ended with the end of the load" in result.message) == (Verdict.INVALID, True)
+    story = Story()
+    steadily(story, 1, 3)
+    story.at = 3 * S
+    operation = story.invoke(Put("kx", "900:4"))
+    story.at = 8 * S
+    story.records.append(Ok(operation, story.tick(), 50))
+    case(story, 1, 9)
+    assert available(story).verdict is Verdict.INVALID
+
+
+def test_answers_from_memory_do_not_count_as_service() -> None:
+    story = Story()
+    steadily(story, 1, 3)
+    for second in range(3, 9):
+        story.at = second * S
+        story.ok(LeaseKeepAlive(7), 6, LeaseResult(5))
+    story.info(Put("kx", "900:4"))
+    steadily(story, 9, 10)
+    case(story, 1, 10)
+    assert available(story).verdict is Verdict.VALID  # nobody asked for more until the ninth second
+    story = Story()
+    story.at = S
+    story.info(Put("kx", "900:4"))
+    case(story, 1, 10)
+    assert available(story).verdict is Verdict.INVALID
+
+
+def test_availability_needs_a_limit_and_somebody_who_asks() -> None:
+    story = Story()
+    steadily(story, 1, 3)
+    assert "limits.gap" in available(story, None).message
+    assert available(Story()).verdict is Verdict.UNKNOWN
+    assert available(story).verdict is Verdict.VALID  # without phases all the time counts
+
+
+LINES = {
+    "panic: runtime error: index out of range [5]": "panic",
+    "fatal error: all goroutines are asleep - deadlock!": "panic",
+    '{"level":"panic","ts":"2026-01-01","msg":"failed to unmarshal"}': "panic",
+    '{"level":"fatal","ts":"2026-01-01","msg":"failed to publish"}': "panic",
+    "2026-01-01 10:00:00.000001 C | etcdserver: read wal error": "panic",
+    '{"level":"panic","msg":"tocommit(12) is out of range [lastIndex(3)]. Was the raft log corrupted, truncated, or '
+    'lost?"}': "panic",
+    "2026-01-01 10:00:00.000001 E | etcdserver: wal: crc mismatch": "corruption",
+    '{"level":"warn","msg":"failed to repair","error":"walpb: crc mismatch"}': "corruption",
+    '{"level":"error","msg":"found data inconsistency with peers"}': "inconsistency",
+    '{"level":"warn","msg":"found hash mismatch"}': "inconsistency",
+}
+FINE = (
+    '{"level":"info","msg":"starting an etcd server","initial-corrupt-check":true,"corrupt-check-time-interval":"0s"}',
+    '{"level":"info","msg":"initial corruption checking passed; no corruption"}',
+    '{"level":"warn","msg":"apply request took too long"}',
+    "2026-01-01 10:00:00.000001 I | raft: 8e9e05c52164694d became leader at term 2",
+    '{"level":"info","msg":"request","key":"panic: not at the beginning"}',
+    "",
+)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_suspicious_line(line: str) -> None:
+    assert kind_of(line) == LINES[line]
+    member = MemberEnd(log=LogEvidence(100, (line,)), exits=())
+    result = judge("logs", Story(), EndState(1, {"m1": member}))
+    assert (result.verdict, result.findings[0].members) == (Verdict.INVALID, ("m1",))
+    assert result.message == f"m1 wrote of {LINES[line]}: {line}"
+
+
+@pytest.mark.parametrize("line", FINE)
+def test_a_line_like_any_other(line: str) -> None:
+    assert kind_of(line) is None
+
+
+def test_logs_that_are_missing() -> None:
+    whole = MemberEnd(log=LogEvidence(100), exits=())
+    assert judge("logs", Story(), EndState(1, {"m1": whole, "m2": whole})).verdict is Verdict.VALID
+    for other in (None, LogEvidence(0), LogEvidence(10, cut=True)):
+        members = {"m1": whole, "m2": msgspec.structs.replace(whole, log=other)}
+        assert judge("logs", Story(), EndState(1, members)).verdict is Verdict.UNKNOWN
+
+
+def test_a_log_is_scanned_from_where_the_round_began(tmp_path: Path) -> None:
+    log = tmp_path / "member.log"
+    before = b"panic: of another round\n"
+    log.write_bytes(before + "\n".join([*LINES, *FINE]).encode() + b"\n\xff\xfe")
+    found = scan(log, len(before))
+    assert found.lines == tuple(LINES)
+    assert found.bytes_read == log.stat().st_size - len(before)
+    assert len(scan(log, 0).lines) == len(LINES) + 1
+    assert scan(log, 10**9) == LogEvidence(0)
+    log.write_bytes(b"panic: again\n" * 1000)
+    assert (len(scan(log, 0).lines), scan(log, 0).cut) == (50, True)
+
+
+async def test_logs_come_through_the_agents() -> None:
+    class Agent:
+        def __init__(self, log: bytes, *, dead: bool = False) -> None:
+            self.log, self.dead = log, dead
+
+        def answer(self) -> bytes:
+            if self.dead:
+                raise AgentUnreachableError("no answer", remedy="look")
+            return self.log
+
+        async def member_log(self, lines: int) -> LogTail:
+            return LogTail(lines=(), total_bytes=len(self.answer()))
+
+        async def download_member_log(self, destination: Path) -> int:
+            return await asyncio.to_thread(destination.write_bytes, self.answer())
+
+    agents = {"h1": Agent(b"panic: old\n"), "h2": Agent(b"", dead=True), "h3": Agent(b"fine\n")}
+    logs = MemberLogs(agents)  # type: ignore[arg-type]
+    await logs.begin()
+    agents["h1"].log += b"panic: new\n"
+    found = await logs.read()
+    assert found["h1"] == LogEvidence(11, ("panic: new",))
+    assert found["h2"] is None
+    assert found["h3"] == LogEvidence(0)
+
+
+def test_alarms() -> None:
+    quiet = MemberEnd(revision=9, exits=())
+    story = Story()
+    assert judge("alarms", story, EndState(1, {"m1": quiet, "m2": quiet})).verdict is Verdict.VALID
+    full = msgspec.structs.replace(quiet, alarms=("NOSPACE",))
+    result = judge("alarms", story, EndState(1, {"m1": quiet, "m2": full}))
+    assert result.verdict is Verdict.INVALID
+    assert result.message == "m2 raised the alarm NOSPACE, which is active at revision 9"
+    silent = MemberEnd(error="connection refused")
+    assert judge("alarms", story, EndState(1, {"m1": quiet, "m2": silent})).verdict is Verdict.UNKNOWN

@@ -1,0 +1,84 @@
+"""Scenarios made of others."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tester.errors import ScenarioError
+from tester.plan import stream
+from tester.scenario.loader import builtin_scenarios, load_scenario, parse_scenario
+
+DOCS = Path(__file__).parents[3] / "docs"
+PART = """
+name: part
+cluster: {members: 3}
+stressers: [{kind: kv}]
+cases:
+  - {name: one, fault: kill}
+  - {name: two, fault: pause}
+"""
+
+
+def whole(folder: Path, *include: str, extra: str = "", cluster: str = "{members: 3}") -> str:
+    names = ", ".join(include)
+    return f"name: whole\ncluster: {cluster}\nstressers: [{{kind: kv}}]\ninclude: [{names}]\n{extra}"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "part.yml").write_text(PART)
+    (tmp_path / "other.yml").write_text(PART.replace("one", "three").replace("two", "four"))
+    return tmp_path
+
+
+def test_cases_follow_in_order(folder: Path) -> None:
+    text = whole(folder, "part.yml", "other.yml", extra="cases: [{name: own, fault: none}]")
+    scenario = parse_scenario(text, str(folder / "whole.yml"))
+    assert [case.name for case in scenario.cases] == ["own", "one", "two", "three", "four"]
+    assert scenario.include == (), "what is written beside a run stands by itself"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (whole(Path(), "nothing.yml"), "no built-in scenario|No such file"),
+        (whole(Path(), "part.yml", "part.yml"), "two cases are called one, two"),
+        (whole(Path(), "part.yml", cluster="{members: 5}"), "for another cluster"),
+        (whole(Path(), "part.yml", extra="limits: {round: 6s}"), "may take 6s, and its cases"),
+        (whole(Path(), "nested.yml"), "includes others itself"),
+        (whole(Path(), "broken.yml"), "broken.yml:6:24: "),
+    ],
+)
+def test_mistakes_are_told(folder: Path, text: str, message: str) -> None:
+    (folder / "nested.yml").write_text(whole(folder, "part.yml"))
+    (folder / "broken.yml").write_text(PART.replace("fault: kill", "fault: kil"))
+    with pytest.raises(ScenarioError, match=message):
+        parse_scenario(text, str(folder / "whole.yml"))
+
+
+def test_the_functional_suite_has_every_case_and_shuffles() -> None:
+    suite = load_scenario("functional").scenario
+    parts = [name for name in builtin_scenarios() if name.startswith("functional/")]
+    assert len(parts) == 9
+    assert len(suite.cases) == 39
+    names = [case.name for case in suite.cases]
+    drawn = list(names)
+    stream(7, "order", 1).shuffle(drawn)
+    assert suite.shuffle
+    assert drawn != names
+
+
+def test_every_case_of_the_suite_is_in_the_table() -> None:
+    text = (DOCS / "from-functional-tester.md").read_text()
+    for part in (name for name in builtin_scenarios() if name.startswith("functional/")):
+        assert part.partition("/")[2] in text
+
+
+def test_links_of_the_table_lead_somewhere() -> None:
+    page = DOCS / "from-functional-tester.md"
+    links = [link.partition("#")[0] for link in re.findall(r"\]\((?!https:)([^)]+)\)", page.read_text())]
+    assert len(links) > 20
+    assert [link for link in links if not (DOCS / link).exists()] == []
