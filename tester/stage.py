@@ -262,7 +262,7 @@ async def open_stage(setting: RoundSetting, phases: Phases) -> AsyncIterator[Sta
         stack.enter_context(bus.listening(RoundLog(writer)))
         with phases.phase(Phase.BOOTSTRAP):
             offsets = await ask_all(agents, lambda _, agent: measure_offset(agent, clock))
-            exits = ExitWatch(agents, bus, offsets)
+            exits = ExitWatch(agents, bus, clock, offsets)
             await exits.poll_now()
             cluster = setting.plan.scenario.cluster
             security = make_security(cluster, setting.plan.hosts)
