@@ -42,6 +42,7 @@ from agent_service.models import (
     Capability,
     ClientPortFault,
     ClockOffsetFault,
+    CorruptFileFault,
     CpuThrottleFault,
     CrashLoopFault,
     DiskFullFault,
@@ -163,6 +164,7 @@ def plan_fault(fault_id: str, spec: FaultSpec, host: HostContext) -> FaultSteps:
             | IoErrorFault()
             | DiskFullFault()
             | PowerLossFault()
+            | CorruptFileFault()
         ):
             return plan_disk(fault_id, spec, host)
         case _:
