@@ -88,7 +88,7 @@ fuzz: $(VENV)/dev.stamp
 # A healthy etcd is never called a liar: every load, members killed and stopped, both versions; minutes.
 CONTROLS ?= 50
 controls: $(VENV)/dev.stamp
-	ETCD_CHAOS_CONTROLS=$(CONTROLS) ETCD_CHAOS_ONLY=test_controls.py pytest -rP tests/etcd
+	ETCD_CHAOS_CONTROLS=$(CONTROLS) ETCD_CHAOS_ONLY=test_controls.py pytest -rP --timeout 3600 tests/etcd
 
 # What a machine adds to pip's settings for itself must not get into files that others install from.
 LOCK := env --unset=PIP_FIND_LINKS --unset=PIP_EXTRA_INDEX_URL CUSTOM_COMPILE_COMMAND="make lock" \

@@ -164,6 +164,34 @@ def move_owned(path: Path, roots: Sequence[Path], destination: Path) -> None:
         raise UnavailableError(f"cannot move {path} to {destination}: {error}") from error
 
 
+def rename_owned(path: Path, aside: Path, roots: Sequence[Path]) -> None:
+    """Give a directory of the agent's another name beside it; nothing if that was done.
+
+    Raises:
+        RefusedError: ``check_owned`` refuses it.
+        UnavailableError: the disk does not take it.
+    """
+    if not os.path.lexists(path) and read_marker(aside) is not None:
+        return
+    check_owned(path, roots)
+    _check_place(aside, roots)
+    try:
+        path.rename(aside)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise UnavailableError(f"cannot rename {path} to {aside}: {error.strerror}") from error
+
+
+def restore_owned(path: Path, aside: Path, roots: Sequence[Path]) -> None:
+    """Undo ``rename_owned``; where there is a new directory of that name, remove the old. Raises as it does."""
+    if not os.path.lexists(aside):
+        return
+    if os.path.lexists(path):
+        remove_owned(aside, roots)
+    else:
+        rename_owned(aside, path, roots)
+
+
 def tree_bytes(path: Path) -> int | None:
     """Bytes that the files under ``path`` take up on disk; ``None`` when there is no such directory."""
     if not path.is_dir():

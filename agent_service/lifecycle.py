@@ -108,7 +108,8 @@ class Lifecycle:
 
         An end that nobody asked for shows at once; its record follows when the exit status is known.
         """
-        ended_unasked = self.watch is not None and self.watch.ended and self.record.ending is None
+        asked = self.record.ending or self.record.foreseen
+        ended_unasked = self.watch is not None and self.watch.ended and asked is None
         return MemberState.EXITED if ended_unasked else self.record.state
 
     @property
@@ -124,16 +125,19 @@ class Lifecycle:
 
     # --- starting -----------------------------------------------------------------------------------------
 
-    async def launch_again(self) -> None:
+    async def launch_again(self, clock_offset_seconds: int = 0) -> None:
         """Start the last spec on the data it left; without them another, empty member would come back."""
         spec = self.last_spec()
         await asyncio.to_thread(
             datadir.check_owned, data_dir_of(self._settings, spec), self._settings.data_roots
         )
-        await self.launch(spec)
+        await self.launch(spec, clock_offset_seconds)
 
-    async def launch(self, spec: MemberSpec) -> None:
-        """Start a member while none runs, and wait until it has survived its first moments."""
+    async def launch(self, spec: MemberSpec, clock_offset_seconds: int = 0) -> None:
+        """Start a member while none runs, and wait until it has survived its first moments.
+
+        With an offset its monotonic clock is ahead of the host's by so many seconds.
+        """
         settings = self._settings
         binary = await asyncio.to_thread(check_spec, settings, spec)
         data = data_dir_of(settings, spec)
@@ -151,7 +155,13 @@ class Lifecycle:
         self.update(spec=spec, launching=True, data_dirs=dirs, log_offset=log_size(self.log_path))
         await self._save()
         argv = etcd_argv(binary, spec, await self._disk_of(data, spec), membertls.flags(settings, spec))
-        launch = Launch(argv=argv, env=dict(spec.env), log=self.log_path, user=settings.member_user)
+        launch = Launch(
+            argv=argv,
+            env=dict(spec.env),
+            log=self.log_path,
+            user=settings.member_user,
+            clock_offset_seconds=clock_offset_seconds,
+        )
         try:
             process = await self._supervisor.launch(launch)
         except AgentServiceError:
@@ -244,9 +254,8 @@ class Lifecycle:
         if watch is None or not watch.ended:
             return
         status = await self._supervisor.exit_status(watch.process)
-        ending = self.record.ending
-        excused = ending is None and self.record.excuses(status)
-        expected = excused or (ending is not None and ending.explains(status))
+        cause = self.record.answers_for(status)
+        expected = cause is not None
         now = time.monotonic_ns()
         at = now if status is None or status.monotonic_ns is None else status.monotonic_ns
         tail = () if expected else last_lines(self.log_path, _EXIT_TAIL_LINES, since=self.record.log_offset)
@@ -255,7 +264,7 @@ class Lifecycle:
             code=None if status is None else status.code,
             signal=None if status is None else status.signal,
             expected=expected,
-            cause=self._cause(watch.process, expected=expected),
+            cause=cause or self._unexpected(watch.process),
             disk_layer_died=not expected and self.disk_layer_died,
             monotonic_ns=at,
             realtime_ns=time.time_ns() - (now - at),
@@ -267,12 +276,9 @@ class Lifecycle:
             _log.warning("the member ended: %s", exit_record.model_dump_json(exclude={"log_tail"}))
         await self.note()
 
-    def _cause(self, process: ProcessId, *, expected: bool) -> str:
-        ending, excuse = self.record.ending, self.record.excuse
-        if ending is not None:
-            return ending.cause if expected else f"unexpected, during {ending.cause}"
-        if expected and excuse is not None:
-            return excuse
+    def _unexpected(self, process: ProcessId) -> str:
+        if self.record.ending is not None:
+            return f"unexpected, during {self.record.ending.cause}"
         if process.boot_id != boot_id():
             return "unexpected: the host was rebooted"
         return "unexpected: its disk layer had ended" if self.disk_layer_died else "unexpected"

@@ -147,11 +147,16 @@ class MemberControl:
             await self._life.resume()
         return self.status()
 
-    async def restart(self, grace_seconds: float, cause: str) -> MemberStatus:
-        """Stop it if it runs, then start it again as it was; raises as ``start`` does."""
+    async def restart(
+        self, grace_seconds: float, cause: str, *, clock_offset_seconds: int = 0
+    ) -> MemberStatus:
+        """Stop it if it runs, then start it again as it was; raises as ``start`` does.
+
+        With an offset its monotonic clock is ahead of the host's by so many seconds, until the next start.
+        """
         async with self._operation(Operation.RESTART):
             await self._life.end(_stop(cause), grace_seconds)
-            await self._life.launch_again()
+            await self._life.launch_again(clock_offset_seconds)
         return self.status()
 
     async def recover(self) -> MemberStatus:
@@ -198,6 +203,40 @@ class MemberControl:
                 self._life.update(state=MemberState.TERMINATED)
                 await self._life.note()
         return result
+
+    async def foresee_end(self, cause: str, signals: tuple[int, ...]) -> None:
+        """From now on, a held fault may end the member by one of these signals: then it was asked for."""
+        async with self._operation(Operation.FORESEE):
+            self._life.update(foreseen=Ending(cause=cause, signals=signals))
+            await self._life.note()
+
+    async def foresee_no_end(self) -> int:
+        """An end is unexpected again. Returns how many the fault brought, of those still on record."""
+        async with self._operation(Operation.FORESEE):
+            foreseen = self._life.record.foreseen
+            self._life.update(foreseen=None)
+            await self._life.note()
+        if foreseen is None:
+            return 0
+        return sum(end.expected and end.cause == foreseen.cause for end in self._life.record.exits)
+
+    async def set_data_aside(self, directory: Path, aside: Path) -> None:
+        """Rename the data directory of a member that does not run; nothing if that was done.
+
+        Raises:
+            RefusedError: it is not the agent's.
+            UnavailableError: the disk does not take it.
+        """
+        async with self._operation(Operation.MOVE_DATA):
+            dirs = tuple(dict.fromkeys((*self._life.record.data_dirs, str(aside))))
+            self._life.update(data_dirs=dirs)
+            await self._life.note()
+            await asyncio.to_thread(datadir.rename_owned, directory, aside, self._settings.data_roots)
+
+    async def bring_data_back(self, directory: Path, aside: Path) -> None:
+        """Undo that, or remove what was set aside where the member has new data. Raises as it does."""
+        async with self._operation(Operation.MOVE_DATA):
+            await asyncio.to_thread(datadir.restore_owned, directory, aside, self._settings.data_roots)
 
     # --- faults on its disk -------------------------------------------------------------------------------
 

@@ -38,6 +38,8 @@ class Operation(StrEnum):
     QUIT = "quit"
     TERMINATE = "terminate"
     ARCHIVE = "archive"
+    FORESEE = "foresee an end of"
+    MOVE_DATA = "move the data of"
     RECOVER = "recover"
     """Back to running after a fault, if it was not removed meanwhile."""
 
@@ -55,6 +57,8 @@ LEGAL: Final[Mapping[Operation, frozenset[MemberState]]] = {
     Operation.QUIT: frozenset(MemberState) - {_S.PAUSED},
     Operation.TERMINATE: frozenset(MemberState),
     Operation.ARCHIVE: frozenset({_S.STOPPED, _S.EXITED, _S.TERMINATED}),
+    Operation.FORESEE: frozenset(MemberState),
+    Operation.MOVE_DATA: frozenset(MemberState),
     Operation.RECOVER: frozenset(MemberState),
 }
 """From which states an operation is legal. In states where there is nothing to do it does nothing."""
@@ -102,10 +106,20 @@ class MemberRecord(Wire):
     log_offset: int = 0
     """Where in the log file the output of the current process begins."""
     ending: Ending | None = None
+    foreseen: Ending | None = None
+    """An end that a held fault may bring without any signal of the agent's; its cause is the fault."""
     excuse: str | None = None
     """A fault on its disk that may make etcd end itself; not by a signal."""
     exits: tuple[ExitRecord, ...] = ()
     exits_total: int = 0
+
+    def answers_for(self, status: ExitStatus | None) -> str | None:
+        """Who asked for such an end, or brought it; ``None``: nobody."""
+        if self.ending is not None:
+            return self.ending.cause if self.ending.explains(status) else None
+        if self.foreseen is not None and self.foreseen.explains(status):
+            return self.foreseen.cause
+        return self.excuse if self.excuses(status) else None
 
     def excuses(self, status: ExitStatus | None) -> bool:
         """Whether a fault on its disk explains that etcd ended itself so."""

@@ -12,6 +12,8 @@ class LinuxCapability(IntEnum):
     KILL = 5
     NET_ADMIN = 12
     NET_RAW = 13
+    SYS_ADMIN = 21
+    SYS_TIME = 25
 
 
 def has_capability(capability: LinuxCapability) -> bool:

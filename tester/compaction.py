@@ -12,7 +12,7 @@ from tester.etcd.errors import RpcError, StatusCode
 from tester.results import CheckResult, Finding, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tester.etcd.endpoint import Endpoint
 
@@ -21,8 +21,15 @@ _CALL_SECONDS = 30.0
 _PROBE = "etcd-chaos/probe/compaction"
 
 
-async def compact(endpoints: Sequence[Endpoint], keep_revisions: int) -> CheckResult:
+async def compact(
+    endpoints: Sequence[Endpoint], keep_revisions: int, announce: Callable[[int], None]
+) -> CheckResult:
     """Forget all but the newest ``keep_revisions`` revisions, and see on every member that they are gone.
+
+    Args:
+        endpoints: of all members.
+        keep_revisions: how many.
+        announce: called with the revision before anything is compacted.
 
     Returns:
         ``valid``: every member refuses a read below the compaction and serves one at it; also when there is
@@ -38,6 +45,7 @@ async def compact(endpoints: Sequence[Endpoint], keep_revisions: int) -> CheckRe
             return _result(
                 Verdict.VALID, f"nothing to compact: revision {now}, {keep_revisions} are kept", started
             )
+        announce(target)
         await clients[0].compact(target, physical=True)
         await asyncio.gather(*(client.get(_PROBE) for client in clients))
         findings = [

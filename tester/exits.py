@@ -47,11 +47,16 @@ class ExitWatch:
     """Tells of every end of a member process, as its agent noticed it, on the run clock."""
 
     def __init__(
-        self, agents: Mapping[str, AgentClient], bus: EventBus, offsets: Mapping[str, ClockOffset]
+        self,
+        agents: Mapping[str, AgentClient],
+        bus: EventBus,
+        clock: RunClock,
+        offsets: Mapping[str, ClockOffset],
     ) -> None:
         self._agents = agents
         self._bus = bus
-        self._offsets = offsets
+        self._clock = clock
+        self._offsets = dict(offsets)
         self._seen: dict[str, int] = {}
         self.silent: set[str] = set()
         """Hosts whose agent did not answer the last poll."""
@@ -84,6 +89,11 @@ class ExitWatch:
                 self._bus.publish(Notice(f"{host}: its agent does not answer: {error}", warning=True))
             return
         if host in self.silent:
+            try:
+                # The host may have booted meanwhile, and its monotonic clock begun anew.
+                self._offsets[host] = await measure_offset(self._agents[host], self._clock)
+            except AgentClientError:
+                return  # asked again with the next poll
             self.silent.discard(host)
             self._bus.publish(Notice(f"{host}: its agent answers again"))
         # The first answer sets the mark: what ended before this round is no news of this round.

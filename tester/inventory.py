@@ -36,6 +36,8 @@ class Host:
     versions: tuple[str, ...]
     default_version: str | None
     max_faulted: int | None
+    power_on: str | None = None
+    """A program of the controller's that switches it on, called with its name; ``None``: there is none."""
 
     @property
     def agent_url(self) -> str:
@@ -124,6 +126,7 @@ def _host(values: HostVars) -> Host:
         versions=values.etcd_versions,
         default_version=values.default_version,
         max_faulted=values.max_faulted,
+        power_on=values.power_on,
     )
 
 

@@ -17,7 +17,7 @@ from tester.errors import InventoryError, ScenarioError
 from tester.nemesis import draw_cases, menu_of, menu_problems
 from tester.quorum import most_at_once, objection
 from tester.scenario.actions import ChangeVersionSection, RefuseVersionSection
-from tester.scenario.faults import NetworkSection, PartitionSection
+from tester.scenario.faults import NetworkSection, PartitionSection, PowerOffSection
 from tester.scenario.mistakes import suggestion
 from tester.scenario.stressers import KvStresser
 from tester.scenario.target import TargetWord
@@ -211,4 +211,10 @@ def lacking(plan: Plan, hosts: Mapping[str, HostInfo]) -> tuple[str, ...]:
                 lines.append(f"host {name}: its agent does not know fault {kind}")
             elif not capability.available:
                 lines.append(f"host {name} cannot do fault {kind}: {capability.reason}")
+    if any(isinstance(fault, PowerOffSection) for fault in faults):
+        lines += [
+            f"host {host.name}: nobody could switch it on again; name a script with etcd_chaos_power_on"
+            for host in plan.hosts
+            if host.power_on is None
+        ]
     return tuple(lines)

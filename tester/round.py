@@ -144,7 +144,9 @@ class RoundRunner:
             checks = await stage.check("round", "round")
         await stage.load.stop()
         with self._phases.phase(Phase.COMPACT):
-            compaction = await compact(stage.admin_endpoints, plan.scenario.keep_revisions)
+            compaction = await compact(
+                stage.admin_endpoints, plan.scenario.keep_revisions, stage.note_compaction
+            )
         self._course.checks = (*checks, compaction)
 
     async def _clean_up(self) -> None:

@@ -171,6 +171,7 @@ class Run:
             bus=self._bus,
             clock=self._clock,
             inventory=self._request.inventory,
+            outputs=directory.path / "scripts",
             max_faulted=self._plan.max_faulted,
         )
         plays = self._plays(directory, agents)

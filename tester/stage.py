@@ -27,7 +27,7 @@ from tester.faults.finish import to_the_end
 from tester.fleet import ask_all
 from tester.history.history import History
 from tester.history.parts import PartsReader, join_parts, part_of
-from tester.history.records import FORMAT_VERSION, Header
+from tester.history.records import FORMAT_VERSION, CompactionRecord, Header
 from tester.history.writer import HistoryWriter
 from tester.load.engine import Load
 from tester.load.share import WHOLE, Share
@@ -122,6 +122,7 @@ class Stage:
             connect=connect,
             certificates=security.members,
             limit=plan.scenario.limits.recovery,
+            announce_compaction=self.note_compaction,
         )
         self._logs = logs
         self._history = History()
@@ -213,6 +214,11 @@ class Stage:
         finally:
             await self.load.resume()
 
+    def note_compaction(self, revision: int) -> None:
+        """Put into the history that the tester compacts: a watcher may be told of it."""
+        self._writer.write(CompactionRecord(self.setting.clock.now(), revision))
+        self._writer.flush()
+
     def _judge(self, names: Sequence[str], end: EndState) -> tuple[CheckResult, ...]:
         self._history.extend(self._reader.read_new())
         return run_checkers(names, self._history, end)
@@ -256,7 +262,7 @@ async def open_stage(setting: RoundSetting, phases: Phases) -> AsyncIterator[Sta
         stack.enter_context(bus.listening(RoundLog(writer)))
         with phases.phase(Phase.BOOTSTRAP):
             offsets = await ask_all(agents, lambda _, agent: measure_offset(agent, clock))
-            exits = ExitWatch(agents, bus, offsets)
+            exits = ExitWatch(agents, bus, clock, offsets)
             await exits.poll_now()
             cluster = setting.plan.scenario.cluster
             security = make_security(cluster, setting.plan.hosts)
@@ -363,6 +369,7 @@ def round_token(run: str, number: int) -> str:
 
 
 def _header(setting: RoundSetting) -> Header:
+    section = setting.plan.scenario.cluster
     return Header(
         version=FORMAT_VERSION,
         run=setting.run,
@@ -372,5 +379,6 @@ def _header(setting: RoundSetting) -> Header:
         started_realtime_ns=setting.clock.started_realtime_ns,
         prefix=LOAD_PREFIX,
         members=tuple(host.name for host in setting.plan.initial),
-        compacts_itself=bool(setting.plan.scenario.cluster.flags.get("auto-compaction-retention")),
+        compacts_itself="auto-compaction-retention" in section.flags
+        or "ETCD_AUTO_COMPACTION_RETENTION" in section.env,
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from agent_service.errors import IllegalStateError
+from agent_service.faults.machine import Machine
 from agent_service.models import MemberState
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ class Resource(StrEnum):
     PROCESS = "process"
     PEER_TRAFFIC = "peer-traffic"
     CLIENT_TRAFFIC = "client-traffic"
+    CPU = "cpu"
+    MEMORY = "memory"
+    WALL_CLOCK = "wall-clock"
+    AGENT = "agent"
+    HOST = "host"
     TRAFFIC_QUALITY = "traffic-quality"
     """Of peers and clients alike; what is blocked never meets it, so both may be there."""
     DISK_SPEED = "disk-speed"
@@ -71,6 +77,9 @@ class HostContext:
     peer_port: int | None
     protected_ports: tuple[int, ...]
     """Ports no fault may touch, the agent's own among them, sorted."""
+    data_dir: str | None = None
+    """Where the member's data lie, ``None`` before its first start."""
+    machine: Machine = field(default_factory=Machine)
     failpoint_address: str | None = None
     """Where the member's failpoints are set, if it was started with such a place."""
     network: NetworkMeans | None = None

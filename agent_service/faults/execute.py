@@ -11,6 +11,8 @@ from agent_service.errors import AgentServiceError, FaultFailedError
 from agent_service.faults import diskwork
 from agent_service.faults.base import REMOVED
 from agent_service.faults.disksteps import DiskRuleFelt
+from agent_service.faults.machine_execute import act_on_machine, machine_objection
+from agent_service.faults.machine_steps import MachineStep
 from agent_service.faults.nftables import is_listed, missing_rules
 from agent_service.faults.quality_execute import quality_act, quality_objection
 from agent_service.faults.quality_steps import (
@@ -54,10 +56,8 @@ CONFIRM_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.005
 
 
-async def act(  # noqa: C901 - one arm per action, nothing nested
-    action: Action, member: MemberControl, cause: str
-) -> None:
-    """Do one action; every one may be done again.
+async def act(action: Action, member: MemberControl, cause: str) -> str | None:
+    """Do one action; every one may be done again. Returns what was seen that is worth telling.
 
     Raises:
         AgentServiceError: it could not be done.
@@ -71,6 +71,31 @@ async def act(  # noqa: C901 - one arm per action, nothing nested
             await member.kill(cause)
         case QuitMember():
             await member.quit(cause)
+        case PauseMember() | ResumeMember() | EnsureMemberRunning():
+            await _revive_or_pause(action, member)
+        case MachineStep():
+            return await act_on_machine(action, member, cause)
+        case SetFailpoints() | DeleteFailpoints():
+            await _act_on_failpoints(action)
+        case StartQueue() | EndQueue() | RemoveChain() | RemoveQdisc():
+            await quality_act(action)
+        case _:
+            await diskwork.act(action, member, cause)
+    return None
+
+
+async def _act_on_failpoints(action: SetFailpoints | DeleteFailpoints) -> None:
+    match action:
+        case SetFailpoints():
+            await failpoints.set_terms(action.address, action.terms)
+        case DeleteFailpoints():
+            await failpoints.delete(action.address, action.names)
+
+
+async def _revive_or_pause(
+    action: PauseMember | ResumeMember | EnsureMemberRunning, member: MemberControl
+) -> None:
+    match action:
         case PauseMember():
             await member.pause()
         case ResumeMember():
@@ -78,14 +103,6 @@ async def act(  # noqa: C901 - one arm per action, nothing nested
                 await member.resume()
         case EnsureMemberRunning():
             await member.recover()
-        case SetFailpoints():
-            await failpoints.set_terms(action.address, action.terms)
-        case DeleteFailpoints():
-            await failpoints.delete(action.address, action.names)
-        case StartQueue() | EndQueue() | RemoveChain() | RemoveQdisc():
-            await quality_act(action)
-        case _:
-            await diskwork.act(action, member, cause)
 
 
 async def confirm(checks: tuple[Check, ...], member: MemberControl) -> str:
@@ -117,6 +134,12 @@ async def lost(checks: tuple[Check, ...], member: MemberControl) -> str | None:
     return None
 
 
+async def objections(checks: tuple[Check, ...], member: MemberControl) -> str | None:
+    """What speaks against these now; ``None``: nothing."""
+    seen = [await _objection(check, member) for check in checks]
+    return "; ".join(filter(None, seen)) or None
+
+
 async def _lasting_objection(check: Check, member: MemberControl) -> str | None:
     if isinstance(check, DiskRuleFelt):
         return await diskwork.still_set(check, member)  # felt once: to try it again takes its time
@@ -146,6 +169,8 @@ async def _objection(check: Check, member: MemberControl) -> str | None:
         case TableAbsent():
             listed = is_listed((await commands.check(check.argv)).stdout, check.table)
             return f"nftables table inet {check.table} is still there" if listed else None
+        case MachineStep():
+            return await machine_objection(check, member)
         case FailpointsAre():
             return await _other_terms(check, member)
         case QueueAttached() | QueueGone() | ChainQueues() | ChainAbsent() | QdiscShapes() | QdiscRestored():

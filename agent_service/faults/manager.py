@@ -27,8 +27,9 @@ from agent_service.errors import AgentServiceError, FaultFailedError, IllegalSta
 from agent_service.failpoints import HTTP_VARIABLE
 from agent_service.faults.admission import answer_again, refuse_conflict
 from agent_service.faults.base import REMOVED, HostContext, Resource
-from agent_service.faults.execute import act, confirm, lost
+from agent_service.faults.execute import act, confirm, lost, objections
 from agent_service.faults.journal import NS, Entry, Journal, encode_spec
+from agent_service.faults.machine import read_machine
 from agent_service.faults.means import means_for
 from agent_service.faults.registry import plan_fault, require_capability, resource_of
 from agent_service.faults.repeats import Repeats
@@ -36,7 +37,7 @@ from agent_service.faults.schedule import HealSchedule
 from agent_service.faults.tombstones import Tombstones
 from agent_service.faults.undo import counts, undo
 from agent_service.faults.waysin import WaysIn
-from agent_service.launch import HostPort
+from agent_service.launch import HostPort, data_dir_of
 from agent_service.models import FaultState, MemberState, NetworkFault
 from agent_service.processes import ProcessId, boot_id
 
@@ -87,6 +88,8 @@ class FaultManager:
         undone = []
         for entry in self._journal.newest_first():
             here = entry.state is FaultState.INJECTED and entry.boot_id == boot_id()
+            if entry.steps.until == "next-agent" and by == "agent-start":
+                here = False
             if entry.active and (not here or self._schedule.is_due(entry)):
                 expired_meanwhile = here and by == "agent-start"
                 undone.append(await self.heal(entry.id, AGENT, "lease" if expired_meanwhile else by))
@@ -164,7 +167,11 @@ class FaultManager:
         if by == "agent-stop":
             self._stopping = True
             await asyncio.gather(*self._running, return_exceptions=True)
-        active = [entry.id for entry in self._journal.newest_first() if entry.active]
+        active = [
+            entry.id
+            for entry in self._journal.newest_first()
+            if entry.active and not (by == "agent-stop" and _ends_with_boot(entry))
+        ]
         return tuple([await self.heal(fault_id, who, by) for fault_id in active])
 
     def list(self) -> tuple[FaultStatus, ...]:
@@ -273,6 +280,12 @@ class FaultManager:
         return await lost(entry.steps.verify_injected, self._member)
 
     async def _undo(self, entry: Entry, by: HealedBy, gone: str | None = None) -> Entry:
+        effect = ""
+        if entry.state is FaultState.INJECTED and entry.steps.verify_effect:
+            effect = "; ".join(map(str, entry.steps.verify_effect))
+            objection = await objections(entry.steps.verify_effect, self._member)
+            if objection is not None:
+                by, gone, effect = "failed-injection", objection, ""
         never_injected = "failed-injection" in {
             entry.healed_by,
             by,
@@ -292,7 +305,7 @@ class FaultManager:
             entry = replace(entry, state=FaultState.HEAL_FAILED)
             _log.error("fault %s is not healed, next try in %g s: %s", entry.id, delay, outcome.evidence)
         evidence = outcome.evidence if gone is None else f"before: {gone}; now: {outcome.evidence}"
-        entry = replace(entry, evidence="; ".join(filter(None, (counted, evidence))))
+        entry = replace(entry, evidence="; ".join(filter(None, (effect, counted, evidence))))
         await self._note(entry)
         await self._journal.forget_oldest()
         return entry
@@ -321,6 +334,8 @@ class FaultManager:
             client_port=None if there is None else HostPort.of(there.client_url).port,
             peer_port=None if there is None else HostPort.of(there.peer_url).port,
             protected_ports=tuple(sorted({*self._settings.protected_ports, self._settings.port})),
+            data_dir=None if there is None else str(data_dir_of(self._settings, there)),
+            machine=read_machine(self._settings, process),
             failpoint_address=None if there is None else there.env.get(HTTP_VARIABLE),
             network=means,
             disk_layer=as_if_running or (there is not None and there.disk == "fuse"),
@@ -349,6 +364,11 @@ class FaultManager:
         self._running.discard(task)
         if not task.cancelled():
             task.exception()  # whoever asked may be gone; what became of the fault is in the journal
+
+
+def _ends_with_boot(entry: Entry) -> bool:
+    """Whether the agent ends because its host goes down by this fault: the next boot undoes it."""
+    return entry.steps.until == "next-boot" and entry.boot_id == boot_id()
 
 
 def _cause(entry: Entry) -> str:

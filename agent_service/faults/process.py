@@ -1,9 +1,11 @@
-"""Faults on the member's process: stop, kill, pause, restart, crash loop."""
+"""Faults on the member's process: stop, kill, pause, restart, crash loop, loss of its data."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent_service.faults.machine_steps import BringDataBack, PathAbsent, SetDataAside
 from agent_service.faults.steps import (
     EnsureMemberRunning,
     FaultSteps,
@@ -22,7 +24,14 @@ from agent_service.faults.steps import (
 if TYPE_CHECKING:
     from agent_service.faults.base import HostContext
     from agent_service.faults.steps import Action
-    from agent_service.models import CrashLoopFault, KillFault, PauseFault, RestartFault, StopFault
+    from agent_service.models import (
+        CrashLoopFault,
+        KillFault,
+        LoseDataFault,
+        PauseFault,
+        RestartFault,
+        StopFault,
+    )
 
 
 def plan_stop(_fault_id: str, spec: StopFault, host: HostContext) -> FaultSteps:
@@ -83,4 +92,17 @@ def plan_crash_loop(_fault_id: str, spec: CrashLoopFault, host: HostContext) -> 
         undo=(EnsureMemberRunning(),),
         verify_healed=(MemberRuns(),),
         repeat=Repeat(spec.every_seconds, crash),
+    )
+
+
+def plan_lose_data(fault_id: str, _spec: LoseDataFault, host: HostContext) -> FaultSteps:
+    """SIGQUIT, and the data are gone; brought back, unless the member was made anew meanwhile."""
+    process = host.running_process()
+    directory = Path(host.data_dir or "")
+    aside = str(directory.with_name(f"{directory.name}.aside-{fault_id}"))
+    return FaultSteps(
+        inject=(QuitMember(), SetDataAside(str(directory), aside)),
+        verify_injected=(ProcessGone(process.pid, process.start_ticks), PathAbsent(str(directory))),
+        undo=(BringDataBack(str(directory), aside), EnsureMemberRunning()),
+        verify_healed=(PathAbsent(aside), MemberRuns()),
     )

@@ -7,11 +7,19 @@ They are written to disk before anything is done, so that another process, after
 from __future__ import annotations
 
 import shlex
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
 from agent_service.faults.disksteps import DiskAction, DiskCheck
+from agent_service.faults.machine_steps import (
+    CgroupHolds,
+    CgroupShows,
+    ClockShifted,
+    MachineAction,
+    MachineCheck,
+    WallClockIs,
+)
 from agent_service.faults.quality_steps import (
     ChainQueues,
     Count,
@@ -109,6 +117,7 @@ Action: TypeAlias = (
     | PauseMember
     | ResumeMember
     | EnsureMemberRunning
+    | MachineAction
     | DiskAction
     | SetFailpoints
     | DeleteFailpoints
@@ -206,9 +215,21 @@ Check: TypeAlias = (
     | DiskCheck
     | FailpointsAre
     | QualityCheck
+    | MachineCheck
 )
 
-LASTING: Final = (ProcessStopped, TableBlocks, FailpointsAre, QueueAttached, ChainQueues, QdiscShapes)
+LASTING: Final = (
+    ProcessStopped,
+    TableBlocks,
+    FailpointsAre,
+    QueueAttached,
+    ChainQueues,
+    QdiscShapes,
+    CgroupHolds,
+    CgroupShows,
+    ClockShifted,
+    WallClockIs,
+)
 """What must be so for as long as the fault is held. That a process is gone cannot be undone, and a member that
 ended after its restart is etcd's doing: neither is asked for again."""
 
@@ -231,6 +252,10 @@ class FaultSteps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     undo: tuple[Action, ...]
     verify_healed: tuple[Check, ...]
     repeat: Repeat | None = None
+    verify_effect: tuple[Check, ...] = ()
+    """What can only be seen when it is over: that a host was down. Looked at before the undo."""
+    until: Literal["heal", "next-agent", "next-boot"] = "heal"
+    """What ends it: a fault that ends the agent or the boot is undone by the next one, as soon as it starts."""
     counts: tuple[Count, ...] = ()
 
     def plan(self) -> FaultPlan:

@@ -35,13 +35,15 @@ async def undo(steps: FaultSteps, member: MemberControl, cause: str) -> Undone:
 
     Only looking decides: a step that complained about what is gone anyway is no failure.
     """
-    problems: list[str] = []
+    notes: list[str] = []
     for action in steps.undo:
-        await _attempt(act(action, member, cause), problems)
-    seen = await _attempt(confirm(steps.verify_healed, member), problems)
+        told = await _attempt(act(action, member, cause), notes)
+        if told is not None:
+            notes.append(told)
+    seen = await _attempt(confirm(steps.verify_healed, member), notes)
     if seen is not None:
-        problems.append(seen)
-    return Undone(gone=seen is not None, evidence="; ".join(problems))
+        notes.append(seen)
+    return Undone(gone=seen is not None, evidence="; ".join(notes))
 
 
 async def counts(steps: FaultSteps) -> str:

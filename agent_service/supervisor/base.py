@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from agent_service.processes import ProcessId
+
+_SHIFTED: Final = Path(__file__).with_name("shifted.py")
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What to run, as whom, and where its output goes (appended)."""
+    """What to run, as whom, and where its output goes (appended).
+
+    With an offset it runs in a time namespace whose monotonic clock is ahead of the host's by so many seconds.
+    """
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
     log: Path
     user: str | None
+    clock_offset_seconds: int = 0
+
+    def on_its_clock(self) -> Launch:
+        """The same as a command that changes clock and user itself: that takes root, so ``user`` is none."""
+        if self.clock_offset_seconds == 0:
+            return self
+        shifted = (sys.executable, "-I", "-S", str(_SHIFTED), str(self.clock_offset_seconds), self.user or "")
+        return replace(self, argv=(*shifted, *self.argv), user=None, clock_offset_seconds=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ class ProcessSupervisor:
             raise IllegalStateError(f"the last member still runs (pid {running.pid})", state="running")
         await self.release()
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        await self._run_shim(launch)
+        await self._run_shim(launch.on_its_clock())
         started = await _until(lambda: self._started() or self._ended(), _START_TIMEOUT_SECONDS)
         if started is None:
             raise UnavailableError("the member's shim did not report a start", remedy=f"see {launch.log}")

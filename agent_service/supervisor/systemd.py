@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent_service import commands
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 UNIT: Final = "etcd-chaos-member.service"
 SLICE: Final = "etcdchaos.slice"
+
+LIMITS: Final = Path("/run/systemd/system.control") / f"{UNIT}.d"
+"""Where systemd keeps what ``set-property --runtime`` says of the unit."""
 
 _EXIT_TIMEOUT_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.005
@@ -99,6 +103,11 @@ def stop_slice_argv() -> tuple[str, ...]:
     return ("systemctl", "stop", SLICE)
 
 
+def revert_argv() -> tuple[str, ...]:
+    """Forgets properties that were set while the unit ran."""
+    return ("systemctl", "revert", UNIT)
+
+
 def reset_argv(unit: str = UNIT) -> tuple[str, ...]:
     """Forgets a unit that failed."""
     return ("systemctl", "reset-failed", unit)
@@ -151,7 +160,7 @@ class SystemdSupervisor:
                 remedy=f"end it: systemctl stop {self._service.unit}",
             )
         await self._release(unit)
-        started = await commands.run(start_argv(launch, self._service))
+        started = await commands.run(start_argv(launch.on_its_clock(), self._service))
         if started.code != 0:
             await self.release()
             raise UnavailableError(
@@ -186,6 +195,9 @@ class SystemdSupervisor:
     async def release(self) -> None:
         """Let systemd forget the unit and its slice."""
         await self._release(await self._show())
+        if LIMITS.is_dir():
+            # What a fault limited and lifted again; systemd remembers even that until the next boot.
+            await commands.check(revert_argv())
         stopped = await commands.run(stop_slice_argv())
         if stopped.code not in {0, _NOT_LOADED}:
             raise UnavailableError(f"cannot stop {SLICE}: {stopped.complaint}")

@@ -31,6 +31,10 @@ _CALL_SECONDS = 5.0
 _AGAIN_SECONDS = 0.1
 
 
+def _to_nobody(_revision: int) -> None:
+    """Without a history."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ground:
     """The cluster of a round, as an operator sees it."""
@@ -49,6 +53,8 @@ class Ground:
     """Seconds until a single step must have come to its end."""
     certificates: Mapping[str, MemberTls] = field(default_factory=dict)
     """Of the members, where they need one."""
+    announce_compaction: Callable[[int], None] = _to_nobody
+    """Told the revision before it is compacted: the history must know who asked."""
 
     def peer_url(self, member: str) -> str:
         """How the cluster's own list names a member, or would."""

@@ -33,6 +33,7 @@ async def compact(ground: Ground, keep: int, *, physical: bool) -> Done:
         target = revision - keep
         if target < 2:
             return 0
+        ground.announce_compaction(target)
         try:
             await client.compact(target, physical=physical)
         except RpcError as error:
@@ -152,6 +153,7 @@ async def _make_room(ground: Ground) -> None:
 
     async def forget(client: AdminClient) -> None:
         revision, _ = await client.get(PROBE_PREFIX)
+        ground.announce_compaction(revision)
         try:
             await client.compact(revision, physical=True)
         except RpcError as error:

@@ -77,7 +77,8 @@ def compactions(history: History) -> list[tuple[int, int]] | None:
     rows = leaves[:, leaves[LeafCol.KIND] == Kind.COMPACT]
     known = zip(rows[LeafCol.AT].tolist(), ops[OpCol.CALL, rows[LeafCol.OP]].tolist(), strict=True)
     maybe = (*history.unknown_compactions, *history.unfinished())
-    return [*known, *((invoke.op.r, invoke.at) for invoke in maybe if isinstance(invoke.op, Compact))]
+    ours = [(record.rev, record.at) for record in history.compactions]
+    return [*ours, *known, *((invoke.op.r, invoke.at) for invoke in maybe if isinstance(invoke.op, Compact))]
 
 
 def acknowledged_puts(history: History) -> Columns:

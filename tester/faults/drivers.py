@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from tester.faults.blows import BlowFault
 from tester.faults.case_fault import CaseFault
+from tester.faults.external import ExternalFault
+from tester.scenario.faults.hosts import BlowSection, ExternalSection
 
 if TYPE_CHECKING:
     import asyncio
@@ -49,4 +52,8 @@ def driver(
         timing: deadlines and leases.
         ended_early: to be set when it is over on some member although nobody asked for it.
     """
+    if isinstance(fault, BlowSection):
+        return BlowFault(fault, label, scene, timing)
+    if isinstance(fault, ExternalSection):
+        return ExternalFault(fault, label, scene)
     return CaseFault(fault, label, scene, timing, ended_early)

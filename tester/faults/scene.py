@@ -48,4 +48,6 @@ class Scene:
     clock: RunClock
     inventory: Path
     """For the remedy of an unhealed host."""
+    outputs: Path
+    """A folder of the round for what scripts of the user's print."""
     max_faulted: int | None = None

@@ -26,6 +26,9 @@ class FaultAgent(Protocol):
     async def renew(self, fault_id: str, lease_seconds: float) -> FaultStatus:
         """A new lease. Must not inject again what has been healed."""
 
+    async def fault(self, fault_id: str) -> FaultStatus:
+        """How it is now."""
+
     async def heal(self, fault_id: str) -> FaultStatus:
         """Undo and verify. Must be harmless when it is repeated."""
 

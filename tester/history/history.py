@@ -19,6 +19,7 @@ from tester.history.records import (
     ClaimRecord,
     ClientRecord,
     Compact,
+    CompactionRecord,
     Fail,
     FaultRecord,
     Header,
@@ -91,6 +92,8 @@ class History:
         """Grants and keepalives of which nobody knows whether they took effect."""
         self.unknown_compactions: list[Invoke] = []
         """Compactions of which nobody knows whether they were done; those in flight are ``unfinished``."""
+        self.compactions: list[CompactionRecord] = []
+        """Those of the tester; clients' are among the operations."""
         self.phases: list[PhaseRecord] = []
         self.faults: list[FaultRecord] = []
         self.leaders: list[LeaderRecord] = []
@@ -151,7 +154,7 @@ class History:
             elif type(record) is Ok:
                 asked = end(record.id, None)
                 if asked is None:
-                    raise _without_question(record.id)
+                    raise without_question(record.id)
                 member = members.setdefault(asked.m, len(members))
                 op, out = asked.op, record.out
                 if type(op) is Put and out is None:
@@ -211,7 +214,7 @@ class History:
     def _not_ok(self, record: Info | Fail) -> None:
         invoke = self._open.pop(record.id, None)
         if invoke is None:
-            raise _without_question(record.id)
+            raise without_question(record.id)
         if isinstance(record, Fail):
             if is_write(invoke.op):
                 self.failed_writes[record.id] = invoke
@@ -269,9 +272,12 @@ class History:
                 self.member_events.append(record)
             case ClaimRecord():
                 self.claims.append(record)
+            case CompactionRecord():
+                self.compactions.append(record)
             case ClientRecord():
                 self.client_deaths.append(record)
 
 
-def _without_question(operation_id: int) -> HistoryMismatchError:
+def without_question(operation_id: int) -> HistoryMismatchError:
+    """For an end without an invocation."""
     return HistoryMismatchError(f"operation {operation_id} ends, but was not invoked or has ended before")

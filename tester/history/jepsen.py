@@ -56,7 +56,7 @@ def read_jepsen(path: Path) -> Iterator[HistoryRecord]:
     """
     try:
         forms = list(edn.parse(path.read_text()))
-    except (edn.EdnError, UnicodeDecodeError) as error:
+    except (edn.EdnError, UnicodeDecodeError, RecursionError) as error:
         raise HistoryFormatError(path, 1, f"not EDN: {error}") from error
     if len(forms) == 1 and isinstance(forms[0], list):
         forms = forms[0]

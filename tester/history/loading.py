@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from tester.errors import UsageError
 from tester.history.history import History
 from tester.history.jepsen import read_jepsen
 from tester.history.parquet import is_parquet, read_parquet
@@ -25,11 +26,12 @@ def load_history(path: Path) -> History:
         HistoryFormatError: a line other than a torn last one is no record.
         HistoryMismatchError: records contradict each other.
         ParquetError: a directory is no history of this version.
-        UsageError: Parquet needs pyarrow.
+        UsageError: a directory holds no history, or Parquet needs pyarrow.
         OSError: the file cannot be read.
     """
     if is_parquet(path):
         return read_parquet(path)
+    _refuse_directory(path)
     if path.suffix == ".edn":
         return History(read_jepsen(path))
     history = History()
@@ -42,4 +44,13 @@ def records_of(path: Path) -> Iterator[HistoryRecord]:
     """The records of any of them, one by one. Raises as ``load_history``."""
     if is_parquet(path):
         return parquet_records(path)
+    _refuse_directory(path)
     return read_jepsen(path) if path.suffix == ".edn" else chain.from_iterable(PartsReader(path).batches())
+
+
+def _refuse_directory(path: Path) -> None:
+    if path.is_dir():
+        raise UsageError(
+            f"{path} is a directory, and no history in Parquet",
+            remedy="name one of its files, such as rounds/001/history.jsonl of a run",
+        )

@@ -116,15 +116,22 @@ def write_parquet(records: Iterable[HistoryRecord], path: Path) -> None:
     unfinished = path.with_name(path.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
+    try:
+        _write_all(unfinished, history, source)
+        unfinished.rename(path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _write_all(directory: Path, history: History, source: _Source) -> None:
     noted = {"operations": source.operations, "responses": source.responses}
     for name, table in _tables(history).items():
         rows = np.array(noted.get(name, ()), dtype=np.int64).reshape(len(table), len(EXTRA.get(name, ())))
         numbers = [*table.columns, *rows.T]
-        _write(unfinished, name, dict(zip(_names(name, every_column=True), numbers, strict=True)))
+        _write(directory, name, dict(zip(_names(name, every_column=True), numbers, strict=True)))
     for name, interner in _interners(history).items():
-        _write(unfinished, name, {"number": np.arange(len(interner)), "text": interner.texts})
-    _write(unfinished, "lines", source.lines())
-    unfinished.rename(path)
+        _write(directory, name, {"number": np.arange(len(interner)), "text": interner.texts})
+    _write(directory, "lines", source.lines())
 
 
 class _Source:

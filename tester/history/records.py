@@ -339,6 +339,13 @@ class ClaimRecord(Record, frozen=True, tag="claim"):
     """``held``: the key that only the holder may write."""
 
 
+class CompactionRecord(Record, frozen=True, tag="compaction"):
+    """The tester itself, and no client, is about to ask for a compaction at ``rev``: after a round."""
+
+    at: int
+    rev: int
+
+
 class ClientRecord(Record, frozen=True, tag="client"):
     """Client ``c`` (-1: a watcher or another task of the load) died of a defect: the round is an error."""
 
@@ -361,5 +368,6 @@ HistoryRecord: TypeAlias = (
     | LeaderRecord
     | MemberRecord
     | ClaimRecord
+    | CompactionRecord
     | ClientRecord
 )

@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from tester.history.history import without_question
 from tester.history.operations import is_write
 from tester.history.records import (
     Compact,
@@ -67,6 +68,9 @@ def as_registers(records: Iterable[HistoryRecord]) -> Registers:
 
     A key that something wrote to which no register can do is left out with all its operations, because the
     others could not be explained without it. A read that cannot be translated is only left out itself.
+
+    Raises:
+        HistoryMismatchError: an operation ends that was not invoked.
     """
     translator = _Translator()
     for record in records:
@@ -91,8 +95,9 @@ class _Translator:
                 self._invokes[record.id] = record
             case Ok():
                 self._answers[record.id] = record
-                invoke = self._invokes[record.id]
-                self._learn(invoke.op, record.out, record.rev)
+                if record.id not in self._invokes:
+                    raise without_question(record.id)
+                self._learn(self._invokes[record.id].op, record.out, record.rev)
             case Watched():
                 for event in record.ev:
                     self._keys.add(event.k)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from tester.history.history import without_question
 from tester.history.records import (
     Fail,
     FaultRecord,
@@ -63,7 +64,11 @@ class Summary(msgspec.Struct):
 
 
 def summarize(records: Iterable[HistoryRecord]) -> Summary:  # noqa: C901 - a case per kind of record
-    """Count; memory does not grow with the history."""
+    """Count; memory does not grow with the history.
+
+    Raises:
+        HistoryMismatchError: an operation ends that was not invoked.
+    """
     summary = Summary()
     opened: dict[int, Invoke] = {}
     counts: Counter[tuple[str, str, str]] = Counter()
@@ -76,6 +81,8 @@ def summarize(records: Iterable[HistoryRecord]) -> Summary:  # noqa: C901 - a ca
             case Invoke():
                 opened[record.id] = record
             case Ok() | Fail() | Info():
+                if record.id not in opened:
+                    raise without_question(record.id)
                 invoke = opened.pop(record.id)
                 counts[_kind(invoke), invoke.m, type(record).__name__.lower()] += 1
                 if isinstance(record, Ok):

@@ -40,6 +40,7 @@ class HostVars:
     default_version: str | None
     pki_dir: str
     max_faulted: int | None
+    power_on: str | None
 
 
 class _Resolved(BaseModel):
@@ -54,6 +55,7 @@ class _Resolved(BaseModel):
     etcd_peer_port: Port
     etcd_chaos_allow: StrictBool
     etcd_chaos_max_faulted: Annotated[int, Field(ge=0, le=15)] | None
+    etcd_chaos_power_on: AbsolutePath | None
     etcd_version: Version | None
     etcd_builds: list[Mapping[str, object]]
     pki_dir: AbsolutePath
@@ -115,4 +117,5 @@ def _host_vars(values: _Resolved, cache: Path) -> HostVars:
         default_version=values.etcd_version or (versions[-1] if versions else None),
         pki_dir=values.pki_dir,
         max_faulted=values.etcd_chaos_max_faulted,
+        power_on=values.etcd_chaos_power_on,
     )

@@ -26,7 +26,14 @@ if TYPE_CHECKING:
     from tester.scenario.section import Section
 
 _MARK: Final = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-_UNITS: Final = {"500ms": "duration", "100B": "size", "500/s": "rate", "10%": "share", "10Mbit/s": "rate"}
+_UNITS: Final = {
+    "500ms": "duration",
+    "1h": "duration, also with a minus",
+    "100B": "size",
+    "500/s": "rate",
+    "10%": "share",
+    "10Mbit/s": "rate",
+}
 """By the first example of the schema."""
 _TARGET_EXAMPLES: Final = TypeAdapter(Target).json_schema()["examples"]
 

@@ -91,7 +91,9 @@ class Fleet:
 
     def fault(self, fault: FaultSection, label: str = "c") -> CaseFault:
         members = [one.host for one in self.hosts.values()]
-        scene = Scene("run", 1, members, self.agents, self.bus, self.clock, Path("inventory"))
+        scene = Scene(
+            "run", 1, members, self.agents, self.bus, self.clock, Path("inventory"), Path("scripts")
+        )
         return CaseFault(fault, label, scene)
 
     def ruleset(self) -> dict[str, str]:

@@ -30,15 +30,17 @@ def test_against_real_members(etcd_version: str, tmp_path: Path) -> None:
             *unshare(),
             *(sys.executable, "-m", "pytest", f"tests/etcd/inside/{ONLY}", "-q", "-p", "no:cacheprovider"),
             f"--basetemp={tmp_path / 'inside'}",
+            *(["-rP"] if ONLY else []),
         ],
         cwd=ROOT,
         env={**os.environ, INSIDE: etcd_version},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=3600 if ONLY else 240,
+        timeout=3600 if ONLY else 480,
         check=False,
     )
+    print(inner.stdout)
     assert inner.returncode == 0, inner.stdout
     assert " passed" in inner.stdout
     assert "skipped" not in inner.stdout

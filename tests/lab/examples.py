@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from tester.partitions import Cut
 from tester.scenario.faults import FAULTS, Place
+from tester.scenario.faults.hosts import BlowSection
 from tests.unit.scenario.cases import fault
 
 if TYPE_CHECKING:
@@ -25,6 +26,16 @@ KEYS: Final[dict[str, dict[str, object]]] = {
     "partition": {"partition": "leader-alone"},
     "client-port": {"action": "reject"},
     "peer-port": {},
+    "lose-data": {},
+    "freeze": {},
+    "cpu-throttle": {"percent": 20},
+    "memory-limit": {"limit": "1GiB"},
+    "clock-offset": {"offset": "1h", "grace": "1s"},
+    "wall-clock": {"offset": "1h"},
+    "reboot": {},
+    "power-off": {"abrupt": True},
+    "agent-kill": {},
+    "agent-hang": {"hang": "2s"},
     "network": {"traffic": "both", "delay": "50ms", "jitter": "10ms", "loss": "1%"},
     "slow-fsync": {"delay": "200ms"},
     "slow-io": {"delay": "50ms", "jitter": "20ms"},
@@ -39,13 +50,15 @@ KEYS: Final[dict[str, dict[str, object]]] = {
 
 
 def examples() -> dict[str, FaultSection]:
-    """Every fault that agents are asked for.
+    """Every fault that agents are asked for and that a lease holds.
 
     Raises:
         KeyError: a fault has no example here: give it one, and it is tested with the rest.
     """
     return {
-        kind: fault(kind, **KEYS[kind]) for kind, section in FAULTS.items() if section.on_agent is not None
+        kind: fault(kind, **KEYS[kind])
+        for kind, section in FAULTS.items()
+        if section.on_agent is not None and not issubclass(section, BlowSection)
     }
 
 

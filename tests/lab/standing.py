@@ -78,7 +78,8 @@ async def standing(rig: Rig) -> AsyncIterator[Standing]:
         plan = make_plan(scenario, inventory, seed=1)
         security = make_security(scenario.cluster, plan.hosts)
         monitor = ClusterMonitor(security.admin_endpoints(plan.hosts), clock, bus)
-        scene = Scene("standing", 1, plan.hosts, agents, bus, clock, rig.inventory)
+        scripts = rig.inventory.parent / "scripts"
+        scene = Scene("standing", 1, plan.hosts, agents, bus, clock, rig.inventory, scripts)
         await monitor.start()
         try:
             specs = member_specs(plan, "standing", security)

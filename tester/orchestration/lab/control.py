@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tester.errors import InfrastructureError
 from tester.orchestration.commands import run_command
 from tester.orchestration.debian import KEYRING, debian_mirror
-from tester.orchestration.lab.inventory import render_inventory
+from tester.orchestration.lab.inventory import render_inventory, render_power_on
 from tester.orchestration.lab.machine import is_running, power_off
 from tester.orchestration.lab.preflight import check_rights_and_programs, check_subnet
 from tester.orchestration.lab.removal import close_connection, remove_lab
@@ -244,6 +244,8 @@ class Lab:
             path = self.inventory / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
+        self.spec.power_on.write_text(render_power_on(self.spec), encoding="utf-8")
+        self.spec.power_on.chmod(0o755)
         self.spec.spec_file.write_bytes(self.spec.encode())
 
     async def _is_complete(self) -> bool:

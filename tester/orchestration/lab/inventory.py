@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
+
+import tester
 
 if TYPE_CHECKING:
     from tester.orchestration.lab.spec import LabSpec
@@ -20,6 +25,15 @@ def render_inventory(spec: LabSpec) -> dict[str, str]:
     }
 
 
+def render_power_on(spec: LabSpec) -> str:
+    """A program that switches on the host whose name it is given; for ``etcd_chaos_power_on``."""
+    # The package imports the module before it is run, and runpy warns of that.
+    quiet = ("-W", "ignore::RuntimeWarning:runpy")
+    command = (sys.executable, *quiet, "-m", "tester.orchestration.lab.machine", spec.name)
+    path = str(Path(tester.__file__).parents[1])
+    return f'#!/bin/sh\nPYTHONPATH={shlex.quote(path)} exec {shlex.join(command)} "$1"\n'
+
+
 COMMON = {
     "ansible_user": "root",
     "ansible_python_interpreter": "/usr/bin/python3",
@@ -29,6 +43,8 @@ COMMON = {
     ),
     # Named by host: switching a host off closes its connection. Short: a socket's path has a limit.
     "ansible_control_path": "{{ etcd_chaos_lab }}/ssh/%%h",
+    # `etcd-chaos lab up` wrote it.
+    "etcd_chaos_power_on": "{{ etcd_chaos_lab }}/power-on",
     # A lab is for trying: the newest etcd that Debian has.
     "etcd_builds": [{"source": "debian", "suite": "sid"}],
 }

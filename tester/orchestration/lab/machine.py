@@ -35,6 +35,8 @@ _BOOT_SECONDS = 20.0
 _KILL_SECONDS = 10.0
 _POLL_SECONDS = 0.02
 _STATE_FIELD, _START_FIELD = 0, 19  # of /proc/PID/stat, counted after the command name
+_HOLDER = Path(__file__).with_name("holder.py")
+_HOLDERS = 2  # the holder and nspawn: whoever else is in the cgroup is the host
 _NSPAWN_STATE = Path("/run/systemd/nspawn")
 
 
@@ -83,7 +85,7 @@ def power_on(host: LabHost) -> bool:
         end_remains(host)
         with host.log.open("wb") as log:
             child = subprocess.Popen(
-                nspawn_command(host),
+                (sys.executable, "-I", "-S", str(_HOLDER), *nspawn_command(host)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -141,9 +143,9 @@ def _start_ticks(pid: int) -> int | None:
 
 
 def _await_boot(host: LabHost, child: subprocess.Popen[bytes]) -> None:
-    """Until nspawn has more than itself in the cgroup: the host's own processes."""
+    """Until there is more in the cgroup than who holds the host: its own processes."""
     booted = _wait(
-        lambda: child.poll() is not None or len(cgroups.processes(host.machine)) > 1,
+        lambda: child.poll() is not None or len(cgroups.processes(host.machine)) > _HOLDERS,
         _BOOT_SECONDS,
     )
     if child.poll() is None and booted:

@@ -112,6 +112,11 @@ class LabSpec:
         return self.directory / "inventory"
 
     @property
+    def power_on(self) -> Path:
+        """A program that switches on the host whose name it is given."""
+        return self.directory / "power-on"
+
+    @property
     def switch(self) -> str:
         """Namespace of the bridge, and the name of the veth that reaches it from this machine."""
         return switch_name(self.name)

@@ -19,6 +19,19 @@ from tester.scenario.faults.disk import (
     SlowIoSection,
 )
 from tester.scenario.faults.failpoint import FailpointSection
+from tester.scenario.faults.hosts import (
+    AgentHangSection,
+    AgentKillSection,
+    ClockOffsetSection,
+    CpuThrottleSection,
+    ExternalSection,
+    FreezeSection,
+    LoseDataSection,
+    MemoryLimitSection,
+    PowerOffSection,
+    RebootSection,
+    WallClockSection,
+)
 from tester.scenario.faults.network import (
     ClientPortSection,
     Direction,
@@ -49,6 +62,17 @@ AnyFault: TypeAlias = (
     | PartitionSection
     | ClientPortSection
     | PeerPortSection
+    | LoseDataSection
+    | FreezeSection
+    | CpuThrottleSection
+    | MemoryLimitSection
+    | ClockOffsetSection
+    | WallClockSection
+    | RebootSection
+    | PowerOffSection
+    | AgentKillSection
+    | AgentHangSection
+    | ExternalSection
     | NetworkSection
     | SlowFsyncSection
     | SlowIoSection
@@ -80,4 +104,5 @@ __all__ = [
     "PartitionSection",
     "Place",
     "PortAction",
+    "PowerOffSection",
 ]

@@ -7,6 +7,8 @@ from random import Random
 import pytest
 
 from tester.checkers import run_checkers
+from tester.history.history import History
+from tester.history.records import CompactionRecord, WatchEnd
 from tester.results import Verdict
 from tests.unit.checkers.lies import LIES
 from tests.unit.checkers.world import Mix, simulate
@@ -61,3 +63,17 @@ def test_a_right_history_is_never_invalid(name: str) -> None:
             assert result.verdict is not Verdict.INVALID, (seed, result)
             if result.checker == "linearizable":
                 assert result.verdict is Verdict.VALID, (seed, result)
+
+
+def test_a_compaction_of_the_tester_is_one_that_was_asked_for() -> None:
+    run = simulate(Random(3), Mix(breaks=0.0))
+    claimed = run.store.revision + 1
+    told = [WatchEnd(0, run.end.at, "compacted", compacted=claimed + 1)]
+    for asked, verdict in (
+        ([CompactionRecord(run.end.at - 1, claimed + 1)], Verdict.VALID),
+        ([CompactionRecord(run.end.at - 1, claimed)], Verdict.INVALID),
+        ([CompactionRecord(run.end.at + 1, claimed + 1)], Verdict.INVALID),
+        ([], Verdict.INVALID),
+    ):
+        (result,) = run_checkers(["watch"], History([*run.records, *asked, *told]), run.end)
+        assert result.verdict is verdict, (asked, result)

@@ -150,6 +150,10 @@ def test_what_a_history_holds_is_shown(tmp_path: Path, capsys: pytest.CaptureFix
         (["a.jsonl", "a.jsonl"], "exists"),
         (["bad.edn", "b.jsonl"], "operation"),
         (["torn.edn", "b.jsonl"], "not EDN"),
+        (["deep.edn", "b.jsonl"], "not EDN"),
+        (["answer.jsonl", "b.edn"], "was not invoked"),
+        (["answer.jsonl", "b.parquet"], "was not invoked"),
+        ([".", "b.jsonl"], "is a directory"),
     ],
 )
 def test_bad_input_is_named(
@@ -158,8 +162,11 @@ def test_bad_input_is_named(
     (tmp_path / "a.jsonl").write_text("")
     (tmp_path / "bad.edn").write_text("[1 2]")
     (tmp_path / "torn.edn").write_text("{:type :invoke")
+    (tmp_path / "deep.edn").write_text("[" * 100_000)
+    save(tmp_path / "answer.jsonl", [Ok(1, 1, 2)])
+    before = sorted(tmp_path.iterdir())
     assert (
         run_command(["history", "convert", *(str(tmp_path / name) for name in arguments)]) != ExitCode.VALID
     )
     assert told in capsys.readouterr().err
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "bad.edn", "torn.edn"]
+    assert sorted(tmp_path.iterdir()) == before

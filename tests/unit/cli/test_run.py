@@ -38,6 +38,7 @@ INFO = HostInfo(
     capabilities=tuple(
         Capability(kind=kind, available=True, reason="yes")
         for kind in dict.fromkeys(section.on_agent for section in FAULTS.values())
+        if kind is not None
     ),
     clock=HostClock(boot_id="b", monotonic_ns=0, realtime_ns=0),
 )

@@ -32,6 +32,8 @@ class MemoryAgent:
     """Each attempt takes one; then it works."""
     heal_state: FaultState = FaultState.HEALED
     heal_waits: asyncio.Event | None = None
+    silent: int = 0
+    """So many questions get no answer: the host is down."""
     renewals: int = 0
     leases: list[float] = field(default_factory=list)
 
@@ -69,8 +71,17 @@ class MemoryAgent:
             raise failure
         return self.faults[fault_id]
 
+    async def fault(self, fault_id: str) -> FaultStatus:
+        if self.silent > 0:
+            self.silent -= 1
+            raise unreachable()
+        return self.faults[fault_id]
+
     async def heal(self, fault_id: str) -> FaultStatus:
         self.log.append(f"{self.name} heal")
+        if self.silent > 0:
+            self.silent -= 1
+            raise unreachable()
         if self.heal_waits is not None:
             await self.heal_waits.wait()
         if self.heal_fails:

@@ -22,6 +22,7 @@ class Stage:
         self.log: list[str] = []
         self.agents = {name: MemoryAgent(name, self.log) for name in ALL}
         self.events: list[Event] = []
+        self.outputs = Path("/nonexistent")
         self.bus = EventBus()
         self.bus.subscribe(self.events.append)
 
@@ -38,6 +39,7 @@ class Stage:
             bus=self.bus,
             clock=RunClock(),
             inventory=Path("inventory/"),
+            outputs=self.outputs,
             max_faulted=bound,
         )
 

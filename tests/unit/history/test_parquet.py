@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
 
 import msgspec
+import pyarrow.parquet as pq
 import pytest
 
 from tester.checkers import CHECKERS, run_checkers
@@ -28,8 +29,7 @@ from tester.history.records import (
 )
 from tests.unit.checkers.world import Mix, simulate
 
-if TYPE_CHECKING:
-    from pathlib import Path
+DOCUMENTATION = Path(__file__).parents[3] / "docs/history.md"
 
 ODD: tuple[HistoryRecord, ...] = (
     PhaseRecord(1, 1, "inject", "a"),
@@ -86,7 +86,7 @@ def test_damage_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(ParquetError, match=name):
         load_history(path)
     (path / f"{name}.parquet").unlink()
-    with pytest.raises((ParquetError, IsADirectoryError)):
+    with pytest.raises((ParquetError, UsageError)):
         load_history(path)
 
 
@@ -109,3 +109,14 @@ def test_an_empty_history_has_a_form_too(tmp_path: Path) -> None:
     write_parquet([], tmp_path / "h.parquet")
     assert list(records_of(tmp_path / "h.parquet")) == []
     assert run_checkers(["linearizable"], load_history(tmp_path / "h.parquet"), EndState(1, {}))
+
+
+def test_the_documentation_names_every_column(tmp_path: Path) -> None:
+    write_parquet(records(1), tmp_path / "h.parquet")
+    rows = [line for line in DOCUMENTATION.read_text().splitlines() if line.startswith("| `")]
+    for file in (tmp_path / "h.parquet").iterdir():
+        if file.stem == "previous":  # "as answers"
+            continue
+        row = next(row for row in rows if f"`{file.stem}`" in row.split("|")[1])
+        missing = [name for name in pq.read_schema(file).names if f"`{name}`" not in row]
+        assert not missing, (file.stem, missing)

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
 
-from tester.orchestration.lab import LabError, LabHost, LabSpec, machine
+from tester.orchestration.lab import LabError, LabHost, LabSpec, holder, machine
 from tester.orchestration.lab.cgroups import hierarchies
 from tester.orchestration.lab.machine import is_running, nspawn_command
 from tester.orchestration.lab.preflight import free_subnet, parse_networks
@@ -127,3 +130,27 @@ def test_a_free_subnet_is_one_that_nobody_uses() -> None:
     assert free_subnet([IPv4Network("10.86.128.0/17")], first=255) == IPv4Network("10.86.0.0/24")
     with pytest.raises(LabError, match="every /24"):
         free_subnet([IPv4Network("10.0.0.0/8")])
+
+
+def test_who_holds_a_host_boots_it_again_and_hands_sigterm_on(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    host = tmp_path / "host"
+    host.write_text(f"""#!/bin/sh
+trap 'echo asked >> {log}; exit 7' TERM
+echo boot >> {log}
+[ "$(grep -c boot {log})" -lt 3 ] && exit {holder.REBOOT}
+while :; do sleep 0.05; done
+""")
+    host.chmod(0o755)
+    process = subprocess.Popen([sys.executable, "-I", "-S", holder.__file__, str(host)])
+    try:
+        deadline = time.monotonic() + 20
+        while not log.exists() or log.read_text().count("boot") < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.terminate()
+        assert process.wait(20) == 7
+    finally:
+        process.kill()
+        process.wait()
+    assert log.read_text().split() == ["boot", "boot", "boot", "asked"]

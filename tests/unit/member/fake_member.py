@@ -60,6 +60,13 @@ class FakeMember:
     def require_sound(self) -> None:
         pass
 
+    async def foresee_end(self, cause: str, signals: tuple[int, ...]) -> None:
+        self.calls.append("foresee end")
+
+    async def foresee_no_end(self) -> int:
+        self.calls.append("foresee no end")
+        return 0
+
     async def quit(self, cause: str) -> None:
         if self._does("quit"):
             self.end()

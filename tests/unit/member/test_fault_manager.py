@@ -24,13 +24,26 @@ from agent_service.errors import (
     RefusedError,
     UnavailableError,
 )
-from agent_service.faults import execute, journal, manager, registry, schedule, tombstones
+from agent_service.faults import (
+    execute,
+    journal,
+    machine,
+    machine_execute,
+    manager,
+    orders,
+    registry,
+    schedule,
+    tombstones,
+)
 from agent_service.faults.journal import Entry, Journal
+from agent_service.faults.machine_steps import Strike
 from agent_service.faults.manager import FaultManager
 from agent_service.faults.steps import FaultSteps
 from agent_service.faults.tombstones import Tombstones
 from agent_service.models import (
     MAX_LEASE_SECONDS,
+    AgentHangFault,
+    AgentKillFault,
     CrashLoopFault,
     FaultRequest,
     FaultSpec,
@@ -38,13 +51,19 @@ from agent_service.models import (
     KillFault,
     MemberState,
     PauseFault,
+    PowerOffFault,
+    RebootFault,
 )
+from agent_service.processes import is_alive, is_stopped
 from tests.unit.member.fake_member import FakeMember
 from tests.unit.member.settings import agent_settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
+
+    from agent_service.faults.base import HostContext
+    from agent_service.processes import ProcessId
 
 PATIENCE_SECONDS = 20.0
 
@@ -693,3 +712,127 @@ async def test_plans_touch_nothing(base: Path, member: FakeMember) -> None:
 
 def test_retries_slow_down() -> None:
     assert [schedule.retry_delay_seconds(n) for n in (1, 2, 3, 7, 1000)] == [1.0, 2.0, 4.0, 60.0, 60.0]
+
+
+# --- what ends the agent or the boot ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick_blows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orders, "DELAY_SECONDS", 0.2)
+    monkeypatch.setenv("NOTIFY_SOCKET", "/nonexistent")
+
+
+def hanging(
+    base: Path, member: FakeMember, monkeypatch: pytest.MonkeyPatch
+) -> tuple[FaultManager, ProcessId]:
+    """Faults of an agent that is another process than this one: the member's stand-in, of all things."""
+    victim = member.process
+    assert victim is not None
+    monkeypatch.setattr(machine, "identify", lambda _: victim)
+    return create(base, member), victim
+
+
+@pytest.mark.usefixtures("quick_blows")
+async def test_an_agent_stands_still_for_a_time(
+    base: Path, member: FakeMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults, victim = hanging(base, member, monkeypatch)
+    await faults.adopt()
+    status = await faults.inject(request(spec=AgentHangFault(seconds=1.0)), "tester")
+    assert status.state is FaultState.INJECTED
+    await until(lambda: is_stopped(victim))
+    await until(lambda: not is_stopped(victim))
+    await until(lambda: (base / "state/strikes/f1").stat().st_size > 0)
+    healed = await faults.heal("f1", "tester")
+    assert (healed.state, healed.evidence) == (FaultState.HEALED, "the agent stood still for 1 s")
+    assert not (base / "state/strikes").exists()
+
+
+@pytest.mark.usefixtures("quick_blows")
+async def test_a_blow_that_is_healed_before_it_falls_had_no_effect(
+    base: Path, member: FakeMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults, victim = hanging(base, member, monkeypatch)
+    await faults.adopt()
+    await faults.inject(request(spec=AgentKillFault()), "tester")
+    status = await faults.heal("f1", "tester")
+    assert (status.state, status.healed_by) == (FaultState.FAILED, "failed-injection")
+    assert "still is process" in status.evidence
+    await asyncio.sleep(0.5)
+    assert is_alive(victim), "it was called off"
+
+
+@pytest.mark.usefixtures("quick_blows")
+async def test_the_next_agent_says_that_the_last_one_was_killed(
+    base: Path, member: FakeMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults, victim = hanging(base, member, monkeypatch)
+    await faults.adopt()
+    await faults.inject(request(spec=AgentKillFault()), "tester")
+    assert await create(base, member).adopt("heal-command") == (), "not its business: the lease runs"
+    await until(lambda: not is_alive(victim))
+    (status,) = await create(base, member).adopt()
+    assert (status.state, status.healed_by) == (FaultState.HEALED, "agent-start")
+    assert "is gone" in status.evidence
+
+
+async def test_a_blow_at_somebody_else_under_the_same_pid_misses(base: Path, member: FakeMember) -> None:
+    victim = member.process
+    assert victim is not None
+    (base / "strikes").mkdir()
+    monkey = ("kill", str(victim.pid), str(victim.start_ticks + 1))
+    await orders.give(base / "strikes/f1", monkey)
+    assert orders.stands(base / "strikes/f1")
+    await until(lambda: not orders.stands(base / "strikes/f1"))
+    assert is_alive(victim)
+
+
+@pytest.mark.usefixtures("quick_blows")
+async def test_a_reboot_is_undone_by_the_next_boot_and_not_on_the_way_down(
+    base: Path, member: FakeMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "host_lack", lambda: None)
+    given: list[tuple[str, ...]] = []
+
+    async def give(order: Path, what: tuple[str, ...]) -> None:
+        given.append(what)
+
+    monkeypatch.setattr(orders, "give", give)
+    monkeypatch.setattr(orders, "stands", lambda _: True)
+    faults = create(base, member)
+    await faults.adopt()
+    assert (await faults.inject(request(spec=RebootFault()), "tester")).state is FaultState.INJECTED
+    assert given == [("run", "systemctl", "reboot")]
+    assert member.calls == ["foresee end"]
+    assert await faults.heal_all("agent-stop", "agent") == ()
+    assert on_disk(base).state is FaultState.INJECTED
+    member.end()
+    for module in (manager, machine_execute):
+        monkeypatch.setattr(module, "boot_id", lambda: "the next boot")
+    (status,) = await create(base, member).adopt()
+    assert (status.state, status.healed_by) == (FaultState.HEALED, "agent-start")
+    assert "the host has booted anew" in status.evidence
+    assert member.calls == ["foresee end", "recover", "foresee no end"]
+
+
+@pytest.mark.usefixtures("quick_blows")
+async def test_a_host_that_never_went_down_is_no_success(
+    base: Path, member: FakeMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "host_lack", lambda: None)
+    planned = registry.plan_fault
+
+    def harmless(fault_id: str, spec: FaultSpec, host: HostContext) -> FaultSteps:
+        steps = planned(fault_id, spec, host)
+        strike = steps.inject[1]
+        assert isinstance(strike, Strike)
+        return replace(steps, inject=(steps.inject[0], replace(strike, what=("run", "true"))))
+
+    monkeypatch.setattr(manager, "plan_fault", harmless)
+    faults = create(base, member)
+    await faults.adopt()
+    await faults.inject(request(spec=PowerOffFault()), "tester")
+    status = await faults.heal("f1", "tester")
+    assert (status.state, status.healed_by) == (FaultState.FAILED, "failed-injection")
+    assert "has not booted since" in status.evidence

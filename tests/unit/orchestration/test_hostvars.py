@@ -21,6 +21,7 @@ def fact(name: str, **changes: object) -> bytes:
         "etcd_peer_port": 2380,
         "etcd_chaos_allow": True,
         "etcd_chaos_max_faulted": None,
+        "etcd_chaos_power_on": None,
         "etcd_version": None,
         "etcd_builds": [],
         "pki_dir": "/pki",

@@ -114,7 +114,7 @@ async def test_exits_are_told_once_on_the_run_clock() -> None:
     agent, bus, heard = Agent(), EventBus(), []
     bus.subscribe(heard.append)
     agent.exits.append(exit_record(1))  # before this round: no news
-    watch = ExitWatch({"h": agent}, bus, {"h": ClockOffset(1_000, 0)})
+    watch = ExitWatch({"h": agent}, bus, RunClock(), {"h": ClockOffset(1_000, 0)})
     await watch.poll_now()
     agent.exits += [exit_record(2), exit_record(3, expected=False)]
     await watch.poll_now()
@@ -127,7 +127,7 @@ async def test_exits_are_told_once_on_the_run_clock() -> None:
 
 async def test_a_disk_layer_that_ended_is_no_news_of_etcd() -> None:
     agent = Agent()
-    watch = ExitWatch({"h": agent}, EventBus(), {"h": ClockOffset(1_000, 0)})
+    watch = ExitWatch({"h": agent}, EventBus(), RunClock(), {"h": ClockOffset(1_000, 0)})
     agent.layer = DiskLayerStatus(mount="/m", alive=True)
     await watch.poll_now()
     assert watch.layerless == set()
@@ -141,7 +141,7 @@ async def test_a_disk_layer_that_ended_is_no_news_of_etcd() -> None:
 
 async def test_an_end_without_a_layer_is_remembered_when_there_is_a_new_one() -> None:
     agent = Agent()
-    watch = ExitWatch({"h": agent}, EventBus(), {"h": ClockOffset(1_000, 0)})
+    watch = ExitWatch({"h": agent}, EventBus(), RunClock(), {"h": ClockOffset(1_000, 0)})
     await watch.poll_now()
     agent.exits.append(exit_record(2, expected=False).model_copy(update={"disk_layer_died": True}))
     await watch.poll_now()
@@ -151,7 +151,7 @@ async def test_an_end_without_a_layer_is_remembered_when_there_is_a_new_one() ->
 async def test_a_silent_agent_is_told_of_once() -> None:
     agent, bus, heard = Agent(), EventBus(), []
     bus.subscribe(heard.append)
-    watch = ExitWatch({"h": agent}, bus, {"h": ClockOffset(0, 0)})
+    watch = ExitWatch({"h": agent}, bus, RunClock(), {"h": ClockOffset(0, 0)})
     agent.dead = True
     await watch.poll_now()
     await watch.poll_now()
@@ -225,7 +225,7 @@ async def test_records_that_come_too_late_go_nowhere(tmp_path: Path) -> None:
 
 async def test_exits_beyond_what_an_agent_keeps(tmp_path: Path) -> None:
     agent, bus = Agent(), EventBus()
-    watch = ExitWatch({"h": agent}, bus, {"h": ClockOffset(0, 0)})
+    watch = ExitWatch({"h": agent}, bus, RunClock(), {"h": ClockOffset(0, 0)})
     await watch.poll_now()
     agent.exits = [exit_record(number) for number in range(3)]
     agent.exits_total = 5

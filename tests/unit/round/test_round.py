@@ -88,7 +88,7 @@ def runner(
     bus.subscribe(heard.append)
     directory = RoundDirectory(tmp_path / "001")
     setting = RoundSetting(1, "run", plan, agents or {}, clock, bus, directory)
-    scene = Scene("run", 1, plan.hosts, {}, bus, clock, tmp_path)
+    scene = Scene("run", 1, plan.hosts, {}, bus, clock, tmp_path, tmp_path / "scripts")
     return RoundRunner(setting, scene, plays.all(), asked)
 
 

@@ -32,6 +32,7 @@ def values(name: str, pki: Path) -> HostVars:
         default_version="3.5.1",
         pki_dir=str(pki),
         max_faulted=None,
+        power_on=None,
     )
 
 
