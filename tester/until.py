@@ -2,7 +2,8 @@
 
 A leader that has thrown away the log entries a member lacks sends it a snapshot. It keeps ``CATCH_UP_ENTRIES``
 entries before its last own snapshot, which it makes every ``snapshot-count`` entries: a member is surely too far
-behind when so many entries plus these have been committed without it.
+behind when so many entries plus these have been committed without it. Half a count more is for what was on its way
+when the fault came, and for a leader that makes its snapshot late.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def entries_needed(cluster: ClusterSection) -> int:
     """How many entries must be committed without a member before it has to be sent a snapshot."""
     count = int(cluster.flags.get("snapshot-count", str(DEFAULT_SNAPSHOT_COUNT)))
     kept = int(cluster.flags.get("experimental-snapshot-catchup-entries", str(CATCH_UP_ENTRIES)))
-    return count + kept
+    return count + kept + count // 2
 
 
 class CommitWait:

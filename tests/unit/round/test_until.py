@@ -33,8 +33,8 @@ def test_snapshots_in_metrics(text: str, count: float) -> None:
 
 
 def test_entries_follow_the_flags() -> None:
-    assert entries_needed(ClusterSection()) == 105_000
-    assert entries_needed(ClusterSection(flags={"snapshot-count": "2000"})) == 7_000
+    assert entries_needed(ClusterSection()) == 155_000
+    assert entries_needed(ClusterSection(flags={"snapshot-count": "2000"})) == 8_000
 
 
 class Commits:
