@@ -5,10 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(abspath $(VENV))/bin
 # Debian packages the lab and the tests need; on other systems, install what the lab asks for by hand.
-PACKAGES := debian-archive-keyring debootstrap gpgv iproute2 iptables nftables openssh-client systemd-container
+PACKAGES := debian-archive-keyring debootstrap fuse3 gpgv iproute2 iptables nftables openssh-client systemd-container
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help demo deploy lab test lint unit real-tests lab-tests soak-faults soak bench fuzz controls lock clean packages gofail-etcd
+.PHONY: help demo deploy lab test lint unit real-tests lab-tests soak-faults soak bench fuzz controls lock clean packages gofail-etcd gofail-packages
 
 help:
 	@echo "demo        install what is missing, build the lab, deploy, run scenarios/quick.yml"
@@ -47,8 +47,7 @@ unit: $(VENV)/dev.stamp
 
 # What go and gofail need; nothing of it is needed on hosts.
 GOFAIL_PACKAGES := golang-go golang-etcd-server-dev golang-github-etcd-io-gofail golang-github-etcd-io-gofail-dev
-gofail-etcd: PACKAGES += $(GOFAIL_PACKAGES)
-gofail-etcd: $(VENV)/controller.stamp packages
+gofail-etcd: $(VENV)/controller.stamp gofail-packages
 	python -m tester.orchestration.gofail
 
 # Where this machine cannot hold a lab, its tests are named as skipped, with the reason.
@@ -103,9 +102,10 @@ clean:
 	if [ -x $(BIN)/etcd-chaos ]; then etcd-chaos lab down; fi
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 
-packages:
+# Debian packages that are missing, of $(1); the environment needs ensurepip besides.
+define install
 	@command -v dpkg-query >/dev/null || exit 0; \
-	missing=$$(for package in $(PACKAGES); do \
+	missing=$$(for package in $(1); do \
 		dpkg-query --show --showformat='$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || echo $$package; \
 	done); \
 	$(PYTHON) -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
@@ -113,6 +113,14 @@ packages:
 		echo "Installing Debian packages:" $$missing; \
 		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends $$missing; \
 	}
+endef
+
+packages:
+	$(call install,$(PACKAGES))
+
+# A target of its own: make goes to each target once, and by then packages has been there.
+gofail-packages:
+	$(call install,$(GOFAIL_PACKAGES))
 
 # An environment that is there is used, unless its Python is gone or another one.
 $(VENV)/controller.stamp: requirements/controller.txt pyproject.toml | packages
