@@ -83,6 +83,10 @@ class Run:
             self.directory = RunDirectory.create(request.output, plan.scenario.name, plan.seed)
         else:
             self.directory = earlier.directory
+        # Agents take a fault whose id they know for the same one, and a round that is done anew asks for others.
+        self._name = self.directory.path.name
+        if earlier is not None:
+            self._name += f"-resumed-{self._clock.started_realtime_ns}"
         self._tally = Tally(earlier.done if earlier else ())
         self._valid: deque[RoundDirectory] = deque()
         """Valid rounds of this session whose evidence is still there."""
@@ -156,7 +160,7 @@ class Run:
         number = directory.number
         setting = RoundSetting(
             number=number,
-            run=self.directory.path.name,
+            run=self._name,
             plan=self._plan,
             agents=agents,
             clock=self._clock,
@@ -164,7 +168,7 @@ class Run:
             directory=directory,
         )
         scene = Scene(
-            run=self.directory.path.name,
+            run=self._name,
             round=number,
             hosts=self._plan.hosts,
             agents=agents,
@@ -193,7 +197,7 @@ class Run:
             )
 
         async def collect() -> None:
-            label = round_token(self.directory.path.name, directory.number)  # archives stay on their hosts
+            label = round_token(self._name, directory.number)  # archives stay on their hosts
             try:
                 if request.keep_data:
                     await ask_all(agents, lambda _, agent: _archive(agent, label))

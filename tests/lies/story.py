@@ -84,7 +84,7 @@ class Story:
             Watcher(number, endpoint, writer, clock, prefix, start, view=view)
             for number, (endpoint, view) in enumerate(places)
         ]
-        witness = Witness(self.endpoints, clock, NoExits(names), prefix)
+        witness = Witness(self.endpoints, names, clock, NoExits(names), prefix)
         try:
             for watcher in watchers:
                 await watcher.start()

@@ -261,8 +261,9 @@ async def test_what_this_host_can_do(
 ) -> None:
     there = await capabilities(settings)
     everywhere = ["stop", "kill", "pause", "restart", "crash-loop", "lose-data"]
-    everywhere += ["isolate", "partition", "client-port", "peer-port", "network", "corrupt-file"]
+    everywhere += ["isolate", "partition", "client-port", "peer-port", "network"]
     everywhere += DISK_KINDS if layer_lack(settings) is None else []
+    everywhere += ["corrupt-file"]
     assert [item.kind for item in there if item.available and item.kind in everywhere] == everywhere
     assert {item.kind for item in there} >= {"freeze", "wall-clock", "reboot", "agent-kill", *DISK_KINDS}
     assert all(item.reason for item in there)
