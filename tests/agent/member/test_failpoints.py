@@ -100,6 +100,9 @@ async def test_a_panic_ends_the_member_and_the_heal_starts_it(
             "tester",
         )
         assert status.state is FaultState.INJECTED
+        async with asyncio.timeout(10):
+            while not member.status().exits:  # noqa: ASYNC110 - its exit status is known a moment after its end
+                await asyncio.sleep(0.01)
         assert member.state is MemberState.STOPPED
         (end,) = member.status().exits
         assert (end.expected, end.cause) == (True, "fault f-1")
