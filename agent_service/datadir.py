@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 MARKER: Final = ".etcd-chaos-owned"
 _MOUNTINFO: Final = Path("/proc/self/mountinfo")
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
+_ETCD_DATA: Final = "member"
+"""What etcd makes first in its data directory."""
 
 
 class Marker(Wire):
@@ -183,13 +185,18 @@ def rename_owned(path: Path, aside: Path, roots: Sequence[Path]) -> None:
 
 
 def restore_owned(path: Path, aside: Path, roots: Sequence[Path]) -> None:
-    """Undo ``rename_owned``; where there is a new directory of that name, remove the old. Raises as it does."""
+    """Undo ``rename_owned``; where there are new data under that name, remove the old. Raises as it does.
+
+    A directory that a start has made and etcd has not filled is no data: it gives way.
+    """
     if not os.path.lexists(aside):
         return
-    if os.path.lexists(path):
+    if os.path.lexists(path / _ETCD_DATA):
         remove_owned(aside, roots)
-    else:
-        rename_owned(aside, path, roots)
+        return
+    if os.path.lexists(path):
+        remove_owned(path, roots)
+    rename_owned(aside, path, roots)
 
 
 def tree_bytes(path: Path) -> int | None:

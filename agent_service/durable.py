@@ -21,9 +21,9 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """
     temporary = path.with_name(f".{path.name}.new")
     try:
-        descriptor = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode
-        )
+        # What somebody else has put there, a pipe perhaps, is neither opened nor waited for.
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()

@@ -231,11 +231,14 @@ class MemberControl:
             dirs = tuple(dict.fromkeys((*self._life.record.data_dirs, str(aside))))
             self._life.update(data_dirs=dirs)
             await self._life.note()
+            await self._unmount()  # a layer would go on to show what is moved away
             await asyncio.to_thread(datadir.rename_owned, directory, aside, self._settings.data_roots)
 
     async def bring_data_back(self, directory: Path, aside: Path) -> None:
         """Undo that, or remove what was set aside where the member has new data. Raises as it does."""
         async with self._operation(Operation.MOVE_DATA):
+            if self.process is None:
+                await self._unmount()
             await asyncio.to_thread(datadir.restore_owned, directory, aside, self._settings.data_roots)
 
     # --- faults on its disk -------------------------------------------------------------------------------

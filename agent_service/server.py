@@ -107,9 +107,9 @@ def require_healed(faults: tuple[FaultStatus, ...]) -> None:
     """Of faults that were just undone.
 
     Raises:
-        UnhealedError: the undo of one failed.
+        UnhealedError: the undo of one failed, or has not come to its end.
     """
-    left = [fault for fault in faults if fault.state is FaultState.HEAL_FAILED]
+    left = [fault for fault in faults if fault.state in {FaultState.HEAL_FAILED, FaultState.HEALING}]
     if left:
         raise UnhealedError("; ".join(f"fault {f.id}: {f.evidence}" for f in left))
 

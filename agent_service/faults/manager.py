@@ -42,7 +42,7 @@ from agent_service.models import FaultState, MemberState, NetworkFault
 from agent_service.processes import ProcessId, boot_id
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Mapping
     from pathlib import Path
     from typing import Any
 
@@ -57,6 +57,8 @@ AGENT: Final = "agent"
 """Who heals what nobody asked to heal, in the audit log."""
 
 _EXAMPLE_ID: Final = "FAULT-ID"
+_TURN_SECONDS: Final = 10.0
+"""How long the next fault to heal waits for the one before: less than systemd waits for the agent."""
 _log = logging.getLogger(__name__)
 
 
@@ -85,25 +87,36 @@ class FaultManager:
         Returns those it undid, or could not undo.
         """
         await self._journal.load()
-        undone = []
+        undone: dict[str, HealedBy] = {}
         for entry in self._journal.newest_first():
             here = entry.state is FaultState.INJECTED and entry.boot_id == boot_id()
             if entry.steps.until == "next-agent" and by == "agent-start":
                 here = False
             if entry.active and (not here or self._schedule.is_due(entry)):
                 expired_meanwhile = here and by == "agent-start"
-                undone.append(await self.heal(entry.id, AGENT, "lease" if expired_meanwhile else by))
-        return tuple(undone)
+                undone[entry.id] = "lease" if expired_meanwhile else by
+        return await self._heal_in_turn(undone, AGENT)
 
     async def run_leases(self) -> None:
         """Heal what expires, and try again what could not be healed, until cancelled."""
-        while True:
-            self._changed.clear()
-            due = [entry for entry in self._journal.newest_first() if self._schedule.is_due(entry)]
-            await asyncio.gather(*map(self._heal_due, due))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._schedule.seconds_until_due(self._journal.oldest_first())):
-                    await self._changed.wait()
+        healing: dict[str, asyncio.Task[None]] = {}
+        try:
+            while True:
+                self._changed.clear()
+                healing = {fault_id: task for fault_id, task in healing.items() if not task.done()}
+                for entry in self._journal.newest_first():
+                    if self._schedule.is_due(entry) and entry.id not in healing:
+                        # One whose undo hangs must not keep the others from theirs.
+                        healing[entry.id] = asyncio.create_task(self._heal_due(entry))
+                        healing[entry.id].add_done_callback(lambda _: self._changed.set())
+                waiting = [entry for entry in self._journal.oldest_first() if entry.id not in healing]
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._schedule.seconds_until_due(waiting)):
+                        await self._changed.wait()
+        finally:
+            for task in healing.values():
+                task.cancel()
+            await asyncio.gather(*healing.values(), return_exceptions=True)
 
     async def run_repeats(self) -> None:
         """Do again what held faults do again and again, until cancelled."""
@@ -172,7 +185,7 @@ class FaultManager:
             for entry in self._journal.newest_first()
             if entry.active and not (by == "agent-stop" and _ends_with_boot(entry))
         ]
-        return tuple([await self.heal(fault_id, who, by) for fault_id in active])
+        return await self._heal_in_turn(dict.fromkeys(active, by), who)
 
     def list(self) -> tuple[FaultStatus, ...]:
         """All faults that are remembered, oldest first."""
@@ -309,6 +322,19 @@ class FaultManager:
         await self._note(entry)
         await self._journal.forget_oldest()
         return entry
+
+    async def _heal_in_turn(self, faults: Mapping[str, HealedBy], who: str) -> tuple[FaultStatus, ...]:
+        """Heal one after the other. One whose undo hangs goes on beside the next; its state says so."""
+        statuses = []
+        for fault_id, by in faults.items():
+            task = asyncio.create_task(self.heal(fault_id, who, by))
+            try:
+                await asyncio.wait({task}, timeout=_TURN_SECONDS)
+            except asyncio.CancelledError:
+                task.cancel()  # what it does comes to its end all the same
+                raise
+            statuses.append(task.result() if task.done() else self.get(fault_id))
+        return tuple(statuses)
 
     async def _heal_due(self, entry: Entry) -> None:
         try:

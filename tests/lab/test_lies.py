@@ -46,7 +46,8 @@ async def lying(rig: Rig, host: str, kind: str) -> AsyncIterator[None]:
         try:
             yield
         finally:
-            await run(*inside, "iptables", "-t", "nat", "-D", *REDIRECT)
+            # The table as a whole: without its rules it would stay, and a host at rest has none.
+            await run(*inside, "nft", "delete", "table", "ip", "nat")
     finally:
         proxy.stdin.close()
         told = (await proxy.stdout.read()).decode()
