@@ -138,3 +138,38 @@ def test_an_unknown_user_is_said_so(root: Path) -> None:
     with pytest.raises(UnavailableError, match="no user nobody-of-this-name"):
         datadir.create_owned(root / "m", [root], host="h", purpose="p", user="nobody-of-this-name")
     assert not os.path.lexists(root / "m")
+
+
+def moved(path: Path, root: Path) -> Path:
+    """Data of etcd's, set aside."""
+    create(path, root)
+    (path / "member").mkdir()
+    (path / "member" / "db").write_text("precious")
+    aside = path.with_name(f"{path.name}.aside")
+    datadir.rename_owned(path, aside, [root])
+    return aside
+
+
+def test_what_was_set_aside_comes_back(root: Path) -> None:
+    aside = moved(root / "m1", root)
+    datadir.restore_owned(root / "m1", aside, [root])
+    assert (root / "m1" / "member" / "db").read_text() == "precious"
+    assert not aside.exists()
+    datadir.restore_owned(root / "m1", aside, [root])
+    assert (root / "m1" / "member" / "db").read_text() == "precious", "again is harmless"
+
+
+def test_a_start_that_came_to_nothing_is_no_new_data(root: Path) -> None:
+    aside = moved(root / "m1", root)
+    create(root / "m1", root)
+    datadir.restore_owned(root / "m1", aside, [root])
+    assert (root / "m1" / "member" / "db").read_text() == "precious"
+
+
+def test_new_data_stay_and_the_old_ones_go(root: Path) -> None:
+    aside = moved(root / "m1", root)
+    create(root / "m1", root)
+    (root / "m1" / "member").mkdir()
+    datadir.restore_owned(root / "m1", aside, [root])
+    assert list((root / "m1" / "member").iterdir()) == []
+    assert not aside.exists()

@@ -40,6 +40,7 @@ from agent_service.faults.machine_steps import Strike
 from agent_service.faults.manager import FaultManager
 from agent_service.faults.steps import FaultSteps
 from agent_service.faults.tombstones import Tombstones
+from agent_service.faults.undo import Undone
 from agent_service.models import (
     MAX_LEASE_SECONDS,
     AgentHangFault,
@@ -48,13 +49,16 @@ from agent_service.models import (
     FaultRequest,
     FaultSpec,
     FaultState,
+    IsolateFault,
     KillFault,
     MemberState,
     PauseFault,
+    Peer,
     PowerOffFault,
     RebootFault,
 )
 from agent_service.processes import is_alive, is_stopped
+from agent_service.server import UnhealedError, require_healed
 from tests.unit.member.fake_member import FakeMember
 from tests.unit.member.settings import agent_settings
 
@@ -836,3 +840,61 @@ async def test_a_host_that_never_went_down_is_no_success(
     status = await faults.heal("f1", "tester")
     assert (status.state, status.healed_by) == (FaultState.FAILED, "failed-injection")
     assert "has not booted since" in status.evidence
+
+
+async def healed(faults: FaultManager, fault_id: str) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while faults.get(fault_id).state is not FaultState.HEALED:  # noqa: ASYNC110 - nobody tells of it
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def stuck(
+    base: Path, member: FakeMember, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[FaultManager, asyncio.Event]]:
+    """Two faults, of which the newer's undo hangs until the event is set."""
+    go = asyncio.Event()
+
+    async def nothing(*_: object) -> None:
+        pass
+
+    async def undone(_steps: FaultSteps, _member: object, cause: str) -> Undone:
+        if cause == "fault newer":
+            await go.wait()
+        return Undone(gone=True, evidence="gone")
+
+    monkeypatch.setattr(manager, "require_capability", nothing)
+    monkeypatch.setattr(manager, "plan_fault", lambda *_: FaultSteps((), (), (), ()))
+    monkeypatch.setattr(manager, "undo", undone)
+    monkeypatch.setattr(manager, "_TURN_SECONDS", 0.05)
+    faults = create(base, member)
+    await faults.adopt()
+    peers = (Peer(address="192.0.2.1", port=2380),)
+    older = IsolateFault(peer_port=2380, peers=peers)
+    await faults.inject(request("older", older, lease_seconds=1.4), "tester")
+    await faults.inject(request("newer", PauseFault(), lease_seconds=1.0), "tester")
+    yield faults, go
+    go.set()
+
+
+async def test_a_lease_whose_heal_hangs_keeps_no_other_from_ending(
+    stuck: tuple[FaultManager, asyncio.Event],
+) -> None:
+    faults, go = stuck
+    async with leases(faults):
+        await healed(faults, "older")
+        assert faults.get("newer").state is FaultState.HEALING
+        go.set()
+        await healed(faults, "newer")
+
+
+async def test_healing_all_goes_on_beside_one_that_hangs_and_says_so(
+    stuck: tuple[FaultManager, asyncio.Event],
+) -> None:
+    faults, go = stuck
+    newer, older = await faults.heal_all("request", "tester")
+    assert (newer.state, older.state) == (FaultState.HEALING, FaultState.HEALED)
+    with pytest.raises(UnhealedError, match="fault newer"):
+        require_healed((newer, older))
+    go.set()
+    await healed(faults, "newer")

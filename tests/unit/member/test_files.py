@@ -88,3 +88,10 @@ async def test_a_lock_on_a_read_only_file_system(tmp_path: Path, monkeypatch: py
     with pytest.raises(UnavailableError, match="in use by process"):
         await StateLock(tmp_path).acquire(0)
     first.release()
+
+
+def test_a_write_does_not_wait_for_what_lies_in_its_way(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".f.new")
+    write_durably(tmp_path / "f", b"one")
+    assert (tmp_path / "f").read_bytes() == b"one"
+    assert [found.name for found in tmp_path.iterdir()] == ["f"]
