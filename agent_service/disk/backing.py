@@ -84,6 +84,8 @@ class Backing:
         self._changes = 0
         self._room: Room | None = None
         self.powerless = False
+        self._torn = ""
+        """Why a loss of power came to no end; empty if none did. What lies below is then neither old nor new."""
         for name, _ in entries_of(self._graves):  # of a layer that was killed: they were removed
             if name not in _SELF_AND_PARENT:
                 self._bury(name)
@@ -297,29 +299,46 @@ class Backing:
     # --- loss of power -------------------------------------------------------------------------------------
 
     def lose_power(self) -> Lost:
-        """Put back what was never synced. Nothing is changed any more until ``revive``."""
+        """Put back what was never synced. Nothing is changed any more until ``revive``.
+
+        Raises:
+            OSError: something could not be put back: there is no way on from here but to end the layer.
+        """
         with self._lock:
             if self.powerless:
                 return Lost(0, 0)
             self.powerless = True
-            blocks = 0
-            for file in self._files.values():
-                with file.lock:
-                    blocks += file.unsynced.blocks
-                    file.unsynced.restore(
-                        partial(os.pwrite, file.descriptor), partial(os.ftruncate, file.descriptor)
-                    )
-            changes = self._names.newest_first()
-            for change in changes:
-                self._undo(change)
-            self._names.clear()
-            for inode in tuple(self._files):
-                self._forget(inode)
-            return Lost(blocks, len(changes))
+            try:
+                return self._put_back()
+            except (OSError, KeyError, RuntimeError) as error:
+                self._torn = f"a loss of power came to no end: {error}"
+                raise OSError(errno.EIO, self._torn) from error
+
+    def _put_back(self) -> Lost:
+        blocks = 0
+        for file in self._files.values():
+            with file.lock:
+                blocks += file.unsynced.blocks
+                file.unsynced.restore(
+                    partial(os.pwrite, file.descriptor), partial(os.ftruncate, file.descriptor)
+                )
+        changes = self._names.newest_first()
+        for change in changes:
+            self._undo(change)
+        self._names.clear()
+        for inode in tuple(self._files):
+            self._forget(inode)
+        return Lost(blocks, len(changes))
 
     def revive(self) -> None:
-        """The power is back."""
+        """The power is back.
+
+        Raises:
+            OSError: what was never synced could not all be put back: no member may start on it.
+        """
         with self._lock:
+            if self._torn:
+                raise OSError(errno.EIO, self._torn)
             self.powerless = False
 
     def _undo(self, change: Change) -> None:

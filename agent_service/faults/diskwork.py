@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from agent_service.disk import probe
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 _PROBE_SECONDS: Final = 60.0
 """More than any delay that may be asked for."""
+_LOOKS: Final = ThreadPoolExecutor(max_workers=4, thread_name_prefix="disk-look")
+"""Threads of their own: looks that are stuck behind a disk that hangs must not use up everybody's."""
 
 
 async def act(action: DiskAction, member: MemberControl, cause: str) -> None:
@@ -146,7 +149,7 @@ async def _through(look: Callable[[Path], T], member: MemberControl) -> T:
         raise UnavailableError("there is no disk layer under the member's data")
     try:
         async with asyncio.timeout(_PROBE_SECONDS):
-            return await asyncio.to_thread(look, mount)
+            return await asyncio.get_running_loop().run_in_executor(_LOOKS, look, mount)
     except TimeoutError as error:
         raise UnavailableError(f"{mount} does not answer within {_PROBE_SECONDS:g} s") from error
     except OSError as error:

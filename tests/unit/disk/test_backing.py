@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 from contextlib import suppress
@@ -258,3 +259,21 @@ def test_names_are_as_they_were_when_the_directory_was_last_synced(tmp_path: Pat
                 backing.lose_power()
                 assert listing() == synced
                 backing.revive()
+
+
+def test_a_loss_of_power_that_comes_to_no_end_is_never_over(
+    backing: Backing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new(backing, "/a", b"a")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", full)
+        with pytest.raises(OSError, match="came to no end"):
+            backing.lose_power()
+    assert backing.powerless
+    with pytest.raises(OSError, match="came to no end"):
+        backing.revive()
+    assert backing.powerless
