@@ -62,6 +62,21 @@ class Taken:
         checks = run_checkers(names or ("linearizable", "watch"), history, self.end)
         return {check.checker: check.verdict for check in checks}
 
+    def complaints(self, version: str) -> dict[str, str]:
+        """What checkers have against the members; not what etcd 3.4.23 does wrong by itself (etcd#15220)."""
+        history = History()
+        history.extend(self.records)
+        checks = run_checkers(("linearizable", "watch"), history, self.end)
+        return {
+            check.checker: check.message
+            for check in checks
+            if check.verdict is not Verdict.VALID
+            and not (
+                version == "3.4.23"
+                and {f.message.partition(":")[0] for f in check.findings} == {"bookmarkable"}
+            )
+        }
+
     def answered(self) -> list[tuple[int, Invoke, Ok]]:
         invokes = {r.id: r for r in self.records if isinstance(r, Invoke)}
         return [(n, invokes[r.id], r) for n, r in enumerate(self.records) if isinstance(r, Ok)]
@@ -200,8 +215,7 @@ def other_branch(taken: Taken) -> list[HistoryRecord]:
 )
 async def test_presets(bench: Bench, tmp_path: Path, preset: str, settings: dict[str, object]) -> None:
     taken = await take(bench, tmp_path / "history.jsonl", {"preset": preset, **settings})
-    valid = dict.fromkeys(("linearizable", "watch"), Verdict.VALID)
-    assert taken.verdicts(taken.records) == valid
+    assert taken.complaints(bench.cluster.version) == {}
     errors = Counter(r.text for r in taken.records if isinstance(r, Fail))
     assert set(errors) <= {"etcdserver: mvcc: required revision has been compacted"}, errors
     for kind in ASKED[preset]:
