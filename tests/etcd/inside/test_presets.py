@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from tests.etcd.inside.conftest import Bench
+    from tests.etcd.inside.known import is_known
+from tests.etcd.inside.conftest import Bench
 
 PREFIX = "load/"
 SECONDS = 1.0
@@ -63,18 +64,14 @@ class Taken:
         return {check.checker: check.verdict for check in checks}
 
     def complaints(self, version: str) -> dict[str, str]:
-        """What checkers have against the members; not what etcd 3.4.23 does wrong by itself (etcd#15220)."""
+        """What checkers have against the members, but for what is known of that version."""
         history = History()
         history.extend(self.records)
         checks = run_checkers(("linearizable", "watch"), history, self.end)
         return {
             check.checker: check.message
             for check in checks
-            if check.verdict is not Verdict.VALID
-            and not (
-                version == "3.4.23"
-                and {f.message.partition(":")[0] for f in check.findings} == {"bookmarkable"}
-            )
+            if check.verdict is not Verdict.VALID and not is_known(version, check)
         }
 
     def answered(self) -> list[tuple[int, Invoke, Ok]]:
