@@ -38,13 +38,13 @@ from tester.load.kinds import OperationKind
 from tester.load.watcher import Watcher
 from tester.results import Verdict
 from tester.scenario.stressers import KvStresser
+from tests.etcd.inside.known import is_known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from tests.etcd.inside.known import is_known
-from tests.etcd.inside.conftest import Bench
+    from tests.etcd.inside.conftest import Bench
 
 PREFIX = "load/"
 SECONDS = 1.0
