@@ -30,6 +30,8 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _NOT_MUTATING = frozenset({"/v1/faults/plan"})
 _NOT_AUDITED = "/v1/member/tls"
 """Where bodies go that no log may hold."""
+_RENEWAL = "/renew"
+"""What comes every few seconds while a fault is held: refused ones are audited, others by the fault's manager."""
 _AUDITED_BODY_BYTES = 2048
 
 _log = logging.getLogger(__name__)
@@ -49,7 +51,7 @@ class Gate:
 
     In this order: Host header, connection still trusted, client on the list, number of requests, body. The
     body is read here, bounded in size and time, and handed on as one piece. Every mutating request leaves a
-    line in the audit log before its answer leaves, refused ones too. What changes something is not cancelled
+    line in the audit log before its answer leaves, refused ones too; only renewals that are granted do not. What changes something is not cancelled
     by a timeout: its handler bounds itself, and half a fault is worse than a late answer.
     """
 
@@ -150,14 +152,17 @@ class _Request:
 
     async def note(self, outcome: str) -> None:
         """Leave a line in the audit log, if this request could change anything."""
-        if self._scope["method"] in _READING or self._scope["path"] in _NOT_MUTATING:
+        path = self._scope["path"]
+        if self._scope["method"] in _READING or path in _NOT_MUTATING:
+            return
+        if path.endswith(_RENEWAL) and outcome == "200":
             return
         caller = caller_of(self._scope)
-        secret = self._scope["path"].startswith(_NOT_AUDITED)
+        secret = path.startswith(_NOT_AUDITED)
         body = "" if secret else self._body[:_AUDITED_BODY_BYTES].decode(errors="replace")
         await self._audit.tell(
             caller.name if caller else "unknown",
-            f"{self._scope['method']} {self._scope['path']}",
+            f"{self._scope['method']} {path}",
             {"body": body} if body else {},
             outcome,
         )

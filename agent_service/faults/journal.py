@@ -64,6 +64,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Why the last repetition that failed did."""
     healed_by: HealedBy | None = None
     """Who healed it or, until that has worked, tries to."""
+    renewed_by: str = ""
+    """Who keeps it up: the last client to renew it."""
 
     @property
     def active(self) -> bool:

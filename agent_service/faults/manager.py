@@ -168,8 +168,11 @@ class FaultManager:
             if entry.state is not FaultState.INJECTED:
                 raise IllegalStateError(f"fault {fault_id} is {entry.state}", state=entry.state)
             expires = time.monotonic_ns() + int(lease_seconds * NS)
-            await self._note(replace(entry, expires_monotonic_ns=expires))
-            await self._tell(who, "fault renew", entry, f"{lease_seconds:g} s")
+            await self._note(replace(entry, expires_monotonic_ns=expires, renewed_by=who))
+            if (
+                entry.renewed_by != who
+            ):  # else a fault held for days would push out of the log who injected it
+                await self._tell(who, "fault renew", entry, f"{lease_seconds:g} s, and from now on")
             return self.get(fault_id)
 
     async def heal_all(self, by: HealedBy, who: str) -> tuple[FaultStatus, ...]:

@@ -205,11 +205,14 @@ async def test_number_of_requests_is_bounded(world: World, monkeypatch: pytest.M
 async def test_every_mutating_request_is_audited_with_its_body(world: World) -> None:
     await world.http.get("/v1/clock")
     await world.http.post("/v1/faults", json=FAULT)
+    await world.http.post("/v1/faults/f1/renew", json={"lease_seconds": 9})
+    await world.http.post("/v1/faults/f9/renew", json={"lease_seconds": 9})
     await world.http.post("/v1/member/stop", json={"grace_seconds": -1})
     await world.http.delete("/v1/faults/f1")
     await world.http.post("/v1/no/such/path")
     assert world.audited() == [
         ("tester", "POST /v1/faults", "201"),
+        ("tester", "POST /v1/faults/f9/renew", "404"),
         ("tester", "POST /v1/member/stop", "422"),
         ("tester", "DELETE /v1/faults/f1", "200"),
         ("tester", "POST /v1/no/such/path", "404"),

@@ -321,6 +321,19 @@ async def test_a_lease_that_nobody_renews_heals(base: Path, member: FakeMember) 
         await faults.renew("f9", 10.0, "tester")
 
 
+async def test_the_audit_names_each_client_that_keeps_a_fault_up_once(base: Path, member: FakeMember) -> None:
+    faults = create(base, member)
+    await faults.adopt()
+    await faults.inject(request(), "tester")
+    for who in ("tester", "tester", "tester", "somebody", "somebody"):
+        await faults.renew("f1", 600.0, who)
+    again = create(base, member)
+    await again.adopt()
+    await again.renew("f1", 600.0, "somebody")
+    entries = AuditLog(base / "state/audit.jsonl").read(100)
+    assert [entry.who for entry in entries if entry.what == "fault renew"] == ["tester", "somebody"]
+
+
 async def test_a_client_that_hangs_up_leaves_nothing_half_done(base: Path, member: FakeMember) -> None:
     faults = create(base, member)
     await faults.adopt()
