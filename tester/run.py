@@ -224,7 +224,7 @@ class Run:
 
     def _write_info(self, infos: dict[str, HostInfo]) -> None:
         self.directory.write_scenario(
-            self._request.scenario.text, self._plan.scenario.model_dump_json(indent=1)
+            self._request.scenario.alone, self._plan.scenario.model_dump_json(indent=1)
         )
         self.directory.write_info(
             RunInfo(

@@ -5,7 +5,7 @@
     runs/latest -> 20260102T030405Z-quick-42
     runs/20260102T030405Z-quick-42/
     ├── .etcd-chaos-run           the mark: this directory is ours
-    ├── scenario.yml              as given
+    ├── scenario.yml              as given, with the cases of included files written out
     ├── scenario.resolved.json    with every default filled in
     ├── run.json                  seed, versions, hosts, command (``RunInfo``)
     ├── result.json               ``RunResult``, at the end
@@ -186,7 +186,7 @@ class RunDirectory:
 
     @property
     def scenario(self) -> Path:
-        """The scenario file as it was given."""
+        """The scenario: all that it needs is in this one file."""
         return self.path / "scenario.yml"
 
     @property
@@ -195,7 +195,7 @@ class RunDirectory:
         return self.path / "scenario.resolved.json"
 
     def write_scenario(self, text: str, resolved: str) -> None:
-        """Keep the scenario: the file's own text, and the resolved one as JSON text.
+        """Keep the scenario: a text that needs no other file, and the resolved one as JSON text.
 
         Raises:
             InfrastructureError: it could not be written.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,8 @@ from tester.scenario.mistakes import Mistake, Position, render_all, suggestion
 from tester.scenario.model import Scenario
 from tester.scenario.rules import rule_mistakes
 from tester.scenario.shorthand import in_full
-from tester.scenario.tree import Mapping, TreeError, parse, plain
+from tester.scenario.tree import Mapping, Plain, TreeError, parse, plain
+from tester.scenario.written import written
 
 MAX_BYTES: Final = 1024**2
 SUFFIXES: Final = frozenset({".yml", ".yaml"})
@@ -24,11 +25,24 @@ SUFFIXES: Final = frozenset({".yml", ".yaml"})
 
 @dataclass(frozen=True, slots=True)
 class LoadedScenario:
-    """A scenario, where it came from, and its text as it was read."""
+    """A scenario and where it came from."""
 
     scenario: Scenario
     path: Path
     text: str
+    """As it was read."""
+    alone: str
+    """The same, with the cases of those it includes written out: it needs no other file."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What a text says, as far as it makes sense."""
+
+    scenario: Scenario | None
+    mistakes: list[Mistake]
+    said: dict[str, Plain] = field(default_factory=dict)
+    """As it was written, short forms and all."""
 
 
 def builtin_scenarios() -> dict[str, Path]:
@@ -50,7 +64,8 @@ def load_scenario(reference: str | Path) -> LoadedScenario:
     """
     path = _path_of(reference)
     text = _read(path)
-    return LoadedScenario(parse_scenario(text, str(path)), path, text)
+    scenario, alone = _parse(text, str(path))
+    return LoadedScenario(scenario, path, text, alone)
 
 
 def parse_scenario(text: str, file: str) -> Scenario:
@@ -59,39 +74,46 @@ def parse_scenario(text: str, file: str) -> Scenario:
     Raises:
         ScenarioError: as ``load_scenario`` says.
     """
-    scenario, mistakes = _judge(text)
-    if scenario is None or mistakes:
+    return _parse(text, file)[0]
+
+
+def _parse(text: str, file: str) -> tuple[Scenario, str]:
+    """The scenario, and a text that says it alone."""
+    judged = _judge(text)
+    if judged.scenario is None or judged.mistakes:
         raise ScenarioError(
-            render_all(mistakes, file),
+            render_all(judged.mistakes, file),
             remedy=f"mend the file, then: etcd-chaos scenarios validate {file}",
         )
-    return _with_included(scenario, Path(file)) if scenario.include else scenario
+    return _with_included(judged, Path(file)) if judged.scenario.include else (judged.scenario, text)
 
 
-def _with_included(scenario: Scenario, file: Path) -> Scenario:
-    """The scenario with the cases of those it includes after its own.
+def _with_included(judged: _Judged, file: Path) -> tuple[Scenario, str]:
+    """The scenario with the cases of those it includes after its own, and a text that says so.
 
     Raises:
         ScenarioError: one is not there, is wrong, includes others, or needs another cluster; or two cases have
             the same name.
     """
     remedy = f"mend the file, then: etcd-chaos scenarios validate {file}"
-    cases = list(scenario.cases)
+    scenario = judged.scenario
+    assert scenario is not None  # noqa: S101 - whoever calls has looked
+    cases, said = list(scenario.cases), _cases(judged)
     for name in scenario.include:
-        beside = file.parent / name
-        reference = beside if beside.suffix in SUFFIXES and beside.is_file() else name
-        text = _read(path := _path_of(reference))
-        included, mistakes = _judge(text)
-        if included is None or mistakes:
-            raise ScenarioError(render_all(mistakes, str(path)), remedy=remedy)
-        if included.include:
+        # A file is beside the one that names it, never in whatever folder somebody stands in.
+        path = _path_of(file.parent / name if Path(name).suffix in SUFFIXES else name)
+        included = _judge(_read(path))
+        if included.scenario is None or included.mistakes:
+            raise ScenarioError(render_all(included.mistakes, str(path)), remedy=remedy)
+        if included.scenario.include:
             raise ScenarioError(f"{file}: include: {name} includes others itself", remedy=remedy)
-        if included.cluster != scenario.cluster:
+        if included.scenario.cluster != scenario.cluster:
             raise ScenarioError(
                 f"{file}: include: {name} is for another cluster: its cluster section must be the same",
                 remedy=remedy,
             )
-        cases += included.cases
+        cases += included.scenario.cases
+        said += _cases(included)
     names = [case.name for case in cases]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ScenarioError(f"{file}: include: two cases are called {', '.join(twice)}", remedy=remedy)
@@ -102,18 +124,31 @@ def _with_included(scenario: Scenario, file: Path) -> Scenario:
             f"included too, need more than {needed:g}s",
             remedy=remedy,
         )
-    return scenario.model_copy(update={"cases": tuple(cases), "include": ()})
+    rest = {key: value for key, value in judged.said.items() if key != "include"}
+    alone = written(
+        {**rest, "cases": said}, f"{file.name} and what it includes: {', '.join(scenario.include)}"
+    )
+    return scenario.model_copy(update={"cases": tuple(cases), "include": ()}), alone
 
 
-def _judge(text: str) -> tuple[Scenario | None, list[Mistake]]:
+def _cases(judged: _Judged) -> list[Plain]:
+    said = judged.said.get("cases", [])
+    return list(said) if isinstance(said, list) else []
+
+
+def _judge(text: str) -> _Judged:
     try:
         tree, mistakes = parse(text)
     except TreeError as error:
-        return None, error.mistakes
+        return _Judged(None, error.mistakes)
     if tree is None:
-        return None, [Mistake(Position(1, 1), (), "is empty", "a scenario needs at least a name and cases")]
+        return _Judged(
+            None, [Mistake(Position(1, 1), (), "is empty", "a scenario needs at least a name and cases")]
+        )
     if not isinstance(tree, Mapping):
-        return None, [*mistakes, Mistake(tree.position, (), "is not a mapping", "write KEY: VALUE lines")]
+        return _Judged(
+            None, [*mistakes, Mistake(tree.position, (), "is not a mapping", "write KEY: VALUE lines")]
+        )
     full = in_full(tree)
     found = [*full.mistakes, *rule_mistakes(full.tree)]
     scenario = None
@@ -122,7 +157,8 @@ def _judge(text: str) -> tuple[Scenario | None, list[Mistake]]:
         scenario = Scenario.model_validate_json(json.dumps(plain(full.tree)), strict=True)
     except ValidationError as error:
         found += field_mistakes(full.tree, error)
-    return scenario, [*mistakes, *map(full.as_written, found)]
+    said = {key: plain(item) for key, item in tree.items.items()}
+    return _Judged(scenario, [*mistakes, *map(full.as_written, found)], said)
 
 
 def _path_of(reference: str | Path) -> Path:

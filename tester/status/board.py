@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tester.console.view import View, advance
+from tester.errors import ExitCode
 from tester.events import CaseFinished, RoundFinished
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Board:
         self._view = View()
         self._cases: Counter[CaseState] = Counter()
         self._rounds = 0
-        self._code = 0
+        self._code = ExitCode.VALID
 
     def __call__(self, event: Event) -> None:
         """Take in what has happened."""
@@ -75,7 +76,7 @@ class Board:
             self._cases[event.result.state] += 1
         elif isinstance(event, RoundFinished):
             self._rounds += 1
-            self._code = max(self._code, int(event.result.exit_code))
+            self._code = ExitCode.worst(self._code, event.result.exit_code)
 
     def status(self) -> Status | None:
         """Where the run is; ``None`` before its first event."""
@@ -98,7 +99,7 @@ class Board:
             down=view.down,
             load=_load(view),
             cases={state.value: number for state, number in self._cases.items()},
-            worst_exit_code=self._code,
+            worst_exit_code=int(self._code),
             notices=tuple(notice.text for notice in view.notices),
         )
 

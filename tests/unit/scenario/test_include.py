@@ -41,6 +41,31 @@ def test_cases_follow_in_order(folder: Path) -> None:
     assert scenario.include == (), "what is written beside a run stands by itself"
 
 
+def test_what_is_kept_of_it_needs_no_other_file(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    weights = "stressers: [{kind: kv, weights: {put: 0.00001, get: 0.5}}]"
+    text = whole(folder, "part.yml", extra="description: 'no'\ncases: [{name: own, fault: none}]")
+    (folder / "whole.yml").write_text(text.replace("stressers: [{kind: kv}]", weights))
+    loaded = load_scenario(folder / "whole.yml")
+    kept = tmp_path_factory.mktemp("elsewhere") / "scenario.yml"
+    kept.write_text(loaded.alone)
+    again = load_scenario(kept)
+    assert again.scenario == loaded.scenario
+    assert again.alone == loaded.alone
+    assert load_scenario(folder / "part.yml").alone == PART, "nothing to write out"
+
+
+def test_a_file_of_this_name_where_somebody_stands_is_another(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (folder / "part.yml").rename(elsewhere / "part.yml")
+    monkeypatch.chdir(elsewhere)
+    with pytest.raises(ScenarioError, match=f"{folder}/part.yml: No such file"):
+        parse_scenario(whole(folder, "part.yml"), str(folder / "whole.yml"))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,10 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tester.errors import InfrastructureError, UsageError
-from tester.events import CaseFinished, EventBus, FaultHealed, LoadSample, RoundStarted
+from tester.errors import ExitCode, InfrastructureError, UsageError
+from tester.events import CaseFinished, EventBus, FaultHealed, LoadSample, RoundFinished, RoundStarted
 from tester.status.address import StatusAddress, parse_address
+from tester.status.board import Board
 from tester.status.metrics import Metrics
 from tester.status.server import serving
 from tests.unit.console import fakerun
@@ -41,6 +43,17 @@ def exposed(events: Iterable[Event]) -> dict[tuple[str, ...], float]:
     for event in events:
         metrics(event)
     return values(metrics.expose().decode())
+
+
+def test_the_worst_exit_code_is_the_one_that_matters_most() -> None:
+    """By what a person must do, as the command's own: not the largest number."""
+    board = Board()
+    for number, code in enumerate((ExitCode.INVALID, ExitCode.INFRASTRUCTURE, ExitCode.INTERRUPTED), start=1):
+        board(RoundFinished(replace(fakerun.ROUND_1, number=number, exit_code=code)))
+    board(next(fakerun.events()))
+    status = board.status()
+    assert status is not None
+    assert status.worst_exit_code == ExitCode.INVALID
 
 
 async def test_a_run_is_followed_over_http() -> None:
