@@ -51,8 +51,9 @@ class Gate:
 
     In this order: Host header, connection still trusted, client on the list, number of requests, body. The
     body is read here, bounded in size and time, and handed on as one piece. Every mutating request leaves a
-    line in the audit log before its answer leaves, refused ones too; only renewals that are granted do not. What changes something is not cancelled
-    by a timeout: its handler bounds itself, and half a fault is worse than a late answer.
+    line in the audit log before its answer leaves, refused ones too; only renewals that are granted do not.
+    What changes something is not cancelled by a timeout: its handler bounds itself, and half a fault is worse
+    than a late answer.
     """
 
     def __init__(self, app: ASGIApp, access: Access, audit: AuditLog) -> None:

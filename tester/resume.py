@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tester.results import RoundResult
+    from tester.rundir import RoundDirectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +25,12 @@ class Unfinished:
     seed: int
     rounds: int
     """As it was asked for; 0: until stopped."""
+    keep_rounds: int | None
+    """As it was asked for."""
     done: tuple[RoundResult, ...]
     """Rounds that came to their end, from the first one on without a gap."""
+    valid: tuple[RoundDirectory, ...]
+    """Where those of them are that were valid."""
     broken_off: bool
     """Whether another one was begun; it is done anew, on a new cluster, with the same draws."""
 
@@ -52,6 +57,7 @@ def find_unfinished(path: Path, rounds: int | None = None) -> Unfinished:
         raise UsageError(f"{path}: the run ended before its first round", remedy="start it anew")
     wanted = info.rounds if rounds is None else rounds
     done: list[RoundResult] = []
+    valid: list[RoundDirectory] = []
     broken_off = False
     for found in directory.rounds():
         result = found.read_result()
@@ -59,11 +65,20 @@ def find_unfinished(path: Path, rounds: int | None = None) -> Unfinished:
             broken_off = True
             break
         done.append(result)
+        if result.exit_code is ExitCode.VALID:
+            valid.append(found)
     if wanted and len(done) >= wanted:
         raise UsageError(
             f"{path}: all of its {wanted} rounds are done",
             remedy=f"--rounds {wanted * 2} would go on with more",
         )
     return Unfinished(
-        directory, load_scenario(directory.scenario), info.seed, wanted, tuple(done), broken_off
+        directory=directory,
+        scenario=load_scenario(directory.scenario),
+        seed=info.seed,
+        rounds=wanted,
+        keep_rounds=info.keep_rounds,
+        done=tuple(done),
+        valid=tuple(valid),
+        broken_off=broken_off,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections import deque
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from itertools import count
@@ -20,6 +19,7 @@ from tester.events import EventBus, Notice, Progress, RoundFinished, RunFinished
 from tester.faults import Scene
 from tester.fleet import ask_all
 from tester.interrupt import Interrupt
+from tester.keeping import Keeping
 from tester.orchestration.paths import state_dir
 from tester.orchestration.plays import Playbooks
 from tester.plan import lacking, make_plan
@@ -88,8 +88,10 @@ class Run:
         if earlier is not None:
             self._name += f"-resumed-{self._clock.started_realtime_ns}"
         self._tally = Tally(earlier.done if earlier else ())
-        self._valid: deque[RoundDirectory] = deque()
-        """Valid rounds of this session whose evidence is still there."""
+        self._keep_rounds = request.keep_rounds
+        if earlier is not None and request.keep_rounds is None:
+            self._keep_rounds = earlier.keep_rounds
+        self._keeping = Keeping(self._keep_rounds, earlier.valid if earlier else ())
 
     async def run(self) -> RunResult:
         """Every round; the result is published and written, whatever happened."""
@@ -137,7 +139,38 @@ class Run:
                 directory.write_result(result)
                 if self._interrupt.asked or result.exit_code is ExitCode.UNHEALED or self._is_enough(result):
                     return
-                self._prune(directory, result)
+                self._keeping.add(directory, result)
+
+    def _numbers(self) -> Iterable[int]:
+        """The rounds to do, counted from 1."""
+        first, last = self._tally.rounds + 1, self._plan.rounds
+        return range(first, last + 1) if last else count(first)
+
+    def _is_enough(self, result: RoundResult) -> bool:
+        return self._request.exit_on_failure and result.exit_code is not ExitCode.VALID
+
+    async def _run_rounds(self) -> None:
+        claims = state_dir() / "in-use"
+        with claim(self._plan.hosts, claims, str(self.directory.path)):
+            await self._run_claimed()
+
+    async def _run_claimed(self) -> None:
+        async with connect(self._inventory) as clients:
+            agents = {host.name: clients[host.name] for host in self._plan.hosts}
+            infos = await ask_all(agents, lambda _, agent: agent.check_version())
+            self._refuse_if_lacking(infos)
+            self._write_info(infos)
+            if self._request.resume is not None and self._request.resume.broken_off:
+                self.directory.set_aside(self._request.resume.next_round)
+            for number in self._numbers():
+                directory = self.directory.make_round(number)
+                result = await self._run_round(directory, agents)
+                self._tally.add(result)
+                self._bus.publish(RoundFinished(result))
+                directory.write_result(result)
+                if self._interrupt.asked or result.exit_code is ExitCode.UNHEALED or self._is_enough(result):
+                    return
+                self._keeping.add(directory, result)
 
     def _numbers(self) -> Iterable[int]:
         """The rounds to do, counted from 1."""
@@ -149,7 +182,7 @@ class Run:
 
     def _prune(self, directory: RoundDirectory, result: RoundResult) -> None:
         """Drop evidence that nobody will need: of rounds that were valid, all but the last few."""
-        keep = self._request.keep_rounds
+        keep = self._keep_rounds
         if keep is None or result.exit_code is not ExitCode.VALID:
             return
         self._valid.append(directory)
@@ -175,7 +208,7 @@ class Run:
             bus=self._bus,
             clock=self._clock,
             inventory=self._request.inventory,
-            outputs=directory.path / "scripts",
+            outputs=directory.scripts,
             max_faulted=self._plan.max_faulted,
         )
         plays = self._plays(directory, agents)
@@ -235,6 +268,7 @@ class Run:
                 etcd_version=self._version(),
                 command=tuple(sys.argv),
                 rounds=self._plan.rounds,
+                keep_rounds=self._keep_rounds,
                 hosts={host.name: host.address for host in self._plan.hosts},
                 agent_versions={name: info.agent_version for name, info in infos.items()},
             )

@@ -14,6 +14,7 @@
         ├── end-state-CASE.json   what the members said when a case was checked
         ├── result.json           ``RoundResult``
         ├── ansible/              output of the playbooks
+        ├── scripts/              output of the scripts of fault ``external``
         └── members/HOST/         logs (and data) of members, collected
 
 Files appear whole or not at all: written beside, synced, renamed. The evidence of valid rounds is removed where
@@ -69,6 +70,8 @@ class RunInfo:
     """By host."""
     rounds: int = 1
     """As asked for; 0: until stopped."""
+    keep_rounds: int | None = None
+    """Valid rounds whose evidence is kept, as asked for."""
 
 
 class RoundDirectory:
@@ -88,7 +91,9 @@ class RoundDirectory:
         return self.path / "history.jsonl"
 
     def prune(self) -> None:
-        """Remove the evidence of a valid round: the history, end states, output of playbooks. The result stays.
+        """Remove the evidence of a valid round: the history, end states, output of playbooks and scripts.
+
+        The result stays.
 
         Raises:
             InfrastructureError: something could not be removed.
@@ -96,7 +101,7 @@ class RoundDirectory:
         with _disk_errors(self.path):
             for file in (self.history, *self.path.glob(f"{_END_STATE}*.json")):
                 file.unlink(missing_ok=True)
-            for folder in (self.ansible, self.path / _MEMBERS):
+            for folder in (self.ansible, self.scripts, self.path / _MEMBERS):
                 if folder.is_dir() and not folder.is_symlink():
                     shutil.rmtree(folder)
 
@@ -104,6 +109,11 @@ class RoundDirectory:
     def ansible(self) -> Path:
         """Where playbooks leave their output."""
         return self.path / "ansible"
+
+    @property
+    def scripts(self) -> Path:
+        """Where scripts of fault ``external`` leave theirs."""
+        return self.path / "scripts"
 
     def end_state(self, case: str) -> Path:
         """The file with the end state of a case."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tester.errors import ExitCode, UsageError
+from tester.keeping import Keeping
 from tester.results import CaseState, RoundResult
 from tester.resume import find_unfinished
 from tester.rundir import RunDirectory, RunInfo
@@ -21,11 +22,13 @@ SCENARIO = "name: s\nstressers: [{kind: kv}]\ncases: [{name: a, fault: kill}]\n"
 VALID = replace(fakerun.ROUND_1, exit_code=ExitCode.VALID, cases=fakerun.ROUND_1.cases[:1], checks=())
 
 
-def run(base: Path, *results: RoundResult | None, rounds: int = 3) -> RunDirectory:
+def run(
+    base: Path, *results: RoundResult | None, rounds: int = 3, keep_rounds: int | None = None
+) -> RunDirectory:
     """A run directory with these rounds; ``None``: begun and not done."""
     made = RunDirectory.create(base, "s", 5)
     made.write_scenario(SCENARIO, "{}")
-    made.write_info(RunInfo("s", 5, 0, "0", "3.5.16", (), rounds=rounds))
+    made.write_info(RunInfo("s", 5, 0, "0", "3.5.16", (), rounds=rounds, keep_rounds=keep_rounds))
     for number, result in enumerate(results, 1):
         found = made.make_round(number)
         if result is not None:
@@ -97,8 +100,40 @@ def test_pruning_removes_the_evidence_and_keeps_the_result(tmp_path: Path) -> No
     found.write_end_state("a", b"{}")
     (found.ansible / "stdout").write_text("ok")
     found.member("h1").mkdir()
+    found.scripts.mkdir()
+    (found.scripts / "enable").write_text("ok")
     (found.path / "notes.txt").write_text("somebody's own")
     found.prune()
     assert sorted(path.name for path in found.path.iterdir()) == ["notes.txt", "result.json"]
     assert found.read_result() is not None
     found.prune()
+
+
+def test_valid_rounds_of_earlier_sessions_are_pruned_too(tmp_path: Path) -> None:
+    violated = replace(VALID, exit_code=ExitCode.INVALID)
+    made = run(tmp_path, VALID, violated, VALID, rounds=0, keep_rounds=2)
+    for found in made.rounds():
+        found.history.write_text("{}\n")
+    earlier = find_unfinished(made.path)
+    assert (earlier.keep_rounds, [one.number for one in earlier.valid]) == (2, [1, 3])
+    keeping = Keeping(earlier.keep_rounds, earlier.valid)
+
+    def kept() -> list[int]:
+        return [found.number for found in made.rounds() if found.history.exists()]
+
+    for number, result, left in (
+        (4, VALID, [2, 3, 4]),
+        (5, violated, [2, 3, 4, 5]),
+        (6, VALID, [2, 4, 5, 6]),
+    ):
+        fresh = made.make_round(number)
+        fresh.history.write_text("{}\n")
+        keeping.add(fresh, result)
+        assert kept() == left
+
+
+def test_without_a_wish_everything_is_kept(tmp_path: Path) -> None:
+    (found,) = run(tmp_path, VALID).rounds()
+    found.history.write_text("{}\n")
+    Keeping(None, (found,)).add(found, VALID)
+    assert found.history.exists()
