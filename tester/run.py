@@ -149,46 +149,6 @@ class Run:
     def _is_enough(self, result: RoundResult) -> bool:
         return self._request.exit_on_failure and result.exit_code is not ExitCode.VALID
 
-    async def _run_rounds(self) -> None:
-        claims = state_dir() / "in-use"
-        with claim(self._plan.hosts, claims, str(self.directory.path)):
-            await self._run_claimed()
-
-    async def _run_claimed(self) -> None:
-        async with connect(self._inventory) as clients:
-            agents = {host.name: clients[host.name] for host in self._plan.hosts}
-            infos = await ask_all(agents, lambda _, agent: agent.check_version())
-            self._refuse_if_lacking(infos)
-            self._write_info(infos)
-            if self._request.resume is not None and self._request.resume.broken_off:
-                self.directory.set_aside(self._request.resume.next_round)
-            for number in self._numbers():
-                directory = self.directory.make_round(number)
-                result = await self._run_round(directory, agents)
-                self._tally.add(result)
-                self._bus.publish(RoundFinished(result))
-                directory.write_result(result)
-                if self._interrupt.asked or result.exit_code is ExitCode.UNHEALED or self._is_enough(result):
-                    return
-                self._keeping.add(directory, result)
-
-    def _numbers(self) -> Iterable[int]:
-        """The rounds to do, counted from 1."""
-        first, last = self._tally.rounds + 1, self._plan.rounds
-        return range(first, last + 1) if last else count(first)
-
-    def _is_enough(self, result: RoundResult) -> bool:
-        return self._request.exit_on_failure and result.exit_code is not ExitCode.VALID
-
-    def _prune(self, directory: RoundDirectory, result: RoundResult) -> None:
-        """Drop evidence that nobody will need: of rounds that were valid, all but the last few."""
-        keep = self._keep_rounds
-        if keep is None or result.exit_code is not ExitCode.VALID:
-            return
-        self._valid.append(directory)
-        while len(self._valid) > keep:
-            self._valid.popleft().prune()
-
     async def _run_round(self, directory: RoundDirectory, agents: Mapping[str, AgentClient]) -> RoundResult:
         number = directory.number
         setting = RoundSetting(

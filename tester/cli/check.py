@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from tester.checkers import CHECKERS
+from tester.console.units import printable
 from tester.recheck import Judgement, exit_code, recheck
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ def check(*, path: Path, checkers: tuple[str, ...], as_json: bool) -> ExitCode:
 def _text(judgement: Judgement) -> str:
     lines = [f"{judgement.history}{f', case {judgement.case}' if judgement.case else ', no end state'}"]
     for result in judgement.results:
-        lines.append(f"  {result.checker:<12} {result.verdict:<8} {result.message}")
-        lines += [f"      {finding.message}" for finding in result.findings]
+        lines.append(f"  {result.checker:<12} {result.verdict:<8} {printable(result.message)}")
+        lines += [f"      {printable(finding.message)}" for finding in result.findings]
         if (more := result.findings_total - len(result.findings)) > 0:
             lines.append(f"      and {more} more")
     return "\n".join(lines)

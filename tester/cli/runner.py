@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +18,7 @@ from tester.cli.runner_options import (
     rounds_option,
     running_time_option,
 )
+from tester.console.units import printable
 from tester.runner.progress import progress_on
 from tester.runner.running import Outcome, run_runner
 from tester.runner.setting import RunnerSetting
@@ -46,8 +48,8 @@ def runner() -> None:
 @runner.command()
 @click.argument("name", default="elector")
 @connections_option
-@rounds_option
-@common
+@rounds_option()
+@common()
 def election(*, name: str, clients: int, rounds: int, **options: Any) -> ExitCode:  # noqa: ANN401 - the options
     """Clients campaign and observe: one leader at a time, the same for all."""
     given = common_of(options)
@@ -60,8 +62,8 @@ def election(*, name: str, clients: int, rounds: int, **options: Any) -> ExitCod
 @runner.command("lock-racer")
 @click.argument("name", default="racers")
 @connections_option
-@rounds_option
-@common
+@rounds_option()
+@common()
 def lock_racer(*, name: str, clients: int, rounds: int, **options: Any) -> ExitCode:  # noqa: ANN401 - the options
     """Clients race for a lock: never more than one holder."""
     given = common_of(options)
@@ -77,14 +79,26 @@ def lock_racer(*, name: str, clients: int, rounds: int, **options: Any) -> ExitC
 
 
 @runner.command()
+@rounds_option(of="In each, all keys are written and all watchers end")
 @running_time_option(60.0)
 @click.option("--prefix", default="", help="Of the keys, behind etcd-chaos/runner/.")
-@click.option("--total-prefixes", type=click.IntRange(1, 1000), default=10, show_default=True)
-@click.option("--watch-per-prefix", type=click.IntRange(1, 1000), default=10, show_default=True)
-@click.option("--total-keys", type=click.IntRange(1, 1_000_000), default=1000, show_default=True)
-@common
+@click.option(
+    "--total-prefixes", type=click.IntRange(1, 1000), default=10, show_default=True, help="Of the keys."
+)
+@click.option(
+    "--watch-per-prefix",
+    type=click.IntRange(1, 1000),
+    default=10,
+    show_default=True,
+    help="Watchers of each.",
+)
+@click.option(
+    "--total-keys", type=click.IntRange(1, 1_000_000), default=1000, show_default=True, help="In each round."
+)
+@common()
 def watcher(
     *,
+    rounds: int,
     running_time: float,
     prefix: str,
     total_prefixes: int,
@@ -92,7 +106,10 @@ def watcher(
     total_keys: int,
     **options: Any,  # noqa: ANN401 - the options
 ) -> ExitCode:
-    """Watchers see every key, in order, and end when they are cancelled."""
+    """Watchers see every key, in order, and end when they are cancelled.
+
+    It ends after so many rounds or so much time, whichever comes first.
+    """
     given = common_of(options)
     stresser = WatcherStresser.model_construct(
         kind="watcher",
@@ -107,6 +124,7 @@ def watcher(
         stresser,
         ("watch", "linearizable"),
         given,
+        rounds=rounds,
         prefix=prefix,
         running_time=running_time,
     )
@@ -115,21 +133,45 @@ def watcher(
 @runner.command("lease-renewer")
 @click.option("--ttl", type=DURATION, default=5.0, show_default="5s", help="Of the lease.")
 @click.option("--clients", type=click.IntRange(1, 1000), default=1, show_default=True, help="One lease each.")
+@rounds_option(0, "Renewals of each client")
 @running_time_option(0.0)
-@common
-def lease_renewer(*, ttl: float, clients: int, running_time: float, **options: Any) -> ExitCode:  # noqa: ANN401
-    """Leases are renewed for as long as it runs: none may be lost."""
+@common()
+def lease_renewer(
+    *,
+    ttl: float,
+    clients: int,
+    rounds: int,
+    running_time: float,
+    **options: Any,  # noqa: ANN401 - the options
+) -> ExitCode:
+    """Leases are renewed for as long as it runs: none may be lost.
+
+    Each is renewed three times in its TTL, and nothing for a whole TTL is what no progress means at the least.
+    """
     given = common_of(options)
     stresser = RenewerStresser.model_construct(kind="lease-renewer", clients=clients, ttl=_ttl(ttl))
-    return _run("lease-renewer", "renewals", stresser, ("leases",), given, running_time=running_time)
+    given = replace(given, no_progress=max(given.no_progress, ttl))
+    return _run(
+        "lease-renewer",
+        "renewals",
+        stresser,
+        ("leases",),
+        given,
+        rounds=rounds,
+        running_time=running_time,
+    )
 
 
 @runner.command("watch-storm")
 @running_time_option(30.0)
 @click.option("--watchers", type=click.IntRange(1, 2000), default=300, show_default=True, help="In all.")
-@click.option("--total-prefixes", type=click.IntRange(1, 1000), default=10, show_default=True)
-@click.option("--total-keys", type=click.IntRange(1, 1_000_000), default=200, show_default=True)
-@common
+@click.option(
+    "--total-prefixes", type=click.IntRange(1, 1000), default=10, show_default=True, help="Of the keys."
+)
+@click.option(
+    "--total-keys", type=click.IntRange(1, 1_000_000), default=200, show_default=True, help="In each round."
+)
+@common(100.0)
 def watch_storm(
     *,
     running_time: float,
@@ -171,7 +213,7 @@ def watch_storm(
 @click.option("--keys", type=click.IntRange(1, 1000), default=2, show_default=True, help="Of a lease.")
 @click.option("--ttl", type=DURATION, default=60.0, show_default="60s", help="Of leases that are renewed.")
 @click.option("--short-ttl", type=DURATION, default=2.0, show_default="2s", help="Of those that are not.")
-@common
+@common(1000.0)
 def lease_storm(
     *,
     running_time: float,
@@ -248,9 +290,9 @@ def _report(setting: RunnerSetting, outcome: Outcome) -> None:
         f" seed {setting.seed}"
     )
     for result in outcome.results:
-        click.echo(f"  {result.checker:<12} {result.verdict:<8} {result.message}")
+        click.echo(f"  {result.checker:<12} {result.verdict:<8} {printable(result.message)}")
         for finding in result.findings:
-            click.echo(f"      {finding.message}")
+            click.echo(f"      {printable(finding.message)}")
     if setting.history is not None:
         click.echo(f"history {setting.history}")
     for trouble in outcome.trouble:

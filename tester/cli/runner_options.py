@@ -54,18 +54,14 @@ class Common:
     credentials: Credentials
 
 
+_REQ_RATE = 30.0
+
+
 _COMMON = (
     click.option(
         "--endpoints", default="localhost:2379", show_default=True, help="HOST:PORT, separated by commas."
     ),
     click.option("--dial-timeout", type=DURATION, default=2.0, show_default="2s", help="For a first answer."),
-    click.option(
-        "--req-rate",
-        type=click.FloatRange(0, 1_000_000, min_open=True),
-        default=30.0,
-        show_default=True,
-        help="Operations a second, all clients together.",
-    ),
     click.option(
         "--no-progress",
         type=DURATION,
@@ -95,22 +91,33 @@ _COMMON = (
 )
 
 
-def common(command: _F) -> _F:
-    """Give a command the options that all have."""
-    for option in reversed(_COMMON):
-        command = option(command)
-    return command
+def common(req_rate: float = _REQ_RATE) -> Callable[[_F], _F]:
+    """The options that all have; ``req_rate`` is the default of ``--req-rate``."""
+    rate = click.option(
+        "--req-rate",
+        type=click.FloatRange(0, 1_000_000, min_open=True),
+        default=req_rate,
+        show_default=True,
+        help="Operations a second, all clients together.",
+    )
+
+    def add(command: _F) -> _F:
+        for option in reversed((*_COMMON, rate)):
+            command = option(command)
+        return command
+
+    return add
 
 
-def rounds_option(command: _F) -> _F:
+def rounds_option(default: int = 100, of: str = "Of each client") -> Callable[[_F], _F]:
     """``--rounds``, as etcd-runner has it."""
     return click.option(
         "--rounds",
         type=click.IntRange(0, 1_000_000_000),
-        default=100,
+        default=default,
         show_default=True,
-        help="Of each client; 0: until stopped.",
-    )(command)
+        help=f"{of}; 0: until stopped.",
+    )
 
 
 def running_time_option(default: float) -> Callable[[_F], _F]:

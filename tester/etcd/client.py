@@ -138,6 +138,11 @@ class EtcdClient:
         response = await self._call(Method.RANGE, pb.RangeRequest(key=key.encode()), pb.RangeResponse)
         return response.header.revision, codec.key_value(response.kvs[0]) if response.kvs else None
 
+    async def own_revision(self, key: str) -> int:
+        """Where the member itself is, whatever the others have: answered without a quorum, for who may read ``key``."""
+        request = pb.RangeRequest(key=key.encode(), serializable=True)
+        return int((await self._call(Method.RANGE, request, pb.RangeResponse)).header.revision)
+
     async def put(self, key: str, value: bytes) -> int:
         """Write a key; the revision of the write."""
         request = pb.PutRequest(key=key.encode(), value=value)

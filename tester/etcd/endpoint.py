@@ -22,6 +22,8 @@ class Endpoint:
     port: int
     tls: ClientTls | None = field(default=None, repr=False)
     login: Login | None = field(default=None, repr=False)
+    ping_seconds: float = 1.0
+    """How soon gRPC asks a silent member whether it is there. A member whose flags are not ours allows it every 5 s."""
 
     @property
     def authority(self) -> str:

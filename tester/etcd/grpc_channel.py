@@ -1,4 +1,4 @@
-"""``Channel`` over grpc.aio, and the options every gRPC connection of the tester has."""
+"""``Channel`` over grpc.aio, and the options that gRPC connections of the tester have."""
 
 from __future__ import annotations
 
@@ -21,15 +21,13 @@ _UnaryCall: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]"
 # watcher that catches up) may be much larger.
 _MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 
-# Pings find a silent stall before the deadline. A member allows one every 5 s while it sends nothing, and
-# answers more with a GOAWAY, some 4 s after a quorum is lost: start it with --grpc-keepalive-min-time 500ms.
-# If it was not, that costs ``info``s, three times a channel at most: gRPC doubles its interval each time.
-OPTIONS: tuple[tuple[str, int], ...] = (
+# Pings find a silent stall before the deadline. A member allows one every 5 s while it sends nothing, and ends the
+# connection for more: those that are started here have --grpc-keepalive-min-time 500ms, others a slower endpoint.
+_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.enable_retries", 0),  # a hidden retry of a write ruins a history
     ("grpc.enable_http_proxy", 0),
     ("grpc.service_config_disable_resolution", 1),
     ("grpc.use_local_subchannel_pool", 1),  # or channels of one process silently share a connection
-    ("grpc.keepalive_time_ms", 1000),
     ("grpc.keepalive_timeout_ms", 1000),
     ("grpc.http2.ping_timeout_ms", 1000),  # without it newer cores wait a minute for a keepalive's answer
     ("grpc.http2.max_pings_without_data", 0),
@@ -42,7 +40,7 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 
 
 def open_channel(endpoint: Endpoint) -> grpc.aio.Channel:
-    """A channel that needs no resolver, with ``OPTIONS``.
+    """A channel that needs no resolver.
 
     Raises:
         ValueError: TLS without a CA, which gRPC cannot do.
@@ -50,17 +48,21 @@ def open_channel(endpoint: Endpoint) -> grpc.aio.Channel:
     target = f"ipv{ip_address(endpoint.address).version}:{endpoint.authority}"
     tls = endpoint.tls
     if tls is None:
-        return open_plain(target)
+        return open_plain(target, endpoint)
     if tls.ca is None:
         raise ValueError("gRPC does not speak TLS to somebody whom no CA vouches for")
     credentials = grpc.ssl_channel_credentials(tls.ca, tls.key, tls.certificate)
     name = ("grpc.ssl_target_name_override", tls.server_name or endpoint.address)
-    return grpc.aio.secure_channel(target, credentials, options=(*OPTIONS, name))
+    return grpc.aio.secure_channel(target, credentials, options=(*_options(endpoint), name))
 
 
-def open_plain(target: str) -> grpc.aio.Channel:
-    """A plain-text channel to what gRPC calls a target."""
-    return grpc.aio.insecure_channel(target, options=OPTIONS)
+def open_plain(target: str, endpoint: Endpoint) -> grpc.aio.Channel:
+    """A plain-text channel to what gRPC calls a target, where ``endpoint`` is reached."""
+    return grpc.aio.insecure_channel(target, options=_options(endpoint))
+
+
+def _options(endpoint: Endpoint) -> tuple[tuple[str, int], ...]:
+    return (*_OPTIONS, ("grpc.keepalive_time_ms", round(endpoint.ping_seconds * 1000)))
 
 
 def token_metadata(token: str | None) -> tuple[tuple[str, str], ...]:

@@ -30,7 +30,7 @@ async def own_connection(endpoint: Endpoint) -> AsyncIterator[grpc.aio.Channel]:
             await channel.close(None)
         return
     async with TlsRelay(endpoint, tls.context()) as relay:
-        channel = open_plain(relay.target)
+        channel = open_plain(relay.target, endpoint)
         try:
             yield channel
         finally:

@@ -189,7 +189,6 @@ def _renewers(stresser: RenewerStresser, ground: Ground) -> Crew:
         client, keeper = ground.client(place, member), ground.keeper(place, member)
         if client is None or keeper is None:
             continue
-        renewer = Renewer(
-            client, keeper, ground.pacer, math.ceil(stresser.ttl), ground.lease_ids, ground.step
-        )
+        ttl, ids = math.ceil(stresser.ttl), ground.lease_ids
+        renewer = Renewer(client, keeper, ground.pacer, ttl, ids, ground.step, ground.rounds)
         yield client, renewer.run()

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from tester.errors import LoadError
 from tester.etcd import codec
-from tester.etcd.client import prefix_end
+from tester.etcd.client import EtcdClient, prefix_end
+from tester.etcd.connect import connect
 from tester.etcd.errors import RpcError
 from tester.etcd.watch import EVERYTHING, View, WatchStream
 from tester.history.records import ClientRecord, Watched, WatchEnd, WatchStart
@@ -41,7 +42,8 @@ class Watcher:
     A lost stream is resumed from the last delivered revision + 1: nothing is skipped, nothing comes twice.
     If that revision is compacted away, the record of the end says so, and the watch goes on from there.
     Progress notifications are recorded, but neither resuming nor ``caught_up`` trusts them: etcd before
-    3.4.25 and 3.5.8 may send them ahead of events.
+    3.4.25 and 3.5.8 may send them ahead of events. Later ones send none while the next revision to deliver is one
+    that the member has not reached: a stream that is silent for that reason alone has not stalled.
     """
 
     def __init__(
@@ -200,9 +202,21 @@ class Watcher:
         while True:
             await asyncio.sleep(_PROGRESS_SECONDS)
             if (self._clock.now() - self._heard_ns) / 1e9 > _STALLED_SECONDS:
-                raise TimeoutError
+                if not await self._is_behind():
+                    raise TimeoutError
+                self._heard_ns = self._clock.now()
             async with asyncio.timeout(_STALLED_SECONDS):
                 await stream.request_progress()
+
+    async def _is_behind(self) -> bool:
+        """Whether the member has not reached the next revision: then it owes nothing, not even an answer."""
+        client = EtcdClient(self._endpoint, connect(self._endpoint), _STALLED_SECONDS)
+        try:
+            return await client.own_revision(self._prefix) < self._next
+        except RpcError:
+            return False
+        finally:
+            await client.close()
 
     def _take(self, response: pb.WatchResponse) -> _End | None:
         """Record a response; the end if it is one. A stream that was never granted leaves no records."""

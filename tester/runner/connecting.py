@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _ENDPOINT = re.compile(r"(?:(https?)://)?(\[[0-9A-Fa-f:.]+\]|[^\[\]:/\s]+):(\d{1,5})/?")
 _MOST_ENDPOINTS = 100
+_PING_SECONDS = 6.0
+"""etcd's default --grpc-keepalive-min-time is 5 s: who pings sooner loses the connection."""
 _REFUSED = frozenset({StatusCode.INVALID_ARGUMENT, StatusCode.FAILED_PRECONDITION})
 
 
@@ -79,7 +81,7 @@ async def _endpoint(text: str, tls: ClientTls | None) -> Endpoint:
         ) from error
     address = str(found[0][4][0])
     named = None if tls is None else replace(tls, server_name=host)
-    return Endpoint(f"{match[2]}:{port}", address, port, named)
+    return Endpoint(f"{match[2]}:{port}", address, port, named, ping_seconds=_PING_SECONDS)
 
 
 def _tls(credentials: Credentials) -> ClientTls | None:

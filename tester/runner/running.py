@@ -102,7 +102,7 @@ async def run_runner(setting: RunnerSetting, show: Callable[[str], None]) -> Out
         path = setting.history or Path(temporary) / "history.jsonl"
         try:
             runner = _Runner(setting, endpoints, prefix, path, show)
-            return await runner.run(revision + 1)
+            return await runner.run(revision)
         finally:
             await _clean_up(endpoints, prefix, setting.dial_timeout)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tester.errors import ExitCode
 from tester.history.reader import read_history
-from tester.history.records import ClaimRecord, Invoke
+from tester.history.records import ClaimRecord, Fail, Info, Invoke, WatchEnd
 from tester.load import crews
 from tester.recipes.contest import Contest, Standing, Ticket
 from tester.results import Verdict
@@ -20,8 +20,8 @@ from tester.runner.running import run_runner
 from tester.runner.setting import Credentials, RunnerSetting
 from tester.scenario.stressers import LockStresser
 from tests.agent.certs import Authority
-from tests.etcd.inside.cluster import binary
-from tests.etcd.inside.conftest import INSIDE
+from tests.etcd.inside.cluster import Cluster, binary
+from tests.etcd.inside.conftest import INSIDE, bench_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -131,6 +131,32 @@ async def test_each_runner(bench: Bench, tmp_path: Path, monkeypatch: pytest.Mon
     assert checked.code == ExitCode.VALID, checked
     await broken_lock(monkeypatch)
     assert await keys_left(bench) == 0
+
+
+async def test_on_members_with_default_flags(tmp_path: Path) -> None:
+    """Who pings as often as members that are started here allow is cut off by others, some seconds into a silence."""
+    history = tmp_path / "renewals.jsonl"
+    slow = (
+        "--ttl",
+        "18",
+        "--clients",
+        "4",
+        "--rounds",
+        "2",
+        "--no-progress",
+        "30s",
+        "--history",
+        str(history),
+    )
+    async with bench_of(Cluster(os.environ[INSIDE], tmp_path, flags=("--grpc-keepalive-min-time", "5s"))):
+        ran = await runner("lease-renewer", *slow, "--endpoints", ENDPOINTS)
+    assert ran.code == ExitCode.VALID, ran
+    assert ", 8 renewals, seed" in ran.out
+    assert [line for line in ran.err.splitlines() if not line.startswith("lease-renewer: ")] == []
+    records = list(read_history(history))
+    assert [record for record in records if isinstance(record, Info | Fail)] == []
+    ends = [record.reason for record in records if isinstance(record, WatchEnd)]
+    assert set(ends) == {"the watcher was stopped"}
 
 
 def size(history: Path) -> int:

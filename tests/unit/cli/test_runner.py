@@ -92,13 +92,14 @@ def test_every_flag_of_etcd_runner_has_its_default() -> None:
         "election": {"total-client-connections": 10, "rounds": 100},
         "lock-racer": {"total-client-connections": 10, "rounds": 100},
         "watcher": {
+            "rounds": 100,
             "running-time": 60,
             "prefix": "",
             "total-prefixes": 10,
             "watch-per-prefix": 10,
             "total-keys": 1000,
         },
-        "lease-renewer": {"ttl": 5},
+        "lease-renewer": {"ttl": 5, "rounds": 0},
     }
     for name, flags in wanted.items():
         options = {

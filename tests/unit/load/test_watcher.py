@@ -26,10 +26,18 @@ if TYPE_CHECKING:
 class Served:
     """Grants every watch, sends the scripted responses of that stream, then answers progress requests."""
 
-    def __init__(self, *streams: list[pb.WatchResponse], answers_progress: bool = True) -> None:
+    def __init__(
+        self, *streams: list[pb.WatchResponse], answers_progress: bool = True, revision: int = 100
+    ) -> None:
         self.streams = list(streams)
         self.answers_progress = answers_progress
+        self.revision = revision
+        """Where the member is, for who asks it with a read."""
         self.asked: list[int] = []
+
+    async def range(self, request: pb.RangeRequest, context: object) -> pb.RangeResponse:
+        assert request.serializable, "the member's own revision, not the cluster's"
+        return pb.RangeResponse(header=pb.ResponseHeader(revision=self.revision))
 
     async def watch(
         self, requests: AsyncIterator[pb.WatchRequest], context: object
@@ -63,8 +71,16 @@ async def watching(served: Served, sink: Sink) -> AsyncIterator[Watcher]:
         request_deserializer=pb.WatchRequest.FromString,
         response_serializer=pb.WatchResponse.SerializeToString,
     )
+    reads = grpc.unary_unary_rpc_method_handler(
+        served.range,
+        request_deserializer=pb.RangeRequest.FromString,
+        response_serializer=pb.RangeResponse.SerializeToString,
+    )
     server.add_generic_rpc_handlers(
-        [grpc.method_handlers_generic_handler("etcdserverpb.Watch", {"Watch": handler})]
+        [
+            grpc.method_handlers_generic_handler("etcdserverpb.Watch", {"Watch": handler}),
+            grpc.method_handlers_generic_handler("etcdserverpb.KV", {"Range": reads}),
+        ]
     )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -107,6 +123,21 @@ async def test_a_stream_that_falls_silent_is_ended_and_resumed() -> None:
     assert served.asked[:2] == [2, 6]
     end = next(r for r in sink.records if isinstance(r, WatchEnd))
     assert end.reason.startswith("stalled")
+
+
+async def test_a_member_that_is_not_there_yet_owes_no_answer() -> None:
+    """Nothing was written since the last event: from etcd 3.5.8 on, not even progress is told then."""
+    served, sink = Served([event(5)], answers_progress=False, revision=5), Sink()
+    async with watching(served, sink):
+        await asyncio.sleep(3.0)
+        assert not any(isinstance(r, WatchEnd) for r in sink.records)
+        assert served.asked == [2]
+        served.revision = 6  # a write that the stream does not tell: now it has stalled
+        for _ in range(200):
+            if len(served.asked) > 1:
+                break
+            await asyncio.sleep(0.05)
+    assert served.asked[:2] == [2, 6]
 
 
 async def test_a_quiet_stream_that_answers_is_left_alone() -> None:
