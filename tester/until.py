@@ -89,18 +89,30 @@ class CommitWait:
 
 
 async def snapshots_received(endpoints: Collection[Endpoint]) -> dict[str, float]:
-    """By member: how many snapshots its process has received; a member that does not answer is left out."""
-    async with httpx.AsyncClient(timeout=_SCRAPE_SECONDS, trust_env=False) as client:
+    """By member: how many snapshots its process has received; a member that does not answer is left out.
 
-        async def ask(endpoint: Endpoint) -> tuple[str, float | None]:
-            try:
-                answer = await client.get(f"http://{endpoint.authority}/metrics")
-            except httpx.HTTPError:
-                return endpoint.member, None
-            return endpoint.member, count_of(answer.text) if answer.is_success else None
+    Every member serves its metrics where it serves clients, over TLS if these do, to whoever has the certificate
+    that clients need.
+    """
+    return {member: told for member, told in (await _scrape(endpoints)).items() if isinstance(told, float)}
 
-        told = await asyncio.gather(*map(ask, endpoints))
-    return {member: count for member, count in told if count is not None}
+
+async def _scrape(endpoints: Collection[Endpoint]) -> dict[str, float | str]:
+    """By member: how many snapshots its process has received, or why that could not be read."""
+    return dict(await asyncio.gather(*map(_ask, endpoints)))
+
+
+async def _ask(endpoint: Endpoint) -> tuple[str, float | str]:
+    tls = endpoint.tls
+    scheme, verify = ("http", True) if tls is None else ("https", tls.context())
+    try:
+        async with httpx.AsyncClient(timeout=_SCRAPE_SECONDS, trust_env=False, verify=verify) as client:
+            answer = await client.get(f"{scheme}://{endpoint.authority}/metrics")
+    except httpx.HTTPError as error:
+        return endpoint.member, str(error) or type(error).__name__
+    if not answer.is_success:
+        return endpoint.member, f"HTTP status {answer.status_code}"
+    return endpoint.member, count_of(answer.text)
 
 
 def count_of(metrics: str) -> float:
@@ -124,18 +136,18 @@ async def require_snapshots(
     """
     deadline = asyncio.get_running_loop().time() + limit
     while True:
-        now = await snapshots_received(endpoints)
-        missing = [
-            endpoint.member
-            for endpoint in endpoints
-            if now.get(endpoint.member, 0)
-            <= (0 if endpoint.member in restarted else before.get(endpoint.member, 0))
-        ]
+        now = await _scrape(endpoints)
+        missing = {
+            member: "received no snapshot" if isinstance(told, float) else f"its metrics cannot be read: {told}"
+            for member, told in now.items()
+            if not isinstance(told, float) or told <= (0 if member in restarted else before.get(member, 0))
+        }
         if not missing:
             return f"{', '.join(endpoint.member for endpoint in endpoints)} received a snapshot"
         if asyncio.get_running_loop().time() > deadline:
             raise FaultIneffectiveError(
-                f"{', '.join(missing)} came back and received no snapshot within {limit:g} s",
+                f"within {limit:g} s of coming back: "
+                + "; ".join(f"{member}: {problem}" for member, problem in missing.items()),
                 remedy="the fault must keep the member from every entry: kill, stop, pause, isolate",
             )
         await asyncio.sleep(_LOOK_SECONDS)

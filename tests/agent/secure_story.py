@@ -13,12 +13,15 @@ import sys
 from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from agent_client import AgentClient
 from agent_client.tls import ClientTls
+from tester.case import CaseRunner
 from tester.clock import RunClock
 from tester.events import EventBus
+from tester.faults import Scene
 from tester.history.reader import read_history
 from tester.history.records import Fail, Info, Ok
 from tester.inventory import Host, Identity, Inventory
@@ -44,6 +47,17 @@ async def load_and_restart(stage: Stage, seen: dict[str, Any]) -> None:
     await stage.look_on(1.0)
     seen["checks"] = {check.checker: check.verdict for check in await stage.check("round", "round")}
     seen["checks"] |= {check.checker: check.verdict for check in await stage.check("case", "case")}
+
+
+async def hold_until_snapshot(stage: Stage, directory: Path, seen: dict[str, Any]) -> None:
+    """The scenario's case as the tester runs it: it needs the members' own metrics."""
+    setting = stage.setting
+    scene = Scene(
+        setting.run, 1, setting.plan.hosts, setting.agents, setting.bus, setting.clock, directory, directory
+    )
+    (case,) = setting.plan.cases(1)
+    end = await CaseRunner(stage, scene, case, lambda _: Random(1), lambda _: Random(1)).run()
+    seen["case"] = [end.result.state, end.result.reason]
 
 
 def files_with(directory: Path, secret: bytes) -> list[str]:
@@ -84,12 +98,12 @@ async def story(directory: Path, version: str, settings: dict[str, object]) -> d
     scenario = Scenario.model_validate(
         {
             "name": "secure",
+            "cases": [{"name": "one", "faults": []}],
             **settings,
             "stressers": [
                 {"kind": "kv", "preset": "register", "clients": 6, "rate": "300/s", "timeout": "1s"},
                 {"kind": "kv", "preset": "kubernetes", "clients": 3, "rate": "100/s", "timeout": "1s"},
             ],
-            "cases": [{"name": "one", "faults": []}],
         }
     )
     identity = Identity(directory, directory, directory)
@@ -107,6 +121,8 @@ async def story(directory: Path, version: str, settings: dict[str, object]) -> d
         setting = RoundSetting(1, "run", plan, agents, clock, bus, RoundDirectory(rounds))
         try:
             async with open_stage(setting, Phases(clock, bus, 1)) as stage:
+                if scenario.cases[0].until is not None:
+                    await hold_until_snapshot(stage, directory, seen)
                 await load_and_restart(stage, seen)
                 await asyncio.to_thread(look_for_secrets, directory, stage, seen)
                 seen["urls"] = (await agents["h1"].member()).spec.client_url  # type: ignore[union-attr]

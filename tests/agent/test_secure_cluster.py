@@ -61,6 +61,17 @@ def test_own_certificates_and_users(tmp_path: Path, etcd_version: str) -> None:
     assert seen["errors"].get("etcdserver: invalid auth token", 0) >= 1
 
 
+@pytest.mark.parametrize("cluster", [{"tls": "own", "client_cert_auth": True, "auth": True}, {"tls": "auto"}])
+def test_a_snapshot_is_seen_through_tls(tmp_path: Path, newest_etcd: str, cluster: dict[str, object]) -> None:
+    flags = {"bcrypt-cost": "4", "snapshot-count": "200", "experimental-snapshot-catchup-entries": "100"}
+    case = {"name": "cut-off", "steady": "0s", "hold": "0s", "settle": "0s", "until": "snapshot"}
+    faults = [{"fault": "kill", "target": "follower"}]
+    seen = told(
+        tmp_path, newest_etcd, {"cluster": cluster | {"flags": flags}, "cases": [case | {"faults": faults}]}
+    )
+    assert seen["case"] == ["passed", ""]
+
+
 def test_certificates_that_members_sign_themselves(tmp_path: Path, newest_etcd: str) -> None:
     seen = told(tmp_path, newest_etcd, {"cluster": {"tls": "auto"}})
     check(seen)

@@ -64,24 +64,27 @@ async def test_a_load_that_stands_still_is_not(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    ("now", "restarted", "seen"),
-    [({"m1": 2.0}, (), True), ({"m1": 1.0}, (), False), ({"m1": 1.0}, ("m1",), True), ({}, ("m1",), False)],
+    ("told", "restarted", "problem"),
+    [
+        (2.0, (), ""),
+        (1.0, (), "m1: received no snapshot"),
+        (1.0, ("m1",), ""),
+        (0.0, ("m1",), "m1: received no snapshot"),
+        ("refused", ("m1",), "m1: its metrics cannot be read: refused"),
+    ],
 )
 async def test_who_received_one(
-    monkeypatch: pytest.MonkeyPatch,
-    now: dict[str, float],
-    restarted: tuple[str, ...],
-    seen: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch, told: float | str, restarted: tuple[str, ...], problem: str
 ) -> None:
-    async def told(_endpoints: object) -> dict[str, float]:
+    async def scrape(_endpoints: object) -> dict[str, float | str]:
         await asyncio.sleep(0)
-        return now
+        return {"m1": told}
 
-    monkeypatch.setattr(until, "snapshots_received", told)
+    monkeypatch.setattr(until, "_scrape", scrape)
     monkeypatch.setattr(until, "_LOOK_SECONDS", 0.001)
     work = require_snapshots(ENDPOINTS[:1], {"m1": 1.0}, restarted, 0.01)
-    if seen:
+    if not problem:
         assert await work == "m1 received a snapshot"
     else:
-        with pytest.raises(FaultIneffectiveError, match="m1 came back and received no snapshot"):
+        with pytest.raises(FaultIneffectiveError, match=f"of coming back: {problem}"):
             await work
