@@ -7,6 +7,7 @@
     ├── IllegalStateError    409  the member or fault is in a state that forbids it; carries the state
     ├── RefusedError         422  never allowed here: allow-list, foreign directory, protected port
     ├── FaultFailedError     424  the fault had no effect, or could not be undone
+    │   └── UnreachedError   424  a failpoint that panics was set, and nothing came by it
     └── UnavailableError     503  this host cannot do it: a missing tool, module or permission
 
 A fault without effect is 424 (Failed Dependency): the request was right and the agent is sound, but the host
@@ -18,12 +19,15 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from agent_service.models import UNREACHED
+
 
 class AgentServiceError(Exception):
     """Base of all: a detail that names what and why, and a remedy that says what to do next."""
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Agent error"
+    type: ClassVar[str] = "about:blank"
 
     def __init__(self, detail: str, *, remedy: str | None = None) -> None:
         super().__init__(detail)
@@ -61,6 +65,13 @@ class FaultFailedError(AgentServiceError):
 
     status = 424
     title = "Fault failed"
+
+
+class UnreachedError(FaultFailedError):
+    """Failpoints that panic were set, and etcd came by none of them in time; they are taken away."""
+
+    title = "Failpoint not reached"
+    type = UNREACHED
 
 
 class UnavailableError(AgentServiceError):

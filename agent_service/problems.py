@@ -70,6 +70,7 @@ async def _agent_error(_request: Request, error: Exception) -> Response:
         raise TypeError("registered for AgentServiceError") from error
     return problem_response(
         Problem(
+            type=error.type,
             title=error.title,
             status=error.status,
             detail=error.detail,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tester.actions.course import CaseActions
 from tester.cluster import measure_recovery
-from tester.errors import EtcdChaosError, FaultIneffectiveError
+from tester.errors import EtcdChaosError, FaultIneffectiveError, FaultUnreachedError
 from tester.events import Event, LeaderChanged, Notice, Phase
 from tester.faults import CaseFaults
 from tester.history.endstate import CaseRecovery
@@ -18,7 +19,7 @@ from tester.scenario.model import Until
 from tester.until import CommitWait, entries_needed, require_snapshots, snapshots_received
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import AsyncIterator, Coroutine, Mapping
 
     from tester.faults import Scene
     from tester.faults.composition import Draw
@@ -69,13 +70,15 @@ class CaseRunner:
         fatal: EtcdChaosError | None = None
         with self._stage.setting.bus.listening(self._count_leaders):
             try:
-                await self._stress()
-                with self._phases.phase(Phase.CHECK):
-                    judged = await self._stage.check(self._case.name, "case")
-                    self._course.checks = (*self._actions.checks, *judged)
+                async with self._load():
+                    await self._stress()
+                    with self._phases.phase(Phase.CHECK):
+                        judged = await self._stage.check(self._case.name, "case")
+                self._course.checks = (*self._actions.checks, *judged)
                 state, reason = judge(self._course.checks)
             except FaultIneffectiveError as error:
-                state, reason = CaseState.ERROR, error.message
+                unreached = isinstance(error, FaultUnreachedError)
+                state, reason = CaseState.SKIPPED if unreached else CaseState.ERROR, error.message
                 # The next case needs a whole cluster, and all that was injected is healed by now.
                 self._course.recovery = await measure_recovery(self._stage.monitor, self._limits.recovery)
             except EtcdChaosError as error:
@@ -85,6 +88,18 @@ class CaseRunner:
     def broken_off(self, reason: str) -> CaseResult:
         """The result after ``run`` was cancelled: whom it had hit, for how long, what the load saw."""
         return self._result(CaseState.SKIPPED, reason)
+
+    @asynccontextmanager
+    async def _load(self) -> AsyncIterator[None]:
+        """Paused for as long as the case lasts, where that is what it is about."""
+        if self._case.load:
+            yield
+            return
+        await self._stage.load.pause()
+        try:
+            yield
+        finally:
+            await self._stage.load.resume()
 
     async def _stress(self) -> None:
         case, stage = self._case, self._stage
@@ -190,6 +205,7 @@ class CaseRunner:
             checks=course.checks,
             overhead_seconds=max(0.0, whole.seconds - planned - _recovery_seconds(course.recovery)),
             elapsed_seconds=whole.seconds,
+            phases={str(phase): span.seconds for phase, span in self._phases.spans.items()},
         )
 
     def _during(self) -> Span | None:

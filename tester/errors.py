@@ -12,6 +12,7 @@
     │   ├── ClusterError                            the cluster did not form or did not recover
     │   └── LoadError                               a client died, or the load never ran
     ├── FaultIneffectiveError              exit 3   a fault had no effect: nothing was tested
+    │   └── FaultUnreachedError                     etcd came by none of the failpoints that were set
     ├── ActionError                        exit 3   an action of a case was refused, or did not come to its end
     ├── HealError                          exit 4   a fault could not be healed
     └── Interrupted                        exit 130 Ctrl-C or SIGTERM
@@ -104,6 +105,10 @@ class LoadError(InfrastructureError):
 
 class FaultIneffectiveError(EtcdChaosError):
     """A fault was injected and had no effect."""
+
+
+class FaultUnreachedError(FaultIneffectiveError):
+    """A failpoint was set, one of all there are, and the load did not come by it: no error of anybody's."""
 
 
 class ActionError(EtcdChaosError):

@@ -87,6 +87,8 @@ class CasePreview:
     """What is done while it is held, in words."""
     until: str = ""
     """What the hold waits for beyond its time; empty: nothing."""
+    load: bool = True
+    """Whether the load goes on meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,7 @@ async def _case(
         settle_seconds=case.settle,
         actions=tuple(map(_action, case.actions)),
         until=case.until.value if case.until else "",
+        load=case.load,
     )
 
 
@@ -224,6 +227,8 @@ async def _commands(
     fault: FaultSection = case.faults[number]
     if fault.on_agent is None:
         return Commands(host.name, (), (), "agents have no part in it")
+    if fault.may_miss:
+        return Commands(host.name, (), (), "a case for each failpoint that its etcd will name")
     if isinstance(info, str):
         return Commands(host.name, (), (), "its agent could not be asked")
     cut = _cuts(plan, case, number, host.name).get(host.name)
@@ -269,6 +274,7 @@ def _case_lines(number: int, case: CasePreview) -> list[str]:
         if index:
             lines.append(f"     and {what}")
         lines += _command_lines(case.faults[index].commands) if case.faults else []
+    lines += [] if case.load else ["     without load"]
     lines += [f"     action {action}" for action in case.actions]
     return [*lines, f"     until {case.until}"] if case.until else lines
 

@@ -155,6 +155,8 @@ class CaseResult:
     """What was done to the cluster while it was held, in order."""
     faults: tuple[InjectedFault, ...] = ()
     """What was injected, in the order of the scenario."""
+    phases: dict[str, float] = field(default_factory=dict)
+    """Seconds that each phase took, in the order in which they began."""
 
 
 @dataclass(frozen=True, slots=True)

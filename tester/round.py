@@ -12,6 +12,7 @@ from tester.case import CaseRunner, skipped
 from tester.compaction import compact
 from tester.errors import EtcdChaosError, ExitCode
 from tester.events import CaseFinished, Notice, Phase, RoundStarted
+from tester.failpoints import one_for_each_failpoint
 from tester.faults.finish import to_the_end
 from tester.phases import Phases
 from tester.results import CaseResult, CaseState, CheckResult, RoundResult, Verdict
@@ -72,6 +73,7 @@ class RoundRunner:
         self._interrupted = interrupted
         self._phases = Phases(setting.clock, setting.bus, setting.number)
         self._course = _Course()
+        self._planned = setting.plan.cases(setting.number)
 
     async def run(self) -> RoundResult:
         """Run it to its end. Whatever goes wrong is in the result."""
@@ -116,7 +118,9 @@ class RoundRunner:
 
     async def _cases(self, stage: Stage) -> None:
         plan, number = self._setting.plan, self._setting.number
-        for case in plan.cases(number):
+        agents = {host.name: stage.setting.agents[host.name] for host in plan.initial}
+        self._planned = await one_for_each_failpoint(self._planned, agents)
+        for case in self._planned:
             draw = partial(plan.target_stream, number, case)
             act = partial(plan.action_stream, number, case)
             runner = CaseRunner(stage, self._scene, case, draw, act)
@@ -176,7 +180,7 @@ class RoundRunner:
         self._setting.bus.publish(CaseFinished(self._setting.number, result))
 
     def _left_out(self) -> tuple[CaseSection, ...]:
-        return self._setting.plan.cases(self._setting.number)[len(self._course.cases) :]
+        return self._planned[len(self._course.cases) :]
 
     def _ended_by(self) -> str:
         return "interrupted" if self._interrupted() else "the round ended"

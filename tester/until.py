@@ -138,7 +138,9 @@ async def require_snapshots(
     while True:
         now = await _scrape(endpoints)
         missing = {
-            member: "received no snapshot" if isinstance(told, float) else f"its metrics cannot be read: {told}"
+            member: "received no snapshot"
+            if isinstance(told, float)
+            else f"its metrics cannot be read: {told}"
             for member, told in now.items()
             if not isinstance(told, float) or told <= (0 if member in restarted else before.get(member, 0))
         }

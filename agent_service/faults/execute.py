@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from agent_service import commands, failpoints
-from agent_service.errors import AgentServiceError, FaultFailedError
+from agent_service.errors import AgentServiceError, FaultFailedError, UnreachedError
 from agent_service.faults import diskwork
 from agent_service.faults.base import REMOVED
 from agent_service.faults.disksteps import DiskRuleFelt
@@ -36,6 +36,7 @@ from agent_service.faults.steps import (
     KillMember,
     MemberRuns,
     PauseMember,
+    PanicReached,
     ProcessGone,
     ProcessNotStopped,
     ProcessStopped,
@@ -109,16 +110,17 @@ async def confirm(checks: tuple[Check, ...], member: MemberControl) -> str:
     """Look until everything is as it should be, and return what was seen.
 
     Raises:
-        FaultFailedError: something still is not so when the time is over.
+        FaultFailedError: something still is not so when the time is over; ``UnreachedError`` if it is that.
     """
     deadline = time.monotonic() + CONFIRM_SECONDS
     while True:
         seen = [(check, await _objection(check, member)) for check in checks]
         objections = [objection for _, objection in seen if objection is not None]
+        unreached = any(isinstance(check, PanicReached) and objection for check, objection in seen)
         if not objections:
             return "; ".join(str(check) for check, _ in seen)
         if time.monotonic() > deadline:
-            raise FaultFailedError("; ".join(objections))
+            raise (UnreachedError if unreached else FaultFailedError)("; ".join(objections))
         await asyncio.sleep(_POLL_SECONDS)
 
 
@@ -156,6 +158,13 @@ async def _objection(check: Check, member: MemberControl) -> str | None:
         case ProcessGone():
             alive = is_alive(_process(check))
             return f"process {check.pid} is still there" if alive else None
+        case PanicReached():
+            alive = is_alive(_process(check))
+            return (
+                f"etcd came by no failpoint that panics: process {check.pid} is still there"
+                if alive
+                else None
+            )
         case ProcessStopped():
             stopped = is_stopped(_process(check))
             return None if stopped else f"process {check.pid} is not stopped"
@@ -197,7 +206,7 @@ async def _other_terms(check: FailpointsAre, member: MemberControl) -> str | Non
     return "; ".join(told) or None
 
 
-def _process(check: ProcessGone | ProcessStopped | ProcessNotStopped) -> ProcessId:
+def _process(check: ProcessGone | PanicReached | ProcessStopped | ProcessNotStopped) -> ProcessId:
     """The process it speaks of. After a reboot only absences are asked for, and nobody is this process."""
     return ProcessId(check.pid, check.start_ticks, boot_id())
 

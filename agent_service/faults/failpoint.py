@@ -12,7 +12,7 @@ from agent_service.faults.steps import (
     FailpointsAre,
     FaultSteps,
     MemberRuns,
-    ProcessGone,
+    PanicReached,
     SetFailpoints,
 )
 
@@ -45,7 +45,7 @@ def plan_failpoint(fault_id: str, spec: FailpointFault, host: HostContext) -> Fa
         )
     return FaultSteps(
         inject=(ExcuseEnd(f"fault {fault_id}"), SetFailpoints(address, terms)),
-        verify_injected=(ProcessGone(process.pid, process.start_ticks),),
+        verify_injected=(PanicReached(process.pid, process.start_ticks),),
         undo=(*away, ExcuseNothing()),
         verify_healed=unset,
     )

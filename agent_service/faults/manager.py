@@ -23,7 +23,13 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from agent_service.emergency import require_no_stop
-from agent_service.errors import AgentServiceError, FaultFailedError, IllegalStateError, UnavailableError
+from agent_service.errors import (
+    AgentServiceError,
+    FaultFailedError,
+    IllegalStateError,
+    UnavailableError,
+    UnreachedError,
+)
 from agent_service.failpoints import HTTP_VARIABLE
 from agent_service.faults.admission import answer_again, refuse_conflict
 from agent_service.faults.base import REMOVED, HostContext, Resource
@@ -247,7 +253,8 @@ class FaultManager:
             await self._tell(who, "fault inject", entry, f"{undone.state}: {error}")
             if not isinstance(error, AgentServiceError):
                 raise
-            raise FaultFailedError(
+            kind = UnreachedError if isinstance(error, UnreachedError) else FaultFailedError
+            raise kind(
                 f"fault {entry.id} had no effect: {error.detail}; it is {undone.state}: {undone.evidence}",
                 remedy=error.remedy,
             ) from error

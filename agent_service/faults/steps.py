@@ -138,6 +138,16 @@ class ProcessGone(Step, frozen=True, tag="process-gone"):
         return f"process {self.pid} is gone"
 
 
+class PanicReached(Step, frozen=True, tag="panic-reached"):
+    """That process has come by a failpoint that ended it."""
+
+    pid: int
+    start_ticks: int
+
+    def __str__(self) -> str:
+        return f"process {self.pid} came by a failpoint that panics, and is gone"
+
+
 class ProcessStopped(Step, frozen=True, tag="process-stopped"):
     """Every thread of that process is in state T."""
 
@@ -207,6 +217,7 @@ class FailpointsAre(Step, frozen=True, tag="failpoints-are"):
 
 Check: TypeAlias = (
     ProcessGone
+    | PanicReached
     | ProcessStopped
     | ProcessNotStopped
     | MemberRuns

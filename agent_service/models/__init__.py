@@ -7,6 +7,7 @@ Every model refuses unknown fields, and every number and string has a bound.
 
 from agent_service.models.basics import (
     MAX_LEASE_SECONDS,
+    UNREACHED,
     AbsolutePath,
     Address,
     BitsPerSecond,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv6Address, ip_address
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import (
     AfterValidator,
@@ -81,6 +81,10 @@ class Wire(BaseModel):
     """Base of all bodies: immutable, unknown fields refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+
+UNREACHED: Final = "urn:etcd-chaos:failpoint-unreached"
+"""Type of the problem that a failpoint was set, and nothing came by it in time."""
 
 
 class Problem(Wire):

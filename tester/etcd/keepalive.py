@@ -11,7 +11,7 @@ import grpc.aio
 
 from tester.etcd.errors import RpcError, StatusCode
 from tester.etcd.grpc_channel import rpc_error
-from tester.etcd.streams import own_connection, own_token
+from tester.etcd.streams import ended_by_goaway, own_connection, own_token, unless_left
 
 if TYPE_CHECKING:
     from tester.etcd.endpoint import Endpoint
@@ -64,8 +64,9 @@ class KeepAliveStream:
         answered = False
         try:
             await asyncio.sleep(0)  # what the history has to say of it is handed to the kernel before
-            await opened.stream.write(request)
-            message = await opened.stream.read()
+            with unless_left("stream of renewals"):
+                await opened.stream.write(request)
+                message = await opened.stream.read()
             if not isinstance(message, bytes):
                 raise RpcError(StatusCode.UNAVAILABLE, "the member ended the stream of renewals")
             answered = True
@@ -73,11 +74,6 @@ class KeepAliveStream:
             raise rpc_error(error) from None
         except asyncio.InvalidStateError as error:
             raise RpcError(StatusCode.UNAVAILABLE, "the stream of renewals has ended") from error
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            raise RpcError(StatusCode.CANCELLED, "the stream of renewals was closed") from None
         else:
             return message
         finally:
@@ -88,8 +84,9 @@ class KeepAliveStream:
         metadata = await own_token(self._endpoint)
         async with AsyncExitStack() as stack:
             channel = await stack.enter_async_context(own_connection(self._endpoint))
-            call = channel.stream_stream(_METHOD, None, None)
-            return _Open(stack.pop_all(), call(None, metadata=metadata))
+            call = channel.stream_stream(_METHOD, None, None)(None, metadata=metadata)
+            await stack.enter_async_context(ended_by_goaway(channel, call))
+            return _Open(stack.pop_all(), call)
 
     def _give_up(self, opened: _Open) -> None:
         if self._open is opened:

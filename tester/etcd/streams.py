@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import asyncio
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING
 
+import grpc
+import grpc.aio
+
+from tester.etcd.errors import RpcError, StatusCode
 from tester.etcd.grpc_channel import open_channel, open_plain, token_metadata
 from tester.etcd.h2 import H2Channel
 from tester.etcd.relay import TlsRelay
 from tester.etcd.tokens import fetch_token
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    import grpc.aio
+    from collections.abc import AsyncIterator, Iterator
 
     from tester.etcd.endpoint import Endpoint
 
@@ -35,6 +38,46 @@ async def own_connection(endpoint: Endpoint) -> AsyncIterator[grpc.aio.Channel]:
             yield channel
         finally:
             await channel.close(None)
+
+
+@asynccontextmanager
+async def ended_by_goaway(channel: grpc.aio.Channel, call: grpc.aio.Call) -> AsyncIterator[None]:
+    """Cancel a stream as soon as its member says that it goes away.
+
+    gRPC lets a stream run on after a GOAWAY, and a member that was sent SIGTERM waits for the end of each, some 7 s:
+    then it cuts them off. Nothing is missed: whoever has a stream of ours opens another where this one ended.
+    To who reads or writes it is as if the member had ended it: ``unless_left``.
+    """
+    watch = asyncio.create_task(_cancel_when_leaving(channel, call))
+    try:
+        yield
+    finally:
+        watch.cancel()
+        with suppress(asyncio.CancelledError):
+            await watch
+
+
+@contextmanager
+def unless_left(stream: str) -> Iterator[None]:
+    """Around reading or writing a stream: its own cancellation is an end like another, the caller's is not.
+
+    Raises:
+        RpcError: the stream was cancelled.
+    """
+    try:
+        yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise RpcError(StatusCode.UNAVAILABLE, f"the {stream} was closed: the member goes away") from None
+
+
+async def _cancel_when_leaving(channel: grpc.aio.Channel, call: grpc.aio.Call) -> None:
+    while (state := channel.get_state()) is not grpc.ChannelConnectivity.READY:
+        await channel.wait_for_state_change(state)
+    await channel.wait_for_state_change(grpc.ChannelConnectivity.READY)
+    call.cancel()
 
 
 async def own_token(endpoint: Endpoint) -> tuple[tuple[str, str], ...]:

@@ -13,7 +13,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from tester.etcd.errors import RpcError, StatusCode
 from tester.etcd.grpc_channel import rpc_error
-from tester.etcd.streams import own_connection, own_token
+from tester.etcd.streams import ended_by_goaway, own_connection, own_token, unless_left
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -67,6 +67,7 @@ class WatchStream:
         self._stream: grpc.aio.StreamStreamCall[pb.WatchRequest, pb.WatchResponse] = open_stream(
             None, metadata=metadata
         )
+        await self._stack.enter_async_context(ended_by_goaway(channel, self._stream))
         return self
 
     async def __aexit__(
@@ -127,7 +128,8 @@ class WatchStream:
 
     async def _message(self) -> pb.WatchResponse:
         try:
-            message = await self._stream.read()
+            with unless_left("watch stream"):
+                message = await self._stream.read()
         except grpc.aio.AioRpcError as error:
             raise rpc_error(error) from None
         if isinstance(message, pb.WatchResponse):
@@ -136,7 +138,8 @@ class WatchStream:
 
     async def _write(self, request: pb.WatchRequest) -> None:
         try:
-            await self._stream.write(request)
+            with unless_left("watch stream"):
+                await self._stream.write(request)
         except grpc.aio.AioRpcError as error:
             raise rpc_error(error) from None
         except asyncio.InvalidStateError as error:

@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
 from agent_client.errors import AgentClientError, AgentRefusedError
-from agent_service.models import FaultRequest, FaultState
-from tester.errors import FaultIneffectiveError, HealError
+from agent_service.models import UNREACHED, FaultRequest, FaultState
+from tester.errors import FaultIneffectiveError, FaultUnreachedError, HealError
 from tester.events import FaultHealed, FaultInjected, Notice
 from tester.faults.finish import to_the_end
 from tester.faults.leases import keep_lease
@@ -52,6 +52,8 @@ class _Hit:
     request: FaultRequest
     status: FaultStatus | None = None
     healed: bool = False
+    missed: bool = False
+    """It was set there, and etcd did not come by it."""
     keeper: asyncio.Task[None] | None = None
 
 
@@ -113,7 +115,7 @@ class CaseFault:
     @property
     def targets(self) -> tuple[str, ...]:
         """The members that are hit."""
-        return tuple(hit.member for hit in self._hits)
+        return tuple(hit.member for hit in self._hits if not hit.missed)
 
     @property
     def held_seconds(self) -> float | None:
@@ -169,9 +171,12 @@ class CaseFault:
             await to_the_end(self._abandon(work))
             raise
         problems = [problem for task in work if (problem := task.result()) is not None]
-        if problems:
+        missed = all(hit.missed for hit in wave if hit.status is None)
+        if problems and missed and any(hit.status is not None for hit in wave):
+            self._scene.bus.publish(Notice("\n".join(problems)))
+        elif problems:
             await to_the_end(self._undo())
-            raise FaultIneffectiveError(
+            raise (FaultUnreachedError if missed else FaultIneffectiveError)(
                 "\n".join(problems), remedy="nothing was tested by this case; all of it has been healed"
             )
         if self._times.held_from_ns is None:
@@ -224,6 +229,8 @@ class CaseFault:
             async with asyncio.timeout(self._timing.inject + self._fault.grace_seconds):
                 hit.status = status = await hit.agent.inject(hit.request)
         except (AgentClientError, TimeoutError) as error:
+            if isinstance(error, AgentRefusedError) and error.problem.type == UNREACHED:
+                hit.missed = self._fault.may_miss
             return f"{where} was not injected: {str(error) or 'no answer in time'}"
         if status.state is not FaultState.INJECTED:
             return f"{where} had no effect (it is {status.state}): {status.evidence}"

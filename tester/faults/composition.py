@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from tester.errors import FaultIneffectiveError, HealError
+from tester.errors import FaultIneffectiveError, FaultUnreachedError, HealError
 from tester.faults.drivers import Driver, driver
 from tester.faults.finish import to_the_end
 from tester.faults.scene import FaultTiming
@@ -288,7 +288,10 @@ async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
             raise error
     if errors:
         told = [error for error in errors if isinstance(error, FaultIneffectiveError)]
-        raise FaultIneffectiveError("\n".join(error.message for error in told), remedy=told[0].remedy)
+        unreached = all(isinstance(error, FaultUnreachedError) for error in told)
+        raise (FaultUnreachedError if unreached else FaultIneffectiveError)(
+            "\n".join(error.message for error in told), remedy=told[0].remedy
+        )
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:

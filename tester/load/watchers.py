@@ -1,4 +1,4 @@
-"""One watcher a member, from its first revision on, as long as it is a member."""
+"""One watcher a member, as long as it is a member."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from tester.history.writer import Recorder
 
 _FIRST_REVISION = 1
+_EARLIER_REVISIONS = 5000
+"""So many of those that are known when a member comes are asked of it again.
+
+etcd tells a thousand of them at a time and reads for each thousand all that are missing, while nothing can be applied:
+a member that has come with a long history would not catch up for minutes. That it has the whole history is what
+``kv-hash`` says: the hash is over every revision.
+"""
 _VIEWS = (View(), View(prev_kv=True), View(fragment=True))
 """Watchers of different members look in different ways: between them they see all that etcd can show."""
 
@@ -38,7 +45,7 @@ class Watchers:
     async def start(self, members: Iterable[str]) -> None:
         """Watch on each of these members."""
         for member in members:
-            await self.joined(member)
+            await self._watch(member, _FIRST_REVISION)
 
     async def stop(self) -> None:
         """End all streams."""
@@ -46,13 +53,15 @@ class Watchers:
         self._watching.clear()
 
     async def joined(self, member: str) -> None:
-        """Watch on this member too: it must tell the whole history, also what it was sent as a snapshot."""
+        """Watch on this member too: it must also tell of changes before it came, sent to it as a snapshot."""
+        known = max((watcher.delivered for watcher in self._watching.values()), default=0)
+        await self._watch(member, max(_FIRST_REVISION, known - _EARLIER_REVISIONS))
+
+    async def _watch(self, member: str, revision: int) -> None:
         number = next(self._numbers)
         endpoint = self._endpoints[member]
         view = _VIEWS[list(self._endpoints).index(member) % len(_VIEWS)]
-        watcher = Watcher(
-            number, endpoint, self._recorder, self._clock, self._prefix, _FIRST_REVISION, view=view
-        )
+        watcher = Watcher(number, endpoint, self._recorder, self._clock, self._prefix, revision, view=view)
         await watcher.start()
         self._watching[member] = watcher
 

@@ -91,6 +91,7 @@ class CaseSection(Section):
     hold: Seconds = Field(default=3.0, description="How long it is held, and until all actions are done.")
     until: Until | None = Field(default=None, description="Held no shorter than until this is so.")
     settle: Seconds = Field(default=1.0, description="Load after recovery, before the check.")
+    load: bool = Field(default=True, description="false: it is paused from beginning to end.")
     allow_quorum_loss: bool = Field(default=False, description="Required if quorum is taken away.")
 
     @property

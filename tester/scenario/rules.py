@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import ValidationError
 
 from tester.quorum import objection
-from tester.scenario.faults import CorruptFileSection, DiskSection, PartitionPreset, PartitionSection
+from tester.scenario.faults import (
+    CorruptFileSection,
+    DiskSection,
+    FailpointSection,
+    PartitionPreset,
+    PartitionSection,
+)
 from tester.scenario.mistakes import Mistake, Position, Where
 from tester.scenario.model import (
     CaseSection,
@@ -94,6 +100,7 @@ def _case_mistakes(tree: Tree, number: int, case: CaseSection) -> Iterator[Mista
         where: Where = ("cases", number, "faults", index)
         for mistake in (
             *_fault_mistakes(tree, where, fault),
+            *_failpoint_mistakes(tree, where, fault),
             *_disk_mistakes(tree, where, fault),
             *_time_mistakes(tree, where, fault, case, index),
         ):
@@ -111,6 +118,13 @@ def _waiting_mistakes(tree: Tree, number: int, case: CaseSection) -> Iterator[Mi
         yield Mistake(
             *place, "means nothing where the fault is none", "nobody is away who could lack entries"
         )
+    if case.until is not None and not case.load:
+        place = _place(tree, "cases", number, "until")
+        yield Mistake(*place, "waits for entries that nobody writes", "take load: false out")
+    every = [index for index, fault in enumerate(case.faults) if fault.may_miss]
+    for index in every[1:]:
+        place = _place(tree, "cases", number, "faults", index, "every")
+        yield Mistake(*place, "a second one in a case", "name failpoints with terms")
     for index, action in enumerate(case.actions):
         where: Where = ("cases", number, "actions", index)
         if action.last and case.until is None:
@@ -123,6 +137,15 @@ def _waiting_mistakes(tree: Tree, number: int, case: CaseSection) -> Iterator[Mi
             yield Mistake(
                 *_place(tree, *where, "target"), "no fault hits anybody who could be the same", hint
             )
+
+
+def _failpoint_mistakes(tree: Tree, where: Where, fault: FaultSection) -> Iterator[Mistake]:
+    if not isinstance(fault, FailpointSection):
+        return
+    if not fault.terms and fault.every is None:
+        yield Mistake(*_place(tree, *where, "terms"), "is missing", "or every, for each failpoint there is")
+    elif fault.terms and fault.every is not None:
+        yield Mistake(*_place(tree, *where, "every"), "means nothing beside terms", "keep one")
 
 
 def _fault_mistakes(tree: Tree, where: Where, fault: FaultSection) -> Iterator[Mistake]:

@@ -82,6 +82,11 @@ class FaultSection(Section):
         """What injecting it may take beyond the time that every fault gets."""
         return 0.0
 
+    @property
+    def may_miss(self) -> bool:
+        """Whether a member that etcd's own course keeps it from is no error, as long as others are hit."""
+        return False
+
     def spec(self, place: Place) -> FaultSpec:
         """What an agent is asked for.
 

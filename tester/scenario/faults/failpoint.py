@@ -22,8 +22,16 @@ class FailpointSection(FaultSection):
     on_agent: ClassVar = "failpoint"
 
     terms: dict[FailpointName, FailpointTerm] = Field(
-        min_length=1, max_length=16, description="By its name, what each does: `sleep(100)`, `panic`."
+        default_factory=dict, max_length=16, description="By its name, what each does: `sleep(100)`, `panic`."
     )
+    every: FailpointTerm | None = Field(
+        default=None, description="Instead: what each failpoint of the build does, in a case of its own."
+    )
+
+    @property
+    def may_miss(self) -> bool:
+        """Whoever asks for every failpoint knows of none whether the load comes by it."""
+        return self.every is not None
 
     def spec(self, place: Place) -> FaultSpec:  # noqa: ARG002 - the same everywhere
         """The same failpoints on every member."""

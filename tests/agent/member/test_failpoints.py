@@ -10,7 +10,7 @@ import pytest
 
 from agent_service import failpoints
 from agent_service.audit import AuditLog
-from agent_service.errors import FaultFailedError, RefusedError, UnavailableError
+from agent_service.errors import FaultFailedError, RefusedError, UnavailableError, UnreachedError
 from agent_service.faults.manager import FaultManager
 from agent_service.faults.registry import capabilities
 from agent_service.models import FailpointFault, FaultRequest, FaultState, MemberSpec, MemberState
@@ -117,7 +117,7 @@ async def test_a_panic_ends_the_member_and_the_heal_starts_it(
 async def test_a_panic_that_never_fires_is_no_fault(
     faults: FaultManager, member: MemberControl, client: EtcdClient
 ) -> None:
-    with pytest.raises(FaultFailedError, match="had no effect"):
+    with pytest.raises(UnreachedError, match="had no effect: etcd came by no failpoint that panics"):
         await faults.inject(request({"raftBeforeApplySnap": "panic"}), "tester")
     assert faults.get("f-1").state is FaultState.FAILED
     assert set((await member.failpoints()).terms.values()) == {""}
@@ -127,8 +127,9 @@ async def test_a_panic_that_never_fires_is_no_fault(
 async def test_what_there_is_not_is_refused(
     faults: FaultManager, member: MemberControl, settings: AgentSettings, client: EtcdClient
 ) -> None:
-    with pytest.raises(FaultFailedError, match="has no failpoint raftBeforeLunch"):
+    with pytest.raises(FaultFailedError, match="has no failpoint raftBeforeLunch") as refused:
         await faults.inject(request({"raftBeforeLunch": "off"}), "tester")
+    assert not isinstance(refused.value, UnreachedError)
     # Somebody took it away: the heal tells.
     await faults.inject(request({"raftBeforeSave": "sleep(1)"}, "f-2"), "tester")
     await failpoints.delete(PLACE, ["raftBeforeSave"])
