@@ -139,8 +139,8 @@ class CaseRunner:
     async def _hold(self, hold: Coroutine[Any, Any, None]) -> None:
         """Hold for the scenario's time, until every action is done, and for what the case waits."""
         tasks = [asyncio.create_task(hold), asyncio.create_task(self._actions.run())]
-        if self._case.until:
-            tasks.append(asyncio.create_task(self._commits()))
+        if self._case.until is not None:
+            tasks.append(asyncio.create_task(self._commits(self._case.until)))
         else:
             self._actions.reached.set()
         try:
@@ -151,10 +151,10 @@ class CaseRunner:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _commits(self) -> None:
+    async def _commits(self, until: Until) -> None:
         stage, setting = self._stage, self._stage.setting
         wait = CommitWait(stage.monitor, self._clock)
-        reached = await wait.until(entries_needed(setting.plan.scenario.cluster))
+        reached = await wait.until(entries_needed(setting.plan.scenario.cluster, until))
         self._actions.reached.set()
         setting.bus.publish(Notice(f"{self._case.name}: {reached}"))
 

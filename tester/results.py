@@ -46,6 +46,10 @@ class CheckResult:
     """The first few violations; ``findings_total`` counts all."""
     findings_total: int = 0
     elapsed_seconds: float = 0.0
+    kinds: tuple[str, ...] = ()
+    """Of all violations, where the checker tells kinds apart."""
+    known: str = ""
+    """The bug of etcd that is known to do this, and only this, in the version that ran; the verdict stays."""
 
 
 class CaseState(StrEnum):

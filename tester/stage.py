@@ -381,4 +381,5 @@ def _header(setting: RoundSetting) -> Header:
         members=tuple(host.name for host in setting.plan.initial),
         compacts_itself="auto-compaction-retention" in section.flags
         or "ETCD_AUTO_COMPACTION_RETENTION" in section.env,
+        versions=tuple(sorted({setting.plan.version(host) for host in setting.plan.initial})),
     )

@@ -70,5 +70,6 @@ def _problem(result: RoundResult) -> str:
         return f"round {result.number}: {result.error}"
     for check in result.checks:
         if check.verdict is not Verdict.VALID:
-            return f"round {result.number}: {check.checker}: {check.message}"
+            known = f" (known: {check.known})" if check.known else ""
+            return f"round {result.number}: {check.checker}: {check.message}{known}"
     return ""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from tester.errors import FaultIneffectiveError
+from tester.scenario.model import Until
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -48,11 +49,15 @@ class Reached:
         return f"{self.entries} entries were committed in {self.seconds:.1f} s while it was held"
 
 
-def entries_needed(cluster: ClusterSection) -> int:
-    """How many entries must be committed without a member before it has to be sent a snapshot."""
+def entries_needed(cluster: ClusterSection, until: Until) -> int:
+    """How many entries must be committed while the fault is held.
+
+    Half as many again as members make a snapshot of their own after; and for one that has to be sent, those that a
+    leader keeps beyond it.
+    """
     count = int(cluster.flags.get("snapshot-count", str(DEFAULT_SNAPSHOT_COUNT)))
     kept = int(cluster.flags.get("experimental-snapshot-catchup-entries", str(CATCH_UP_ENTRIES)))
-    return count + kept + count // 2
+    return count + count // 2 + (kept if until is Until.SNAPSHOT else 0)
 
 
 class CommitWait:

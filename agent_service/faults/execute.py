@@ -35,8 +35,8 @@ from agent_service.faults.steps import (
     FailpointsAre,
     KillMember,
     MemberRuns,
-    PauseMember,
     PanicReached,
+    PauseMember,
     ProcessGone,
     ProcessNotStopped,
     ProcessStopped,
@@ -120,7 +120,9 @@ async def confirm(checks: tuple[Check, ...], member: MemberControl) -> str:
         if not objections:
             return "; ".join(str(check) for check, _ in seen)
         if time.monotonic() > deadline:
-            raise (UnreachedError if unreached else FaultFailedError)("; ".join(objections))
+            if unreached:
+                raise UnreachedError(f"etcd came by no failpoint that panics: {'; '.join(objections)}")
+            raise FaultFailedError("; ".join(objections))
         await asyncio.sleep(_POLL_SECONDS)
 
 
@@ -155,16 +157,9 @@ async def _objection(check: Check, member: MemberControl) -> str | None:
         AgentServiceError: nobody can know.
     """
     match check:
-        case ProcessGone():
+        case ProcessGone() | PanicReached():
             alive = is_alive(_process(check))
             return f"process {check.pid} is still there" if alive else None
-        case PanicReached():
-            alive = is_alive(_process(check))
-            return (
-                f"etcd came by no failpoint that panics: process {check.pid} is still there"
-                if alive
-                else None
-            )
         case ProcessStopped():
             stopped = is_stopped(_process(check))
             return None if stopped else f"process {check.pid} is not stopped"

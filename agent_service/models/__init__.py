@@ -97,6 +97,7 @@ from agent_service.models.processfaults import (
 
 __all__ = [
     "MAX_LEASE_SECONDS",
+    "UNREACHED",
     "AbsolutePath",
     "Address",
     "AgentHangFault",

@@ -11,6 +11,7 @@ import traceback
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from tester.checkers.known import explained
 from tester.results import CheckResult, Finding, Verdict
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Evidence:
     checker: str
     violations: list[Finding] = field(default_factory=list)
     violations_total: int = 0
+    kinds: set[str] = field(default_factory=set)
+    """Of all violations."""
     doubts: list[str] = field(default_factory=list)
     """Why the checker cannot say ``valid`` although it found no violation."""
 
@@ -55,9 +58,12 @@ class Evidence:
         operations: Iterable[int] = (),
         revisions: Iterable[int] = (),
         members: Iterable[str] = (),
+        kind: str = "",
     ) -> None:
-        """Something that a correct cluster never does."""
+        """Something that a correct cluster never does; ``kind`` where there are several."""
         self.violations_total += 1
+        if kind:
+            self.kinds.add(kind)
         if len(self.violations) < MAX_FINDINGS:
             # numpy's integers would not survive the way into JSON
             ids, revs = tuple(int(i) for i in operations), tuple(int(r) for r in revisions)
@@ -82,14 +88,22 @@ class Evidence:
             verdict, message = Verdict.UNKNOWN, self.doubts[0] + more
         else:
             verdict, message = Verdict.VALID, valid
-        return CheckResult(self.checker, verdict, message, tuple(self.violations), self.violations_total)
+        return CheckResult(
+            self.checker,
+            verdict,
+            message,
+            tuple(self.violations),
+            self.violations_total,
+            kinds=tuple(sorted(self.kinds)),
+        )
 
 
 def run(
     checkers: Mapping[str, Checker], names: Iterable[str], history: History, end: EndState
 ) -> tuple[CheckResult, ...]:
     """Run the named checkers one after the other; one that crashes says ``unknown`` and why."""
-    return tuple(_run_one(checkers, str(name), history, end) for name in names)
+    versions = history.header.versions if history.header is not None else ()
+    return tuple(explained(_run_one(checkers, str(name), history, end), versions) for name in names)
 
 
 def _run_one(checkers: Mapping[str, Checker], name: str, history: History, end: EndState) -> CheckResult:

@@ -122,6 +122,7 @@ class _Judge:
             f" {start.rev}: {text}",
             revisions=revisions,
             members=[start.m],
+            kind=guarantee,
         )
 
     def _event(self, event: Columns) -> str:

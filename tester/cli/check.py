@@ -40,6 +40,7 @@ def _text(judgement: Judgement) -> str:
     lines = [f"{judgement.history}{f', case {judgement.case}' if judgement.case else ', no end state'}"]
     for result in judgement.results:
         lines.append(f"  {result.checker:<12} {result.verdict:<8} {printable(result.message)}")
+        lines += [f"      known: {result.known}"] if result.known else []
         lines += [f"      {printable(finding.message)}" for finding in result.findings]
         if (more := result.findings_total - len(result.findings)) > 0:
             lines.append(f"      and {more} more")

@@ -68,6 +68,8 @@ def _checks(checks: tuple[CheckResult, ...]) -> Iterator[RenderableType]:
             f": {_sentence(check.message)}",
         )
         yield _indented(says, 2)
+        if check.known:
+            yield _indented(Text(f"Known: {_sentence(check.known)} The verdict stays."), 4)
         for finding in check.findings:
             yield _indented(Text(_sentence(units.printable(finding.message), _evidence(finding))), 4)
         more = check.findings_total - len(check.findings)

@@ -171,8 +171,9 @@ class CaseFault:
             await to_the_end(self._abandon(work))
             raise
         problems = [problem for task in work if (problem := task.result()) is not None]
-        missed = all(hit.missed for hit in wave if hit.status is None)
-        if problems and missed and any(hit.status is not None for hit in wave):
+        without = [hit for hit in wave if hit.keeper is None]
+        missed = all(hit.missed for hit in without)
+        if problems and missed and len(without) < len(wave):
             self._scene.bus.publish(Notice("\n".join(problems)))
         elif problems:
             await to_the_end(self._undo())

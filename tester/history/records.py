@@ -271,6 +271,8 @@ class Header(Record, frozen=True, tag="header"):
     members: tuple[str, ...]
     compacts_itself: bool = False
     """The members are set up to compact without being asked (``auto-compaction-retention``)."""
+    versions: tuple[str, ...] = ()
+    """Of etcd, each once, as the members began."""
 
 
 class PhaseRecord(Record, frozen=True, tag="phase"):

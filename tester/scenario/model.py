@@ -69,9 +69,9 @@ class Until(StrEnum):
     """What a hold may wait for, beyond its time."""
 
     ENTRIES = "entries"
-    """So many entries are committed that a member without them would have to be sent a snapshot."""
+    """So many entries are committed that every member makes a snapshot of its own."""
     SNAPSHOT = "snapshot"
-    """The same; and those that were hit must then have received one, by their own metrics."""
+    """So many that a member without them has to be sent one; and those that were hit must then have received it."""
 
 
 class CaseSection(Section):

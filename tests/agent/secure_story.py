@@ -32,6 +32,7 @@ from tester.scenario.model import Scenario
 from tester.stage import RoundSetting, Stage, open_stage
 
 PEM = b"PRIVATE KEY"
+SHORT = {"steady": "0s", "hold": "300ms", "settle": "0s"}
 
 
 async def load_and_restart(stage: Stage, seen: dict[str, Any]) -> None:
@@ -49,15 +50,15 @@ async def load_and_restart(stage: Stage, seen: dict[str, Any]) -> None:
     seen["checks"] |= {check.checker: check.verdict for check in await stage.check("case", "case")}
 
 
-async def hold_until_snapshot(stage: Stage, directory: Path, seen: dict[str, Any]) -> None:
-    """The scenario's case as the tester runs it: it needs the members' own metrics."""
+async def run_cases(stage: Stage, directory: Path, seen: dict[str, Any]) -> None:
+    """The scenario's cases as the tester runs them."""
     setting = stage.setting
     scene = Scene(
         setting.run, 1, setting.plan.hosts, setting.agents, setting.bus, setting.clock, directory, directory
     )
-    (case,) = setting.plan.cases(1)
-    end = await CaseRunner(stage, scene, case, lambda _: Random(1), lambda _: Random(1)).run()
-    seen["case"] = [end.result.state, end.result.reason]
+    for case in setting.plan.cases(1):
+        end = await CaseRunner(stage, scene, case, lambda _: Random(1), lambda _: Random(1)).run()
+        seen["cases"][case.name] = [end.result.state, end.result.reason, end.result.during.ok > 0]
 
 
 def files_with(directory: Path, secret: bytes) -> list[str]:
@@ -98,7 +99,7 @@ async def story(directory: Path, version: str, settings: dict[str, object]) -> d
     scenario = Scenario.model_validate(
         {
             "name": "secure",
-            "cases": [{"name": "one", "faults": []}],
+            "cases": [{"name": "still", "faults": [], "load": False, **SHORT}],
             **settings,
             "stressers": [
                 {"kind": "kv", "preset": "register", "clients": 6, "rate": "300/s", "timeout": "1s"},
@@ -109,7 +110,7 @@ async def story(directory: Path, version: str, settings: dict[str, object]) -> d
     identity = Identity(directory, directory, directory)
     plan = make_plan(scenario, Inventory(directory, hosts, identity), seed=1)
     clock, bus = RunClock(), EventBus()
-    seen: dict[str, Any] = {}
+    seen: dict[str, Any] = {"cases": {}}
     async with AsyncExitStack() as stack:
         agents = {}
         for host in hosts:
@@ -121,8 +122,7 @@ async def story(directory: Path, version: str, settings: dict[str, object]) -> d
         setting = RoundSetting(1, "run", plan, agents, clock, bus, RoundDirectory(rounds))
         try:
             async with open_stage(setting, Phases(clock, bus, 1)) as stage:
-                if scenario.cases[0].until is not None:
-                    await hold_until_snapshot(stage, directory, seen)
+                await run_cases(stage, directory, seen)
                 await load_and_restart(stage, seen)
                 await asyncio.to_thread(look_for_secrets, directory, stage, seen)
                 seen["urls"] = (await agents["h1"].member()).spec.client_url  # type: ignore[union-attr]

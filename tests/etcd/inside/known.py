@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tester.checkers.known import explained
+
 if TYPE_CHECKING:
     from tester.results import CheckResult
 
 
 def is_known(version: str, result: CheckResult) -> bool:
-    """Whether a verdict is about etcd#15220 alone: 3.4.23 may send a bookmark ahead of its events."""
-    broken = {finding.message.partition(":")[0] for finding in result.findings}
-    return version == "3.4.23" and broken == {"bookmarkable"}
+    """Whether a verdict is about a known bug of that version alone."""
+    return bool(explained(result, [version]).known)

@@ -106,6 +106,12 @@ async def test_what_was_done_before_an_error_is_kept(heard: list[str]) -> None:
         ("fault: none, actions: [{action: mistakes, make: []}]", "make"),
         ("fault: failpoint, terms: {beforeCommit: print}", "terms"),
         ("fault: failpoint", "terms: is missing"),
+        ("fault: failpoint, every: panic, terms: {a: panic}", "every: means nothing beside terms"),
+        (
+            "faults: [{fault: failpoint, every: panic}, {fault: failpoint, every: panic, after: 1s, target: same}]",
+            r"faults\[1\].every: a second one in a case",
+        ),
+        ("fault: kill, until: entries, load: false", "until: waits for entries that nobody writes"),
     ],
 )
 def test_what_makes_no_sense_is_told(case: str, message: str) -> None:

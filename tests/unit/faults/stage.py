@@ -7,6 +7,7 @@ from pathlib import Path
 from tester.clock import RunClock
 from tester.events import Event, EventBus
 from tester.faults import CaseFault, FaultTiming, Scene
+from tester.scenario.faults import FailpointSection
 from tests.unit.faults.agents import MemoryAgent
 from tests.unit.scenario.cases import fault as section
 from tests.unit.scenario.hosts import inventory
@@ -26,9 +27,12 @@ class Stage:
         self.bus = EventBus()
         self.bus.subscribe(self.events.append)
 
-    def fault(self, kind: str = "kill", timing: FaultTiming = QUICK) -> CaseFault:
-        keys = {"grace": "7s"} if kind in {"stop", "restart", "rolling-restart"} else {}
-        return CaseFault(section(kind, **keys), "c", self.scene(), timing)
+    def fault(self, kind: str = "kill", timing: FaultTiming = QUICK, **keys: object) -> CaseFault:
+        grace = {"grace": "7s"} if kind in {"stop", "restart", "rolling-restart"} else {}
+        made = section(kind, **grace, **keys)
+        if isinstance(made, FailpointSection) and made.every is not None:  # as in the case of one of them
+            made = made.model_copy(update={"terms": {"beforeCommit": made.every}})
+        return CaseFault(made, "c", self.scene(), timing)
 
     def scene(self, bound: int | None = None) -> Scene:
         return Scene(

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from agent_service.models import FaultState, PartitionFault
-from tester.errors import FaultIneffectiveError, HealError
+from agent_client.errors import AgentRefusedError
+from agent_service.models import UNREACHED, FaultState, PartitionFault, Problem
+from tester.errors import FaultIneffectiveError, FaultUnreachedError, HealError
 from tester.events import FaultHealed, FaultInjected, Notice
 from tester.faults import CaseFault, FaultTiming
 from tester.partitions import Cut
@@ -105,6 +106,43 @@ async def test_a_rolling_restart_is_healed_when_it_is_given_up(stage: Stage) -> 
         await task
     assert stage.clean
     assert not stage.agents["h2"].faults
+
+
+def unreached() -> AgentRefusedError:
+    problem = Problem(type=UNREACHED, title="Failpoint not reached", status=424, detail="came by none")
+    return AgentRefusedError("came by none", problem)
+
+
+async def test_of_all_failpoints_one_that_some_come_by_is_held_there(stage: Stage) -> None:
+    stage.agents["h2"].inject_fails = unreached()
+    async with stage.fault("failpoint", every="panic") as fault:
+        await fault.inject(ALL)
+        assert fault.targets == ("h1", "h3")
+    assert ["came by none" in event.text for event in stage.seen(Notice)] == [True]
+    assert stage.clean
+
+
+@pytest.mark.parametrize(
+    ("every", "fails", "kind"),
+    [
+        (True, unreached(), FaultUnreachedError),
+        (False, unreached(), FaultIneffectiveError),
+        (True, refused(424, "gofail refuses"), FaultIneffectiveError),
+    ],
+)
+async def test_one_that_nobody_comes_by(
+    stage: Stage,
+    every: bool,  # noqa: FBT001
+    fails: AgentRefusedError,
+    kind: type[FaultIneffectiveError],
+) -> None:
+    for agent in stage.agents.values():
+        agent.inject_fails = fails
+    keys = {"every": "panic"} if every else {"terms": {"beforeCommit": "panic"}}
+    with pytest.raises(FaultIneffectiveError) as caught:
+        await whole(stage.fault("failpoint", **keys), ALL)
+    assert type(caught.value) is kind
+    assert stage.clean
 
 
 async def test_a_partition_hits_those_that_drop(stage: Stage) -> None:

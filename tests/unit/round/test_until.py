@@ -11,7 +11,7 @@ import pytest
 from tester import until
 from tester.clock import RunClock
 from tester.errors import FaultIneffectiveError
-from tester.scenario.model import ClusterSection
+from tester.scenario.model import ClusterSection, Until
 from tester.until import CommitWait, count_of, entries_needed, require_snapshots
 from tests.unit.load.fakes import ENDPOINTS
 
@@ -33,8 +33,10 @@ def test_snapshots_in_metrics(text: str, count: float) -> None:
 
 
 def test_entries_follow_the_flags() -> None:
-    assert entries_needed(ClusterSection()) == 155_000
-    assert entries_needed(ClusterSection(flags={"snapshot-count": "2000"})) == 8_000
+    assert entries_needed(ClusterSection(), Until.SNAPSHOT) == 155_000
+    small = ClusterSection(flags={"snapshot-count": "2000"})
+    assert entries_needed(small, Until.SNAPSHOT) == 8_000
+    assert entries_needed(small, Until.ENTRIES) == 3_000
 
 
 class Commits:

@@ -1,0 +1,51 @@
+"""A known bug is named beside the verdict, where it is all that was found, and changes nothing."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from tester.checkers import run_checkers
+from tester.history.endstate import EndState
+from tester.history.history import History
+from tester.history.records import Event, Header, Watched, WatchStart
+from tester.results import CheckResult, Verdict
+from tests.unit.checkers.story import Story
+
+
+def judged(version: str, *, late: bool = True, twice: bool = False) -> CheckResult:
+    """A watcher that is told of revision 2 after a notification that covers it, and perhaps twice."""
+    story = Story()
+    story.put("ka", "1:4", 2)
+    event = Event("ka", 2, "1:4", 2, 1)
+    story.records.append(WatchStart(1, story.tick(), "m1", "k", 1, "l"))
+    if late:
+        story.records.append(Watched(1, story.tick(), 2))
+    story.records += [Watched(1, story.tick(), 2, (event,)) for _ in range(2 if twice else 1)]
+    header = story.records[0]
+    assert isinstance(header, Header)
+    records = [msgspec.structs.replace(header, versions=(version,)), *story.records[1:]]
+    (result,) = run_checkers(["watch"], History(records), EndState(story.tick(), {}))
+    return result
+
+
+@pytest.mark.parametrize("version", ["3.4.23", "3.4.23-gofail", "3.5.1"])
+def test_it_is_named(version: str) -> None:
+    result = judged(version)
+    assert (result.verdict, result.kinds) == (Verdict.INVALID, ("bookmarkable",))
+    assert f"etcd {version} is known for it" in result.known
+    assert "etcd/issues/15220, mended in 3.4.25 and 3.5.8" in result.known
+
+
+@pytest.mark.parametrize("version", ["3.4.25", "3.5.8", "3.5.30", "3.6.0", "mine"])
+def test_not_for_a_version_without_it(version: str) -> None:
+    result = judged(version)
+    assert (result.verdict, result.known) == (Verdict.INVALID, "")
+
+
+def test_not_where_something_else_was_found_too_or_nothing() -> None:
+    both = judged("3.4.23", twice=True)
+    assert set(both.kinds) > {"bookmarkable"}
+    assert (both.verdict, both.known) == (Verdict.INVALID, "")
+    right = judged("3.4.23", late=False)
+    assert (right.verdict, right.known) == (Verdict.VALID, "")
