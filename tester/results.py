@@ -50,6 +50,8 @@ class CheckResult:
     """Of all violations, where the checker tells kinds apart."""
     known: str = ""
     """The bug of etcd that is known to do this, and only this, in the version that ran; the verdict stays."""
+    explanation: str = ""
+    """What an ``invalid`` means: a paragraph for each kind of violation."""
 
 
 class CaseState(StrEnum):

@@ -11,6 +11,7 @@ import traceback
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from tester.checkers.explanations import with_explanation
 from tester.checkers.known import explained
 from tester.results import CheckResult, Finding, Verdict
 
@@ -103,7 +104,8 @@ def run(
 ) -> tuple[CheckResult, ...]:
     """Run the named checkers one after the other; one that crashes says ``unknown`` and why."""
     versions = history.header.versions if history.header is not None else ()
-    return tuple(explained(_run_one(checkers, str(name), history, end), versions) for name in names)
+    results = (_run_one(checkers, str(name), history, end) for name in names)
+    return tuple(with_explanation(explained(result, versions)) for result in results)
 
 
 def _run_one(checkers: Mapping[str, Checker], name: str, history: History, end: EndState) -> CheckResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,7 @@ def _text(judgement: Judgement) -> str:
     lines = [f"{judgement.history}{f', case {judgement.case}' if judgement.case else ', no end state'}"]
     for result in judgement.results:
         lines.append(f"  {result.checker:<12} {result.verdict:<8} {printable(result.message)}")
+        lines += textwrap.wrap(result.explanation, 110, initial_indent=" " * 6, subsequent_indent=" " * 6)
         lines += [f"      known: {result.known}"] if result.known else []
         lines += [f"      {printable(finding.message)}" for finding in result.findings]
         if (more := result.findings_total - len(result.findings)) > 0:

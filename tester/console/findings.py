@@ -68,6 +68,8 @@ def _checks(checks: tuple[CheckResult, ...]) -> Iterator[RenderableType]:
             f": {_sentence(check.message)}",
         )
         yield _indented(says, 2)
+        for paragraph in check.explanation.splitlines():
+            yield _indented(Text(paragraph, style="italic"), 4)
         if check.known:
             yield _indented(Text(f"Known: {_sentence(check.known)} The verdict stays."), 4)
         for finding in check.findings:

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from random import Random
 
 import pytest
 
-from tester.checkers import run_checkers
+from tester.checkers import CHECKERS, run_checkers
+from tester.checkers.explanations import EXPLANATIONS
 from tester.history.history import History
 from tester.history.records import CompactionRecord, WatchEnd
 from tester.results import Verdict
 from tests.unit.checkers.lies import LIES
 from tests.unit.checkers.world import Mix, simulate
+
+# What a violation of ``watch`` says beside the change itself: the other half of the contradiction.
+HALVES = {
+    "filter": "it had asked for ",
+    "ordered": r"; after (put|delete) ",
+    "unique": "it had been told at |the session before had told everything up to revision ",
+    "atomic": "a response before had (put|delete) ",
+    "bookmarkable": "a bookmark at .* had said that all up to revision ",
+    "resumable": "from revision ",
+    "reliable": "; others were told |; no other watcher was told of it|; another watcher was|; the client that wrote it",
+    "is-create": "by what came before it is create revision ",
+    "prev-kv": "; there was ",
+    "compaction": "it was told that revision ",
+}
 
 PROOFS = ("linearizable", "serializable", "watch", "durability", "kv-hash", "exits")
 
@@ -34,6 +50,11 @@ def test_there_are_lies_of_many_kinds() -> None:
     assert {checker for _, checker in LIES.values()} == set(PROOFS)
 
 
+def test_every_checker_and_every_guarantee_is_explained() -> None:
+    assert {name.partition("/")[0] for name in EXPLANATIONS} == set(CHECKERS)
+    assert {name.partition("/")[2] for name in EXPLANATIONS if "/" in name} == set(HALVES)
+
+
 @pytest.mark.parametrize("name", LIES)
 def test_a_lie_is_caught(name: str) -> None:
     lie, checker = LIES[name]
@@ -50,6 +71,10 @@ def test_a_lie_is_caught(name: str) -> None:
         (result,) = run_checkers([checker], bent.history, bent.end)
         assert result.verdict is Verdict.INVALID, (seed, result)
         assert result.findings
+        assert result.explanation
+        for finding in result.findings if checker == "watch" else ():
+            kind = finding.message.partition(":")[0]
+            assert re.search(HALVES[kind], finding.message), finding.message
         if told == 3:
             return
     pytest.fail(f"the lie was told {told} times only")
