@@ -118,18 +118,19 @@ class Watcher:
         await asyncio.wait({self._task})
 
     async def caught_up(self, revision: int, timeout: float) -> bool:
-        """Wait for an event at ``revision`` or later; whether it came within ``timeout`` seconds.
+        """Wait for an event at ``revision`` or later, as long as none lets more than ``timeout`` seconds pass.
 
-        ``revision`` must be of a write under the prefix (``Load.mark``), or it may never come.
+        Whether it came. It is not for how long it takes in all that a member that is behind is given up, and what it
+        was about to tell is missing in the evidence. ``revision`` must be of a write under the prefix (``Load.mark``), or it may never come.
 
         Raises:
             LoadError: the watcher died.
         """
         try:
-            async with asyncio.timeout(timeout):
-                while self.delivered < revision:
-                    self.check_alive()
-                    self._moved.clear()
+            while self.delivered < revision:
+                self.check_alive()
+                self._moved.clear()
+                async with asyncio.timeout(timeout):
                     await self._moved.wait()
         except TimeoutError:
             return False

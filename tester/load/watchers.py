@@ -79,7 +79,9 @@ class Watchers:
             watcher.check_alive()
 
     async def caught_up(self, revision: int, timeout: float) -> list[str]:
-        """Wait until everybody has delivered ``revision``; what is to be said of those who have not in time.
+        """Wait until everybody has delivered ``revision``; what is to be said of those who stood still on the way.
+
+        ``timeout`` is how many seconds one may be silent.
 
         Raises:
             LoadError: a watcher died.
@@ -87,7 +89,7 @@ class Watchers:
         watchers = list(self._watching.values())
         arrived = await asyncio.gather(*(watcher.caught_up(revision, timeout) for watcher in watchers))
         return [
-            f"{watcher.name} delivered up to revision {watcher.delivered} and not {revision} within {timeout:g} s"
+            f"{watcher.name} delivered up to revision {watcher.delivered} and not {revision}, and nothing for {timeout:g} s"
             for watcher, there in zip(watchers, arrived, strict=True)
             if not there
         ]
