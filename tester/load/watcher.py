@@ -121,7 +121,8 @@ class Watcher:
         """Wait for an event at ``revision`` or later, as long as none lets more than ``timeout`` seconds pass.
 
         Whether it came. It is not for how long it takes in all that a member that is behind is given up, and what it
-        was about to tell is missing in the evidence. ``revision`` must be of a write under the prefix (``Load.mark``), or it may never come.
+        was about to tell is missing in the evidence. ``revision`` must be of a write under the prefix (``Load.mark``), or it
+        may never come.
 
         Raises:
             LoadError: the watcher died.

@@ -89,7 +89,8 @@ class Watchers:
         watchers = list(self._watching.values())
         arrived = await asyncio.gather(*(watcher.caught_up(revision, timeout) for watcher in watchers))
         return [
-            f"{watcher.name} delivered up to revision {watcher.delivered} and not {revision}, and nothing for {timeout:g} s"
+            f"{watcher.name} delivered up to revision {watcher.delivered} and not {revision},"
+            f" and nothing for {timeout:g} s"
             for watcher, there in zip(watchers, arrived, strict=True)
             if not there
         ]

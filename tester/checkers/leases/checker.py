@@ -10,6 +10,9 @@ from tester.checkers.leases.ends import LeaseLog
 from tester.checkers.leases.lives import NS, Death, Life, Told, lives_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tester.checkers.leases.ends import End
     from tester.history.endstate import EndState
     from tester.history.history import History
     from tester.results import CheckResult
@@ -29,11 +32,12 @@ class Leases:
         evidence = Evidence(self.name)
         lives = lives_of(history)
         log = LeaseLog(history)
-        for found in log.ends():
+        ends = list(log.ends())
+        for found in ends:
             if (life := lives.get(found.lease)) is not None:
                 what = f"its {found.keys} keys were deleted at revision {found.revision}, and nobody asked"
                 life.deaths.append(Death(found.seen, what, revisions=(found.revision,)))
-        judge = _Judge(evidence, history, log, disturbances_of(history))
+        judge = _Judge(evidence, history, log, ends, disturbances_of(history))
         judged = [life for life in lives.values() if judge.judge(life)]
         if not judged:
             evidence.doubt("no lease was granted")
@@ -49,13 +53,18 @@ class Leases:
 
 class _Judge:
     def __init__(
-        self, evidence: Evidence, history: History, log: LeaseLog, disturbances: Disturbances
+        self,
+        evidence: Evidence,
+        history: History,
+        log: LeaseLog,
+        ends: Sequence[End],
+        disturbances: Disturbances,
     ) -> None:
         self._evidence = evidence
         self._history = history
         self._log = log
         self.disturbances = disturbances
-        self._ends = {found.lease: found for found in log.ends()}
+        self._ends = {found.lease: found for found in ends}
         self._survivors = log.survivors()
         self._still = log.not_before(log.last + 1)
 

@@ -51,9 +51,7 @@ class LeaseLog:
         self._revisions = shared[OpCol.REV, order]
         self._called = np.maximum.accumulate(shared[OpCol.CALL, order])
         self._written = set(shared[OpCol.REV, shared[OpCol.WROTE] > 0].tolist())
-        self._deleters = [
-            (invoke.at, invoke.op) for invoke in history.unknown_writes() if _may_delete_any(invoke.op)
-        ]
+        self._deletions = _Deletions(history)
 
     def ends(self) -> Iterator[End]:
         """Every end that no operation explains, and that is seen whole."""
@@ -115,7 +113,28 @@ class LeaseLog:
     def _explained(self, low: int, high: int, seen: int) -> bool:
         """Whether an operation of unknown outcome may have deleted one of the keys."""
         keys = [self._history.keys.texts[key] for key in self._log.key[low:high].tolist()]
-        return any(at <= seen and any(_may_delete(op, key) for key in keys) for at, op in self._deleters)
+        return any(self._deletions.first(key) <= seen for key in keys)
+
+
+class _Deletions:
+    """Deletions of unknown outcome: there may be thousands, nearly all of one key each."""
+
+    def __init__(self, history: History) -> None:
+        self._of_key: dict[str, int] = {}
+        self._ranges: list[tuple[str, str, int]] = []
+        for invoke in history.unknown_writes():
+            for step in _steps(invoke.op):
+                if not isinstance(step, Delete):
+                    continue
+                if step.e:
+                    self._ranges.append((step.k, step.e, invoke.at))
+                else:
+                    self._of_key[step.k] = min(invoke.at, self._of_key.get(step.k, NEVER))
+
+    def first(self, key: str) -> int:
+        """When the first that may have deleted a key was called."""
+        ranges = (at for low, high, at in self._ranges if low <= key and (high == "\0" or key < high))
+        return min(self._of_key.get(key, NEVER), min(ranges, default=NEVER))
 
 
 def _steps(op: Operation) -> Iterator[Operation]:
@@ -124,15 +143,3 @@ def _steps(op: Operation) -> Iterator[Operation]:
             yield from _steps(step)
     else:
         yield op
-
-
-def _may_delete_any(op: Operation) -> bool:
-    return any(isinstance(step, Delete) for step in _steps(op))
-
-
-def _may_delete(op: Operation, key: str) -> bool:
-    return any(
-        key == step.k if not step.e else step.k <= key and (step.e == "\0" or key < step.e)
-        for step in _steps(op)
-        if isinstance(step, Delete)
-    )
