@@ -23,7 +23,7 @@ HALVES = {
     "atomic": "a response before had (put|delete) ",
     "bookmarkable": "a bookmark at .* had said that all up to revision ",
     "resumable": "from revision ",
-    "reliable": "; others were told |; no other watcher was told of it|; another watcher was|; the client that wrote it",
+    "reliable": "; (others were told |no other watcher was told of it|another watcher was|the client that wrote it)",
     "is-create": "by what came before it is create revision ",
     "prev-kv": "; there was ",
     "compaction": "it was told that revision ",
