@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agent_service import allowlist, builds
 from agent_service.errors import RefusedError, UnavailableError
+from agent_service.failpoints import has_failpoints
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,3 +76,19 @@ def test_a_missing_version_and_one_that_cannot_be_executed(tmp_path: Path) -> No
         builds.etcd_binary(tmp_path, "3.9.9")
     with pytest.raises(UnavailableError, match="not executable"):
         builds.etcd_binary(tmp_path, "3.5.2")
+
+
+def test_an_etcd_with_failpoints_is_told_without_reading_it_into_memory(tmp_path: Path) -> None:
+    size = 8 * 1024**2
+    plain, built, empty = (tmp_path / name for name in ("plain", "built", "empty"))
+    plain.write_bytes(bytes(size))
+    built.write_bytes(bytes(size) + b"GOFAIL_HTTP" + bytes(10))
+    empty.touch()
+    tracemalloc.start()
+    try:
+        told = [has_failpoints(path) for path in (plain, built, empty, tmp_path / "missing")]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert told == [False, True, False, False]
+    assert peak < size / 8
