@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tester.etcd.client import EtcdClient
 from tester.etcd.connect import connect
-from tester.etcd.errors import RpcError
+from tester.etcd.errors import RpcError, StatusCode
 from tester.history.endstate import CaseRecovery, EndState, MemberEnd, MemberExit
 
 if TYPE_CHECKING:
@@ -84,16 +84,26 @@ class Witness:
             await client.close()
 
     async def _member(self, name: str, revision: int) -> MemberEnd:
-        client = self._clients[name]
         exits = self._exits_of(name)
-        try:
-            # The read first: linearizable, so a member that answers it has caught up with the others.
-            _, content = await client.range_all(self._prefix, revision)
-            hashed = await client.hash_kv(revision)
-            health = await client.status()
-            alarms = await client.alarms()
-        except RpcError as error:
-            return MemberEnd(exits=exits, error=str(error))
+        for _ in range(_ATTEMPTS):
+            try:
+                return await self._read(self._clients[name], revision, exits)
+            except RpcError as error:
+                problem = error
+                if error.code is not StatusCode.UNAVAILABLE:
+                    break
+            # A connection that the last fault broke is found out by the first who uses it.
+            await asyncio.sleep(_PAUSE_SECONDS)
+        return MemberEnd(exits=exits, error=str(problem))
+
+    async def _read(
+        self, client: EtcdClient, revision: int, exits: tuple[MemberExit, ...] | None
+    ) -> MemberEnd:
+        # The read first: linearizable, so a member that answers it has caught up with the others.
+        _, content = await client.range_all(self._prefix, revision)
+        hashed = await client.hash_kv(revision)
+        health = await client.status()
+        alarms = await client.alarms()
         return MemberEnd(
             revision=health.revision,
             applied_index=health.raft_index,
