@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from tester.errors import FaultIneffectiveError, FaultUnreachedError, HealError
 from tester.faults.drivers import Driver, driver
@@ -32,6 +32,9 @@ Look: TypeAlias = Callable[[], "Roles"]
 """The members' roles now."""
 Draw: TypeAlias = Callable[[int], "Random"]
 """The random generator of a case's fault, counted from 0."""
+
+_TURN_SECONDS: Final = 2.0
+"""How long the next fault to heal waits for the one before."""
 
 
 @dataclass(slots=True)
@@ -77,6 +80,8 @@ class CaseFaults:
         self._draw = draw
         self._timing = timing or FaultTiming()
         self._parts = [_Part(number, fault) for number, fault in enumerate(case.faults)]
+        self._begun: list[Driver] = []
+        """In the order of their injection."""
         self._whole: Whole | None = None
         self._first_ns: int | None = None
         self._held_ns: int | None = None
@@ -123,7 +128,7 @@ class CaseFaults:
             self._raise_if_ended_early()
 
     async def inject(self, whole: Whole) -> None:
-        """Inject all that has not to wait. ``whole`` waits until the cluster is whole, between two members.
+        """Inject all that has not to wait, wave by wave. ``whole`` waits until the cluster is whole, between two members.
 
         Raises:
             FaultIneffectiveError: a fault was refused (nobody to hit, quorum, the inventory's bound) or had no
@@ -133,8 +138,9 @@ class CaseFaults:
         self._whole = whole
         now = [part for part in self._parts if not part.fault.after]
         try:
-            drivers = [self._next_turn(part) for part in now]
-            await _all(self._start(part, turn) for part, turn in zip(now, drivers, strict=True))
+            turns = [(part, self._next_turn(part)) for part in now]
+            for wave in sorted({part.fault.wave for part in now}):
+                await _all(self._start(part, turn) for part, turn in turns if part.fault.wave is wave)
         except FaultIneffectiveError:
             await to_the_end(self._undo())
             raise
@@ -218,6 +224,7 @@ class CaseFaults:
     async def _start(self, part: _Part, turn: Driver) -> None:
         if part.impact is None or self._whole is None:
             raise RuntimeError("nobody knows whom to hit")
+        self._begun.append(turn)
         await turn.inject(part.impact.members, self._whole, part.impact.cuts)
         if self._first_ns is None:
             self._first_ns = self._scene.clock.now()
@@ -254,16 +261,17 @@ class CaseFaults:
     async def _undo(self) -> None:
         if self._healing_ns is None:
             self._healing_ns = self._scene.clock.now()
-        problems: list[HealError] = []
-        early: list[FaultIneffectiveError] = []
-        for part in reversed(self._parts):
-            for turn in reversed(part.turns):
-                try:
-                    await turn.heal()
-                except HealError as error:
-                    problems.append(error)
-                except FaultIneffectiveError as error:
-                    early.append(error)
+        healing: list[asyncio.Task[None]] = []
+        for turn in reversed(self._begun):
+            healing.append(asyncio.create_task(turn.heal()))
+            # One that has to wait for another, as etcd does for its disk, goes on beside it.
+            await asyncio.wait(healing[-1:], timeout=_TURN_SECONDS)
+        ends = await asyncio.gather(*healing, return_exceptions=True)
+        problems = [end for end in ends if isinstance(end, HealError)]
+        early = [end for end in ends if isinstance(end, FaultIneffectiveError)]
+        for end in ends:
+            if end is not None and end not in (*problems, *early):
+                raise end
         if problems:
             raise HealError("\n".join(error.message for error in problems), remedy=problems[0].remedy)
         if early:

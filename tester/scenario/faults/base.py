@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -38,6 +38,19 @@ class Occupied(StrEnum):
     DISK_ROOM = "disk-room"
 
 
+class Wave(IntEnum):
+    """When a fault is injected among those that begin together: each must find what it needs."""
+
+    RESTARTS = 0
+    """Ends etcd and starts it again: while its disk still works."""
+    BESIDE = 1
+    """Leaves etcd running."""
+    TAKES = 2
+    """Ends or stops etcd, and some of the others need one that runs."""
+    STRIKES = 3
+    """Ends the agent or the host: nobody could inject anything afterwards."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a fault is injected: on which host, among which members, and what a partition drops there."""
@@ -69,6 +82,7 @@ class FaultSection(Section):
     """Whether a member that is hit counts as down for the quorum guard."""
     one_at_a_time: ClassVar[bool] = False
     """Whether the targets are hit one after the other, and only one of them is down at a time."""
+    wave: ClassVar[Wave] = Wave.BESIDE
 
     target: Target = Field(default=ONE, description="To whom.")
     after: Seconds = Field(default=0.0, description="Injected so long after the first fault of the case.")

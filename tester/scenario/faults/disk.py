@@ -17,7 +17,7 @@ from agent_service.models import (
     SlowFsyncFault,
     SlowIoFault,
 )
-from tester.scenario.faults.base import FaultSection, Occupied
+from tester.scenario.faults.base import FaultSection, Occupied, Wave
 from tester.scenario.units import PerSecond, Seconds, SizeBytes
 
 if TYPE_CHECKING:
@@ -149,6 +149,7 @@ class PowerLossSection(DiskSection):
     fault: Literal["power-loss"] = "power-loss"
     occupies: ClassVar = Occupied.PROCESS
     on_agent: ClassVar = "power-loss"
+    wave: ClassVar = Wave.TAKES
 
     def spec(self, place: Place) -> FaultSpec:  # noqa: ARG002 - the same everywhere
         """The loss."""
@@ -161,6 +162,7 @@ class CorruptFileSection(FaultSection):
     fault: Literal["corrupt-file"] = "corrupt-file"
     occupies: ClassVar = Occupied.PROCESS
     on_agent: ClassVar = "corrupt-file"
+    wave: ClassVar = Wave.TAKES
 
     file: CorruptibleFile = Field(
         default=CorruptibleFile.WAL, description="The newest of the log, or the store."

@@ -18,7 +18,7 @@ from agent_service.models import (
     RebootFault,
     WallClockFault,
 )
-from tester.scenario.faults.base import FaultSection, Occupied
+from tester.scenario.faults.base import FaultSection, Occupied, Wave
 from tester.scenario.units import Seconds, SignedSeconds, SizeBytes
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class LoseDataSection(FaultSection):
     fault: Literal["lose-data"] = "lose-data"
     occupies: ClassVar = Occupied.PROCESS
     on_agent: ClassVar = "lose-data"
+    wave: ClassVar = Wave.TAKES
 
     def spec(self, place: Place) -> FaultSpec:  # noqa: ARG002 - the same everywhere
         """The loss."""
@@ -44,6 +45,7 @@ class FreezeSection(FaultSection):
     fault: Literal["freeze"] = "freeze"
     occupies: ClassVar = Occupied.PROCESS
     on_agent: ClassVar = "freeze"
+    wave: ClassVar = Wave.TAKES
 
     def spec(self, place: Place) -> FaultSpec:  # noqa: ARG002 - the same everywhere
         """The freezing."""
@@ -89,6 +91,7 @@ class ClockOffsetSection(FaultSection):
     fault: Literal["clock-offset"] = "clock-offset"
     occupies: ClassVar = Occupied.PROCESS
     on_agent: ClassVar = "clock-offset"
+    wave: ClassVar = Wave.RESTARTS
 
     offset: SignedSeconds = Field(
         default=3600.0,
@@ -126,6 +129,8 @@ class WallClockSection(FaultSection):
 
 class BlowSection(FaultSection):
     """What ends the agent or its host: nobody holds it by a lease, and it is over when they are back."""
+
+    wave: ClassVar = Wave.STRIKES
 
     back: Seconds = Field(default=120.0, ge=5, le=1800, description="Within this the agent must be back.")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from agent_service.models import CrashLoopFault, KillFault, PauseFault, RestartFault, StopFault
-from tester.scenario.faults.base import FaultSection, Occupied
+from tester.scenario.faults.base import FaultSection, Occupied, Wave
 from tester.scenario.units import Seconds
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class StopSection(_WithGrace):
     fault: Literal["stop"] = "stop"
     occupies: ClassVar = Occupied.PROCESS
     on_agent: ClassVar = "stop"
+    wave: ClassVar = Wave.TAKES
 
     def spec(self, place: Place) -> FaultSpec:  # noqa: ARG002 - the same everywhere
         """The stop."""
@@ -50,6 +51,7 @@ class KillSection(FaultSection):
     fault: Literal["kill"] = "kill"
     occupies: ClassVar = Occupied.PROCESS
     on_agent: ClassVar = "kill"
+    wave: ClassVar = Wave.TAKES
 
     signal: Signal = Field(
         default=Signal.KILL, description="SIGQUIT leaves every goroutine's stack in the log."
@@ -66,6 +68,7 @@ class PauseSection(FaultSection):
     fault: Literal["pause"] = "pause"
     occupies: ClassVar = Occupied.PROCESS
     on_agent: ClassVar = "pause"
+    wave: ClassVar = Wave.TAKES
 
     def spec(self, place: Place) -> FaultSpec:  # noqa: ARG002 - the same everywhere
         """The pause."""
@@ -78,6 +81,7 @@ class RestartSection(_WithGrace):
     fault: Literal["restart"] = "restart"
     occupies: ClassVar = Occupied.PROCESS
     on_agent: ClassVar = "restart"
+    wave: ClassVar = Wave.RESTARTS
 
     def spec(self, place: Place) -> FaultSpec:  # noqa: ARG002 - the same everywhere
         """The restart."""
@@ -90,6 +94,7 @@ class RollingRestartSection(_WithGrace):
     fault: Literal["rolling-restart"] = "rolling-restart"
     occupies: ClassVar = Occupied.PROCESS
     on_agent: ClassVar = "restart"
+    wave: ClassVar = Wave.RESTARTS
     one_at_a_time: ClassVar = True
 
     def spec(self, place: Place) -> FaultSpec:  # noqa: ARG002 - the same everywhere
@@ -103,6 +108,7 @@ class CrashLoopSection(FaultSection):
     fault: Literal["crash-loop"] = "crash-loop"
     occupies: ClassVar = Occupied.PROCESS
     on_agent: ClassVar = "crash-loop"
+    wave: ClassVar = Wave.TAKES
 
     every: Seconds = Field(default=5.0, ge=0.5, le=300, description="Killed again after this.")
 

@@ -11,7 +11,7 @@ import pytest
 from agent_service.models import FaultState
 from tester.errors import FaultIneffectiveError, HealError
 from tester.events import FaultHealed, FaultInjected
-from tester.faults import CaseFaults
+from tester.faults import CaseFaults, composition
 from tester.scenario.model import CaseSection
 from tester.targets import Roles
 from tests.unit.faults.stage import QUICK, Stage
@@ -76,6 +76,38 @@ async def test_two_faults_may_be_on_one_member_but_not_hold_the_same_thing(stage
         await case.inject(whole)
         first, second = case.injected
         assert not set(first.targets) & set(second.targets)
+
+
+async def test_each_finds_what_it_needs_whatever_the_order_in_the_file(stage: Stage) -> None:
+    """Etcd is restarted while its disk works, and ended when the others have had it running."""
+    written = [
+        {"fault": "kill", "target": "h1"},
+        {"fault": "io-error", "target": "h1"},
+        {"fault": "isolate", "target": "h2"},
+        {"fault": "restart", "target": "h2"},
+    ]
+    async with faults(stage, written) as case:
+        await case.inject(whole)
+        await case.heal()
+    assert [kind for kind, _ in order(stage, FaultInjected)] == ["restart", "io-error", "isolate", "kill"]
+    assert [kind for kind, _ in order(stage, FaultHealed)] == ["kill", "isolate", "io-error", "restart"]
+
+
+async def test_one_that_cannot_be_healed_before_another_waits_for_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(composition, "_TURN_SECONDS", 0.01)
+    written = [{"fault": "io-error", "target": "h1"}, {"fault": "kill", "target": "h2"}]
+    async with faults(stage, written) as case:
+        await case.inject(whole)
+        stage.agents["h2"].heal_waits = asyncio.Event()
+        healing = asyncio.create_task(case.heal())
+        while ("io-error", "h1") not in order(stage, FaultHealed):  # noqa: ASYNC110 - events tell it
+            await asyncio.sleep(0)
+        assert ("kill", "h2") not in order(stage, FaultHealed)
+        stage.agents["h2"].heal_waits.set()
+        await healing
+    assert stage.clean
 
 
 async def test_one_that_fails_takes_the_others_with_it(stage: Stage) -> None:
