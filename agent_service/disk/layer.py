@@ -47,6 +47,8 @@ class DiskLayer:
         self._socket = settings.state_dir / "disk.sock"
         self._log = settings.log_dir / "disk.log"
         self._process: ProcessId | None = None
+        self.looked_at_for: set[str] = set()
+        """Faults for which there are, or are about to be, files to look through it."""
 
     async def attach(self, data: Path) -> Path:
         """Mount it over ``data``, unless it is; returns where.

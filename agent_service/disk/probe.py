@@ -32,12 +32,20 @@ _CHUNK: Final = 64 * 1024
 
 
 def prepare(mount: Path) -> None:
-    """Make the files, while it still is easy. Safe to repeat."""
-    for directory in _WHERE.values():
-        place = mount / FOLDER / directory
-        place.mkdir(parents=True, exist_ok=True)
-        (place / "file").write_bytes(bytes(BLOCK))
-    (mount / FOLDER / _ROOM).write_bytes(b"")
+    """Make the files, while it still is easy. Those that another fault has needed are there: nothing is written."""
+    for scope, directory in _WHERE.items():
+        if not _is_long(_file(mount, scope), BLOCK):
+            (mount / FOLDER / directory).mkdir(parents=True, exist_ok=True)
+            _file(mount, scope).write_bytes(bytes(BLOCK))
+    if not _is_long(mount / FOLDER / _ROOM, 0):
+        (mount / FOLDER / _ROOM).write_bytes(b"")
+
+
+def _is_long(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except FileNotFoundError:
+        return False
 
 
 def remove(mount: Path) -> None:
@@ -66,6 +74,7 @@ def trouble(mount: Path) -> str | None:
     try:
         prepare(mount)
         for scope in _WHERE:
+            _do("write", _file(mount, scope))
             _do("fsync", _file(mount, scope))
     except OSError as error:
         return f"{error.filename or mount}: {error.strerror}"
@@ -131,10 +140,21 @@ def _do(operation: Operation, path: Path, size: int = BLOCK) -> float:
         return time.monotonic() - begin
 
 
+def _took(operation: Operation, path: Path, size: int = BLOCK) -> float:
+    """Seconds that it took, also where another fault makes it fail in the end."""
+    begin = time.monotonic()
+    try:
+        return _do(operation, path, size)
+    except OSError as error:
+        if error.errno in {errno.EIO, errno.ENOSPC}:
+            return time.monotonic() - begin
+        raise
+
+
 def _not_delayed(mount: Path, rule: Delay) -> str | None:
     path = _file(mount, rule.scope)
     with ThreadPoolExecutor(len(rule.operations)) as pool:
-        measured = pool.map(lambda operation: (operation, _do(operation, path)), rule.operations)
+        measured = pool.map(lambda operation: (operation, _took(operation, path)), rule.operations)
         for operation, took in measured:
             if took < rule.least_seconds:
                 return f"{operation} of a {rule.scope} file took {took:.4f} s, not {rule.least_seconds:g} s"
@@ -176,5 +196,5 @@ def _not_throttled(path: Path, rule: Throttle) -> str | None:
         size / per_second if per_second else 0.0,
         1 / rule.operations_per_second if rule.operations_per_second else 0.0,
     )
-    took = _do("write", path, size)
+    took = _took("write", path, size)
     return f"a write of {size} bytes took {took:.4f} s, not {least:.4f} s" if took < least else None

@@ -48,6 +48,7 @@ async def act(action: DiskAction, member: MemberControl, cause: str) -> None:
     """
     match action:
         case SetDiskRule():
+            member.disk.looked_at_for.add(action.fault)
             await _through(probe.prepare, member)  # while that still is easy
             await member.disk.say(SetRule(action.fault, action.rule))
         case DropDiskRule():
@@ -97,10 +98,11 @@ async def still_set(check: DiskRuleFelt, member: MemberControl) -> str | None:
 
 async def _drop_rule(fault: str, member: MemberControl) -> None:
     """No more. A layer that is gone has taken its rules with it."""
+    member.disk.looked_at_for.discard(fault)
     if member.disk.alive:
         state = await member.disk.say(DropRule(fault))
         if not state.rules and not state.powerless:
-            await _through(probe.remove, member)
+            await _clear_away(member)
 
 
 async def _lose_power(cause: str, member: MemberControl) -> None:
@@ -134,8 +136,14 @@ async def _powered_objection(member: MemberControl) -> str | None:
 
 async def _passes_on(member: MemberControl) -> str | None:
     found = await _through(probe.trouble, member)
-    await _through(probe.remove, member)
+    await _clear_away(member)
     return found
+
+
+async def _clear_away(member: MemberControl) -> None:
+    """Remove what was looked at, unless another fault is just beginning to."""
+    if not member.disk.looked_at_for:
+        await _through(probe.remove, member)
 
 
 async def _through(look: Callable[[Path], T], member: MemberControl) -> T:

@@ -208,6 +208,33 @@ async def test_each_fault_on_speed_is_felt_and_goes(
     assert member.status().exits == ()
 
 
+async def test_faults_of_one_disk_do_not_get_in_each_others_way(
+    faults: FaultManager, member: MemberControl, newest_etcd: str, settings: AgentSettings
+) -> None:
+    """At once, and one after the other on a disk that fails already: each is felt, and nothing is left."""
+    await member.start(on_layer(newest_etcd))
+    await served()
+    specs: list[FaultSpec] = [
+        DiskFullFault(),
+        SlowFsyncFault(delay_seconds=0.05),
+        IoErrorFault(scope="wal", operations=("fsync", "write")),
+    ]
+    orders = [specs, specs[::-1], specs]
+    for number, order in enumerate(orders):
+        wanted = [request(spec, f"f-{number}-{spec.kind}") for spec in order]
+        if number < len(orders) - 1:
+            told = await asyncio.gather(*(faults.inject(one, "tester") for one in wanted))
+        else:
+            told = [await faults.inject(one, "tester") for one in wanted]
+        assert {status.state for status in told} == {FaultState.INJECTED}
+        healed = await asyncio.gather(*(faults.heal(one.id, "tester") for one in wanted))
+        left = [status.evidence for status in healed if status.state is not FaultState.HEALED]
+        for one in wanted if left else ():  # etcd cannot start before its whole disk is back
+            assert (await faults.heal(one.id, "tester")).state is FaultState.HEALED, left
+        await served()
+        assert not (settings.data_roots[0] / "m1" / ".etcd-chaos-probe").exists()
+
+
 @pytest.mark.parametrize("operation", ["fsync", "write"])
 async def test_an_error_of_the_disk_ends_etcd(
     faults: FaultManager, member: MemberControl, any_version: str, operation: str
