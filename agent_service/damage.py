@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import random
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -129,6 +129,8 @@ def forget(record: Path) -> None:
     """The member lives with it: nothing will be put back."""
     if record.exists():
         remove_durably(record)
+        with suppress(OSError):  # of another fault there still is one in it
+            record.parent.rmdir()
 
 
 def _newest_log(data: Path) -> Path:

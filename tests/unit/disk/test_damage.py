@@ -49,6 +49,7 @@ def test_one_file_changes_and_comes_back(data: Path, tmp_path: Path, file: str, 
     assert everything(data) == damaged, "once"
     damage.put_back(record)
     assert everything(data) == before
+    assert not record.parent.exists(), "the agent's own files are as before, too"
     assert damage.read(record) is None
     damage.put_back(record)
     assert everything(data) == before
