@@ -84,17 +84,17 @@ class Witness:
             await client.close()
 
     async def _member(self, name: str, revision: int) -> MemberEnd:
-        exits = self._exits_of(name)
+        exits, problem = self._exits_of(name), ""
         for _ in range(_ATTEMPTS):
             try:
                 return await self._read(self._clients[name], revision, exits)
             except RpcError as error:
-                problem = error
+                problem = str(error)
                 if error.code is not StatusCode.UNAVAILABLE:
                     break
             # A connection that the last fault broke is found out by the first who uses it.
             await asyncio.sleep(_PAUSE_SECONDS)
-        return MemberEnd(exits=exits, error=str(problem))
+        return MemberEnd(exits=exits, error=problem)
 
     async def _read(
         self, client: EtcdClient, revision: int, exits: tuple[MemberExit, ...] | None
