@@ -128,7 +128,9 @@ class CaseFaults:
             self._raise_if_ended_early()
 
     async def inject(self, whole: Whole) -> None:
-        """Inject all that has not to wait, wave by wave. ``whole`` waits until the cluster is whole, between two members.
+        """Inject all that has not to wait, wave by wave.
+
+        ``whole`` waits until the cluster is whole, between two members.
 
         Raises:
             FaultIneffectiveError: a fault was refused (nobody to hit, quorum, the inventory's bound) or had no
