@@ -10,7 +10,7 @@ from tester.errors import AgentError
 from tester.healing import HealingAgent, heal_hosts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from agent_service.models import EmergencyStop
     from tester.healing import Healed, Plays
@@ -37,9 +37,11 @@ async def stop_hosts(
         AgentError: all hosts are healed, but an agent did not take the stop and could be asked for new faults.
     """
     names = [host.name for host in inventory.hosts]
-    ends = await asyncio.gather(*(_stop(agents[name], reason) for name in names))
+    ends = await _stop_each(agents, names, reason)
     healed = await heal_hosts(inventory, agents, plays)
-    open_ = [f"host {name}: not stopped: {end}" for name, end in zip(names, ends, strict=True) if end]
+    # Healing over ssh has started the agents anew that were dead; a run that goes on would find them willing.
+    ends |= await _stop_each(agents, [name for name in names if ends[name]], reason)
+    open_ = [f"host {name}: not stopped: {end}" for name, end in ends.items() if end]
     if open_:
         raise AgentError(
             "\n".join(open_),
@@ -47,6 +49,14 @@ async def stop_hosts(
             "or stop unit etcd-chaos-agent on it",
         )
     return healed
+
+
+async def _stop_each(
+    agents: Mapping[str, StoppableAgent], names: Sequence[str], reason: str
+) -> dict[str, str | None]:
+    """By host: why it is not stopped."""
+    ends = await asyncio.gather(*(_stop(agents[name], reason) for name in names))
+    return dict(zip(names, ends, strict=True))
 
 
 async def _stop(agent: StoppableAgent, reason: str) -> str | None:

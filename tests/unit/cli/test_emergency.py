@@ -16,10 +16,11 @@ from tests.unit.cli.test_heal import Agent, Plays
 from tests.unit.scenario.hosts import inventory
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from tester.inventory import Inventory
+    from tester.orchestration.plays import PlayOutcome
 
 
 @dataclass
@@ -93,6 +94,23 @@ async def test_a_host_without_an_agent_is_healed_over_ssh() -> None:
     with pytest.raises(AgentError, match="host h2: not stopped"):
         await stop_hosts(inventory(2), fleet, plays, "")
     assert plays.limits == [("h2",)]
+
+
+async def test_an_agent_that_healing_brought_back_is_stopped_as_well() -> None:
+    fleet = {"h1": Stoppable(), "h2": Stoppable(away=True)}
+
+    class Reviving(Plays):
+        """As the playbook does: it ends with the agent started again."""
+
+        async def run(self, playbook: str, *, limit: Sequence[str] = ()) -> PlayOutcome:
+            outcome = await super().run(playbook, limit=limit)
+            fleet["h2"].away = False
+            return outcome
+
+    healed = await stop_hosts(inventory(2), fleet, Reviving(), "prod is down")
+    assert [(one.host, one.how) for one in healed] == [("h1", "agent"), ("h2", "playbook")]
+    assert {agent.stop.reason for agent in fleet.values() if agent.stop.engaged} == {"prod is down"}
+    assert all(agent.stop.engaged for agent in fleet.values())
 
 
 @pytest.mark.parametrize("reason", ["two\nlines", "x" * 501])
