@@ -17,15 +17,17 @@ if TYPE_CHECKING:
 HEAD_SECONDS = 10.0
 """From the first byte of a request (or the handshake) to the end of its headers."""
 MAX_HEAD_BYTES = 32 * 1024
+MAX_MESSAGE_BYTES = 512 * 1024
+"""Of a whole request on the wire: with a body in the smallest chunks, and what may follow it as trailers."""
 MAX_CONNECTIONS = 256
 
 
 class AgentProtocol(HttpToolsProtocol):
-    """Tells every request who is calling; drops slow or large heads, and connections over the limit."""
+    """Tells every request who is calling; drops what is too slow or too large, and connections over the limit."""
 
     _caller: Caller | None = None
     _head_timer: asyncio.TimerHandle | None = None
-    _head_bytes = 0
+    _message_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The handshake is done."""
@@ -44,10 +46,12 @@ class AgentProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes arrived."""
-        self._head_bytes += len(data)
+        self._message_bytes += len(data)
         super().data_received(data)
-        if self._head_timer is not None and self._head_bytes > MAX_HEAD_BYTES:
+        if self._head_timer is not None and self._message_bytes > MAX_HEAD_BYTES:
             self._drop("a request head is too large")
+        elif self._message_bytes > MAX_MESSAGE_BYTES:
+            self._drop("a request is too large")
 
     def on_message_begin(self) -> None:
         """A request's first byte."""
@@ -69,7 +73,7 @@ class AgentProtocol(HttpToolsProtocol):
 
     def _await_head(self) -> None:
         self._head_arrived()
-        self._head_bytes = 0
+        self._message_bytes = 0
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self._drop, "a request head is too slow")
 
     def _head_arrived(self) -> None:

@@ -19,6 +19,7 @@ from agent_service.access import Access
 from agent_service.app import Agent, create_app
 from agent_service.audit import AuditLog
 from agent_service.faults.manager import FaultManager
+from agent_service.handshakes import Door
 from agent_service.member import MemberControl
 from agent_service.models import FaultState
 from agent_service.notify import feed_watchdog, notify
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from agent_service.models import FaultStatus
 
 KEEP_ALIVE_SECONDS = 30
-HANDSHAKE_SECONDS = 5.0
 DRAIN_SECONDS = 5
 """For requests under way when the agent stops."""
 
@@ -133,23 +133,21 @@ class AgentServer(uvicorn.Server):
             )
         )
         self._tls = tls
+        self._doors: list[Door] = []
+        self.servers = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen. uvicorn's own version knows no limit for handshakes and reports errors by ``sys.exit``."""
-        loop = asyncio.get_running_loop()
-        self.servers = [
-            await loop.create_server(
-                self._make_protocol,
-                sock=listener,
-                ssl=self._tls.context,
-                ssl_handshake_timeout=HANDSHAKE_SECONDS,
-                ssl_shutdown_timeout=HANDSHAKE_SECONDS,
-            )
-            for listener in sockets or ()
-        ]
+        """Listen. uvicorn's own version knows no limits for handshakes and reports errors by ``sys.exit``."""
+        self._doors = [Door(listener, self._tls.context, self._make_protocol) for listener in sockets or ()]
         self.started = True
         _log.info("listening")
         notify("READY=1")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept nobody any more, and let requests under way come to their end."""
+        for door in self._doors:
+            door.close()
+        await super().shutdown(sockets)
 
     def _make_protocol(self) -> AgentProtocol:
         return AgentProtocol(config=self.config, server_state=self.server_state, app_state={})

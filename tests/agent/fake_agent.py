@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from agent_service import gate, protocol, server
+from agent_service import gate, handshakes, protocol, server
 from agent_service.app import Agent
 from agent_service.audit import AuditLog
 from tests.agent.fakes import FakeFaults, FakeMember
@@ -42,8 +42,9 @@ def make_agent(settings: AgentSettings) -> Agent:
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO)
-    gate.BODY_SECONDS = gate.SEND_SECONDS = protocol.HEAD_SECONDS = server.HANDSHAKE_SECONDS = 0.5
-    protocol.MAX_CONNECTIONS = 40
+    gate.BODY_SECONDS = gate.SEND_SECONDS = protocol.HEAD_SECONDS = 0.5
+    handshakes.HANDSHAKE_SECONDS = 0.5
+    protocol.MAX_CONNECTIONS = handshakes.MAX_HANDSHAKES = 40
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(server.serve(Path(sys.argv[1]), make_agent))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 import pytest
@@ -120,6 +121,40 @@ async def test_huge_body_in_chunks(agent: Process) -> None:
         assert (await raw.answer())[0] == 413
         assert await raw.is_closed()
     await still_serves(agent)
+
+
+async def test_trailers_without_end(agent: Process) -> None:
+    """They follow the body, so that no bound on head or body holds them."""
+    async with Raw(agent) as raw:
+        raw.write("POST /v1/faults", headers=HEAD + "Transfer-Encoding: chunked\r\n", body="0\r\n")
+        for _ in range(20):
+            raw.writer.write(b"x: " + b"y" * 50_000 + b"\r\n")
+        assert await raw.is_closed()
+    assert "a request is too large" in agent.log()
+    await still_serves(agent)
+
+
+async def test_a_body_in_the_smallest_chunks_is_as_good_as_any(agent: Process) -> None:
+    async with Raw(agent) as raw:
+        chunks = "".join(f"1\r\n{letter}\r\n" for letter in "x" * 60_000) + "0\r\n\r\n"
+        raw.write("POST /v1/faults", headers=HEAD + "Transfer-Encoding: chunked\r\n", body=chunks)
+        assert (await raw.answer())[0] == 422
+        raw.write("GET /v1/clock")
+        assert (await raw.answer())[0] == 200
+
+
+async def test_handshakes_that_never_come_keep_nobody_out(agent: Process) -> None:
+    """The fake agent waits for 40; the oldest goes for one more."""
+    mute = [await asyncio.open_connection(agent.address, agent.port) for _ in range(41)]
+    try:
+        await asyncio.to_thread(agent.wait_for_log, "the oldest is dropped")
+        async with asyncio.timeout(20):
+            with suppress(ConnectionError):
+                assert await mute[0][0].read() == b""
+        await still_serves(agent)
+    finally:
+        for _, writer in mute:
+            writer.transport.abort()
 
 
 async def test_handshake_that_never_comes(agent: Process) -> None:
