@@ -62,6 +62,11 @@ def examples() -> dict[str, FaultSection]:
     }
 
 
+def agent_blows() -> dict[str, FaultSection]:
+    """What ends or stops an agent by itself: it may come beside any other fault."""
+    return {kind: fault(kind, **KEYS[kind]) for kind in ("agent-kill", "agent-hang")}
+
+
 def place(host: Host, members: Sequence[Host]) -> Place:
     """A host that, in a partition, drops everybody else."""
     others = tuple(member.name for member in members if member.name != host.name)

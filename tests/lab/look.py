@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import socket
 import stat
 import subprocess
 from pathlib import Path
@@ -13,6 +14,16 @@ DEPLOYED = (
     "opt/etcd-chaos/etcd/*/bin/*",
     "opt/etcd-chaos/agent/*",
 )
+GROUP_SETTINGS = (
+    "cgroup.freeze",
+    "cpu.max",
+    "cpu.cfs_quota_us",
+    "freezer.state",
+    "io.max",
+    "memory.limit_in_bytes",
+    "memory.max",
+)
+RUNTIME = ("run/systemd/system", "run/systemd/system.control", "run/systemd/transient", "run/etcd-chaos")
 UNITS = ("systemctl", "list-units", "--state=active", "--plain", "--no-legend", "etcd-chaos*", "etcdchaos*")
 AGENT = ("systemctl", "show", "--property=MainPID", "--value", "etcd-chaos-agent")
 
@@ -59,6 +70,33 @@ def firewall(program):
     return [line.partition(" [")[0] for line in rules if not line.startswith("#")]
 
 
+def traffic_control():
+    """Queueing disciplines with their classes and filters, without counters."""
+    found = lines("tc", "qdisc")
+    for _, device in socket.if_nameindex():
+        for what in (("class",), ("filter",), ("filter", "ingress")):
+            shown = lines("tc", what[0], "show", "dev", device, *what[1:])
+            found += [f"{device} {' '.join(what)}: {line}" for line in shown]
+    return found
+
+
+def cgroups():
+    """Every group of this tool or of etcd, with what limits or freezes it."""
+    found = []
+    for group in Path("/sys/fs/cgroup").rglob("*etcd*"):
+        if group.is_dir():
+            settings = {name: group / name for name in GROUP_SETTINGS}
+            told = [f"{name}={path.read_text().strip()}" for name, path in settings.items() if path.exists()]
+            found.append(" ".join([str(group), *told]))
+    return sorted(found)
+
+
+def runtime_files():
+    """What lives until the next boot: units and their drop-ins, and a folder of this tool's own."""
+    paths = (path for folder in RUNTIME for path in Path("/", folder).rglob("*"))
+    return sorted(str(path) for path in paths if "etcd" in str(path) or "/system.control/" in str(path))
+
+
 def kept_names():
     """The agent's files, without what grows or is about faults that are over."""
     growing = {"faults", "data", "log", "logs", "archive"}
@@ -82,7 +120,8 @@ kept = {str(path): path.lstat() for path in STATE.rglob("*")}
 mounts = Path("/proc/mounts").read_text().splitlines()
 look = {
     "tables": lines("nft", "list", "tables"),
-    "queues": lines("tc", "qdisc"),
+    "rules": lines("nft", "--stateless", "list", "ruleset"),
+    "queues": traffic_control(),
     "units": [line.split()[0] for line in lines(*UNITS)],
     "listening": sorted(line.split()[3] for line in said("ss", "-Hltn").splitlines()),
     "mounts": sorted(line for line in mounts if "/credentials/" not in line),
@@ -94,7 +133,8 @@ look = {
     "state": {path: [info.st_size, info.st_mtime_ns] for path, info in kept.items()},
     "agent": int(said(*AGENT)),
     "firewall": [*firewall("iptables-save"), *firewall("ip6tables-save")],
-    "cgroups": sorted(str(path) for path in Path("/sys/fs/cgroup").rglob("*etcd*") if path.is_dir()),
+    "cgroups": cgroups(),
+    "runtime": runtime_files(),
     "processes": processes(),
     "kept": kept_names(),
 }

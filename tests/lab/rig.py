@@ -63,7 +63,10 @@ class Look(msgspec.Struct, frozen=True):
     """What this tool could leave on a host, as ``look.py`` found it."""
 
     tables: list[str]
+    rules: list[str]
+    """Everything in nftables, whoever put it there."""
     queues: list[str]
+    """Queueing disciplines, classes and filters."""
     units: list[str]
     listening: list[str]
     mounts: list[str]
@@ -83,6 +86,9 @@ class Look(msgspec.Struct, frozen=True):
     firewall: list[str]
     """iptables and ip6tables, without counters."""
     cgroups: list[str]
+    """With their limits."""
+    runtime: list[str]
+    """Names of units, drop-ins and files that live until the next boot."""
     processes: list[str]
     """The first words of what runs of this tool and of etcd."""
     kept: list[str]

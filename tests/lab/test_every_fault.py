@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -18,18 +20,23 @@ from tester.faults import CaseFaults, FaultTiming
 from tester.nemesis import draw_cases
 from tester.plan import stream
 from tester.scenario.model import NemesisItem, NemesisSection
-from tests.lab.examples import examples, place
+from tests.lab.effects import SIGHTS
+from tests.lab.examples import agent_blows, examples, place
 from tests.lab.rig import until_quiet
 from tests.lab.standing import Standing, standing
 
 if TYPE_CHECKING:
     from tester.scenario.faults import FaultSection
     from tester.scenario.model import CaseSection
-    from tests.lab.rig import Rig
+    from tests.lab.rig import Look, Rig
 
 SOAK: Final = int(os.environ.get("ETCD_CHAOS_SOAK", "0"))
 SEED: Final = int(os.environ.get("ETCD_CHAOS_SOAK_SEED", "7"))
 LEASE_SECONDS: Final = 3.0
+PROOF_SECONDS: Final = 60.0
+"""Of the first lease: within it the effect is seen."""
+ALL_KINDS_FROM: Final = 100
+"""So many compositions have every kind of fault among them."""
 DIE_HARD: Final = "systemctl kill --signal=KILL etcd-chaos-agent"
 
 
@@ -46,33 +53,57 @@ async def doable(cluster: Standing) -> dict[str, FaultSection]:
 
 
 async def test_a_host_is_clean_whoever_dies_while_a_fault_is_held(rig: Rig) -> None:
-    """The first host loses its tester, the second its agent, the third both."""
+    """The first host loses its tester, the second its agent, the third both: a tester that is dead renews nothing."""
     async with standing(rig) as cluster:
         able = await doable(cluster)
         before = await cluster.footprints()
         for kind in some([*able], 4):
+            await until_quiet(partial(_seen, cluster, kind, await rig.looks()))
             late = await _lose(cluster, kind, able[kind])
             await cluster.whole()
             assert await cluster.footprints() == before, kind
+            await until_quiet(partial(_seen, cluster, kind, await rig.looks()))
             print(f"{kind:<20} healed {', '.join(f'{s:.2f}' for s in late)} s after the lease had ended")
 
 
+async def _seen(cluster: Standing, kind: str, before: dict[str, Look]) -> dict[str, str]:
+    """By host, where there is one: the effect."""
+    sights = await asyncio.gather(*(SIGHTS[kind](cluster, host, look) for host, look in before.items()))
+    return {host: sight for host, sight in zip(before, sights, strict=True) if sight}
+
+
+async def _prove(cluster: Standing, kind: str, before: dict[str, Look]) -> None:
+    """Wait until every member has the effect, as seen from within the cluster."""
+    seen: dict[str, str] = {}
+
+    async def unseen() -> list[str]:
+        seen.update(await _seen(cluster, kind, {host: before[host] for host in before if host not in seen}))
+        return [f"{kind}: nothing is seen of it on {host}" for host in before if host not in seen]
+
+    await until_quiet(unseen, seconds=PROOF_SECONDS)
+    print(f"{kind:<20} seen: {'; '.join(dict.fromkeys(seen.values()))}")
+
+
 async def _lose(cluster: Standing, kind: str, section: FaultSection) -> list[float]:
-    """Inject on every host, lose what is to be lost, and wait until nothing is active."""
+    """Inject on every host, see the effect, lose what is to be lost, and wait until nothing is active."""
     hosts = cluster.plan.hosts
     names = [host.name for host in hosts]
+    before = await cluster.rig.looks(names)
     requests = {
         host.name: FaultRequest(
             id=f"every-{kind}-{host.name}",
             spec=section.spec(place(host, hosts)),
-            lease_seconds=LEASE_SECONDS,
+            lease_seconds=PROOF_SECONDS,
             reason="a test",
         )
         for host in hosts
     }
     injected = await asyncio.gather(*(cluster.agents[name].inject(requests[name]) for name in names))
     assert {status.state for status in injected} == {FaultState.INJECTED}, kind
+    await _prove(cluster, kind, before)
     forsaken, orphan, both = names
+    renewed_ns = time.monotonic_ns()  # the lab's hosts share this machine's clock
+    await asyncio.gather(*(cluster.agents[name].renew(requests[name].id, LEASE_SECONDS) for name in names))
     await asyncio.gather(cluster.rig.shell(orphan, DIE_HARD), cluster.rig.shell(both, DIE_HARD))
     await _heal(cluster, orphan, requests[orphan].id)
 
@@ -94,9 +125,9 @@ async def _lose(cluster: Standing, kind: str, section: FaultSection) -> list[flo
     # An agent that dies when the lease is over already is followed by its unit's command, or by the next agent.
     assert ended[1].healed_by in {"lease", "heal-command", "agent-start"}, kind
     return [
-        (status.healed_monotonic_ns - status.injected_monotonic_ns) / 1e9 - LEASE_SECONDS
+        (status.healed_monotonic_ns - renewed_ns) / 1e9 - LEASE_SECONDS
         for status in ended
-        if status.healed_monotonic_ns is not None and status.injected_monotonic_ns is not None
+        if status.healed_monotonic_ns is not None
     ]
 
 
@@ -115,7 +146,7 @@ async def _heal(cluster: Standing, host: str, fault_id: str) -> None:
 
 async def test_random_compositions_leave_nothing_behind(rig: Rig) -> None:
     async with standing(rig) as cluster:
-        able = await doable(cluster)
+        able = await doable(cluster) | agent_blows()
         menu = tuple(NemesisItem.model_construct(weight=1.0, fault=section) for section in able.values())
         nemesis = NemesisSection.model_construct(
             kind="random",
@@ -128,12 +159,17 @@ async def test_random_compositions_leave_nothing_behind(rig: Rig) -> None:
             allow_quorum_loss=True,
         )
         voters = tuple(host.name for host in cluster.plan.hosts)
+        cases = draw_cases(nemesis, voters, None, random.Random(SEED))
+        drawn = Counter(fault.kind() for case in cases for fault in case.faults)
+        if SOAK >= ALL_KINDS_FROM:
+            assert drawn.keys() == able.keys(), "every fault that these hosts can do has its turn"
         before = await cluster.footprints()
-        for case in draw_cases(nemesis, voters, None, random.Random(SEED)):
+        for case in cases:
             hit = await _compose(cluster, case)
             await cluster.whole()
             assert await cluster.footprints() == before, f"{case.name}: {case.title} on {hit}, seed {SEED}"
             print(f"{case.name}: {case.title} on {', '.join(hit)}")
+        print("drawn:", ", ".join(f"{kind} {count}" for kind, count in sorted(drawn.items())))
 
 
 async def _compose(cluster: Standing, case: CaseSection) -> tuple[str, ...]:
