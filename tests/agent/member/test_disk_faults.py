@@ -441,4 +441,4 @@ async def test_etcd_meets_a_damaged_file(
     # The last entry of a log that was cut within it is gone, unless the store had it already.
     assert await count() in ({20, 21} if recovers else {21})
     assert recovers or path.stat().st_size > 4096
-    assert list((settings.state_dir / "damage").iterdir()) == []
+    assert not (settings.state_dir / "damage").exists()
