@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tester.actions.course import CaseActions
-from tester.cluster import measure_recovery
-from tester.errors import ClusterError, EtcdChaosError, FaultIneffectiveError, FaultUnreachedError
+from tester.cluster import election_ends, measure_recovery
+from tester.errors import EtcdChaosError, FaultIneffectiveError, FaultUnreachedError
 from tester.events import Event, LeaderChanged, Notice, Phase
 from tester.faults import CaseFaults
 from tester.history.endstate import CaseRecovery
@@ -122,7 +122,7 @@ class CaseRunner:
             async with faults:
                 received = await snapshots_received(stage.membership.endpoints) if case.until else {}
                 with self._phases.phase(Phase.INJECT):
-                    await self._see_leader()
+                    await stage.while_alive(election_ends(stage.monitor, self._limits.recovery))
                     await stage.while_alive(faults.inject(self._recover))
                 self._actions.hit = faults.targets
                 with self._phases.phase(Phase.HOLD, case.hold):
@@ -136,12 +136,6 @@ class CaseRunner:
             course.targets = faults.targets
             course.held_seconds = faults.held_seconds
             course.faults = faults.injected
-
-    async def _see_leader(self) -> None:
-        """Who is meant by a role is known when a leader is; on a busy machine members answer late."""
-        if self._stage.roles().leader is None:
-            with suppress(ClusterError):  # whoever needs one says so
-                await self._stage.monitor.wait_leader(self._limits.recovery)
 
     async def _hold(self, hold: Coroutine[Any, Any, None]) -> None:
         """Hold for the scenario's time, until every action is done, and for what the case waits."""

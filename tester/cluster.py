@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agent_service.models import MemberSpec
@@ -84,6 +85,16 @@ async def bootstrap(
             f"the cluster did not form: {error.message}",
             remedy="read the members' logs in the run directory; cluster.start_timeout allows more time",
         ) from error
+
+
+async def election_ends(monitor: ClusterMonitor, limit: float) -> None:
+    """Wait for a leader if there is none just now: on a busy host one is voted out without any fault.
+
+    Whether one is needed is not decided here; after ``limit`` seconds there still may be none.
+    """
+    if monitor.view().leader is None:
+        with suppress(ClusterError):
+            await monitor.wait_leader(limit)
 
 
 async def measure_recovery(monitor: ClusterMonitor, limit_seconds: float) -> Recovery:
