@@ -61,7 +61,7 @@ lab-tests: $(VENV)/dev.stamp packages
 # 200 random compositions with a fixed seed, and every fault with whoever dies while it is held; half an hour.
 SOAK ?= 200
 soak-faults: $(VENV)/dev.stamp packages
-	ETCD_CHAOS_SOAK=$(SOAK) pytest -s --no-fold-skipped tests/lab/test_every_fault.py
+	PYTHONUNBUFFERED=1 ETCD_CHAOS_SOAK=$(SOAK) pytest -s --no-fold-skipped tests/lab/test_every_fault.py tests/lab/test_fingerprint.py
 
 # Memory, files and disk of tester and agents over an hour of random faults on the default lab.
 MINUTES ?= 60
