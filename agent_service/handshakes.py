@@ -41,6 +41,7 @@ class Door:
         self._make_protocol = make_protocol
         self._waiting: dict[asyncio.Task[None], None] = {}
         """Handshakes under way, the oldest first."""
+        self._told = False
         self._accepting = asyncio.create_task(self._accept())
 
     def close(self) -> None:
@@ -58,14 +59,22 @@ class Door:
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
             if len(self._waiting) >= MAX_HANDSHAKES:
-                _log.warning("more than %d handshakes are under way: the oldest is dropped", MAX_HANDSHAKES)
+                if not self._told:
+                    _log.warning(
+                        "%d handshakes are under way: for each new one the oldest is dropped", MAX_HANDSHAKES
+                    )
+                self._told = True  # once, until there is room again: a siege must not fill the journal
                 oldest = next(iter(self._waiting))
                 del self._waiting[oldest]
                 oldest.cancel()
             task = asyncio.create_task(self._shake_hands(connection))
             self._waiting[task] = None
-            task.add_done_callback(lambda done: self._waiting.pop(done, None))
+            task.add_done_callback(self._done)
             await asyncio.sleep(0)  # while more wait to be accepted, nobody else would have a turn
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._waiting.pop(task, None)
+        self._told &= len(self._waiting) > MAX_HANDSHAKES // 2
 
     async def _shake_hands(self, connection: socket.socket) -> None:
         try:

@@ -5,6 +5,7 @@ import json
 import socket
 import stat
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 STATE = Path("/var/lib/etcd-chaos")
@@ -85,8 +86,10 @@ def cgroups():
     found = []
     for group in Path("/sys/fs/cgroup").rglob("*etcd*"):
         if group.is_dir():
-            settings = {name: group / name for name in GROUP_SETTINGS}
-            told = [f"{name}={path.read_text().strip()}" for name, path in settings.items() if path.exists()]
+            told = []
+            for name in GROUP_SETTINGS:
+                with suppress(OSError):  # not of this controller, or gone meanwhile
+                    told.append(f"{name}={(group / name).read_text().strip()}")
             found.append(" ".join([str(group), *told]))
     return sorted(found)
 
@@ -95,6 +98,13 @@ def runtime_files():
     """What lives until the next boot: units and their drop-ins, and a folder of this tool's own."""
     paths = (path for folder in RUNTIME for path in Path("/", folder).rglob("*"))
     return sorted(str(path) for path in paths if "etcd" in str(path) or "/system.control/" in str(path))
+
+
+def sizes():
+    """What the agent keeps; a member that runs takes files away while this looks."""
+    for path in STATE.rglob("*"):
+        with suppress(FileNotFoundError):
+            yield str(path), path.lstat()
 
 
 def kept_names():
@@ -116,7 +126,7 @@ def fingerprint(path):
 
 faults = [json.loads(path.read_text()) for path in (STATE / "faults").glob("*.json")]
 over = {"healed", "failed"}
-kept = {str(path): path.lstat() for path in STATE.rglob("*")}
+kept = dict(sizes())
 mounts = Path("/proc/mounts").read_text().splitlines()
 look = {
     "tables": lines("nft", "list", "tables"),
