@@ -37,6 +37,8 @@ PROOF_SECONDS: Final = 60.0
 """Of the first lease: within it the effect is seen."""
 ALL_KINDS_FROM: Final = 100
 """So many compositions have every kind of fault among them."""
+PATIENT: Final = FaultTiming(lease=60, inject=60, heal=120, attempt=30)
+"""Leases have a test of their own: on a busy machine an agent that was killed may be back late."""
 DIE_HARD: Final = "systemctl kill --signal=KILL etcd-chaos-agent"
 
 
@@ -174,7 +176,7 @@ async def test_random_compositions_leave_nothing_behind(rig: Rig) -> None:
 
 async def _compose(cluster: Standing, case: CaseSection) -> tuple[str, ...]:
     draw = partial(stream, SEED, case.name)
-    faults = CaseFaults(case, cluster.scene, cluster.roles, draw, FaultTiming())
+    faults = CaseFaults(case, cluster.scene, cluster.roles, draw, PATIENT)
     async with faults:
         await faults.inject(cluster.whole)
         await faults.hold(case.hold)
