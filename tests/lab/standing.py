@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -79,7 +80,8 @@ async def standing(rig: Rig) -> AsyncIterator[Standing]:
         security = make_security(scenario.cluster, plan.hosts)
         monitor = ClusterMonitor(security.admin_endpoints(plan.hosts), clock, bus)
         scripts = rig.inventory.parent / "scripts"
-        scene = Scene("standing", 1, plan.hosts, agents, bus, clock, rig.inventory, scripts)
+        run = f"standing-{secrets.token_hex(3)}"  # ids of faults are new on hosts that remember earlier ones
+        scene = Scene(run, 1, plan.hosts, agents, bus, clock, rig.inventory, scripts)
         await monitor.start()
         try:
             specs = member_specs(plan, "standing", security)

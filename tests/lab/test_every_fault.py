@@ -93,7 +93,7 @@ async def _lose(cluster: Standing, kind: str, section: FaultSection) -> list[flo
     before = await cluster.rig.looks(names)
     requests = {
         host.name: FaultRequest(
-            id=f"every-{kind}-{host.name}",
+            id=f"{cluster.scene.run}-{kind}-{host.name}",
             spec=section.spec(place(host, hosts)),
             lease_seconds=PROOF_SECONDS,
             reason="a test",
