@@ -2,23 +2,29 @@
 
 What is put back is written down, and on disk, before anything is changed. It is only put back into a file that nobody
 has changed since: a member that ran on it has moved on, and must never be sent back in time.
+
+The files lie in directories of etcd's user, who may have put links there: none is followed (``beneath``), and only
+files of that user are touched.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from agent_service import beneath
 from agent_service.durable import remove_durably, write_durably
-from agent_service.errors import FaultFailedError, UnavailableError
+from agent_service.errors import FaultFailedError, RefusedError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _META_PAGES: Final = 2
 _PAGE: Final = 4096
@@ -27,6 +33,12 @@ _META_TRANSACTION: Final = 64
 _LENGTH_BYTES: Final = 8
 _LENGTH_MASK: Final = (1 << 56) - 1
 _FEWEST_RECORDS: Final = 3
+_SNAPSHOT_HEAD: Final = 16
+"""A checksum and a length come before what they are about."""
+_MOST_BYTES: Final = 2 << 30
+"""More is not read into memory: etcd's own limit for a store is that, unless it is raised."""
+_BROKEN: Final = ".broken"
+"""What etcd appends to the name of a snapshot that it cannot read."""
 
 
 class Edit(msgspec.Struct, frozen=True):
@@ -46,32 +58,42 @@ class Damage(msgspec.Struct, frozen=True):
     changed_ns: int = 0
 
 
-def inflict(record: Path, data: Path, file: str, damage: str, seed: int) -> None:
-    """Damage the newest log (``wal``) or the store (``db``) under ``data`` once; ``record`` says how to undo it.
+def inflict(record: Path, place: Place, file: str, damage: str, seed: int) -> None:
+    """Damage the newest log (``wal``), the newest snapshot (``snap``) or the store (``db``) once.
+
+    ``record`` says how to undo it.
 
     Raises:
         FaultFailedError: there is no such file, or too little in it.
+        RefusedError: a link is in its place, or what is somebody else's.
         UnavailableError: it cannot be written down.
     """
     if read(record) is not None:
         return
-    path = _newest_log(data) if file == "wal" else data / "member" / "snap" / "db"
-    with _opened(path) as descriptor:
-        size = os.fstat(descriptor).st_size
-        if file == "wal":
-            planned = _in_log(descriptor, size, damage, random.Random(seed))  # noqa: S311 - no secret
-        else:
-            planned = _in_store(descriptor, size, damage)
-        made = Damage(str(path), size, *planned)
-        record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_durably(record, msgspec.json.encode(made))
-        if made.damaged_size < size:
-            os.ftruncate(descriptor, made.damaged_size)
-        else:
-            for edit in made.edits:
-                os.pwrite(descriptor, _flipped(edit.original), edit.offset)
-        os.fsync(descriptor)
-        changed = os.fstat(descriptor).st_mtime_ns
+    directory = "wal" if file == "wal" else "snap"
+    with place.opened(directory) as above:
+        name = "db" if file == "db" else _newest(above, f".{file}", place.data)
+        with place.file(above, directory, name) as descriptor:
+            size = os.fstat(descriptor).st_size
+            if size > _MOST_BYTES:
+                raise FaultFailedError(f"{name} has {size} bytes: too much to keep")
+            match file:
+                case "wal":
+                    planned = _in_log(descriptor, size, damage, random.Random(seed))  # noqa: S311 - no secret
+                case "snap":
+                    planned = _in_snapshot(descriptor, size, damage, random.Random(seed))  # noqa: S311 - no secret
+                case _:
+                    planned = _in_store(descriptor, size, damage)
+            made = Damage(str(place.data / "member" / directory / name), size, *planned)
+            record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_durably(record, msgspec.json.encode(made))
+            if made.damaged_size < size:
+                os.ftruncate(descriptor, made.damaged_size)
+            else:
+                for edit in made.edits:
+                    os.pwrite(descriptor, _flipped(edit.original), edit.offset)
+            os.fsync(descriptor)
+            changed = os.fstat(descriptor).st_mtime_ns
     write_durably(record, msgspec.json.encode(msgspec.structs.replace(made, changed_ns=changed)))
 
 
@@ -85,12 +107,12 @@ def read(record: Path) -> Damage | None:
         raise UnavailableError(f"cannot read {record}: {error}") from error
 
 
-def objection(record: Path) -> str | None:
+def objection(record: Path, roots: Sequence[Path]) -> str | None:
     """What speaks against the file's being damaged as it was meant."""
     damage = read(record)
     if damage is None or not damage.changed_ns:
         return "nothing was damaged"
-    with _opened(Path(damage.path)) as descriptor:
+    with _opened(damage, roots) as descriptor:
         found = os.fstat(descriptor)
         if found.st_size != damage.damaged_size:
             return f"{damage.path} has {found.st_size} bytes instead of {damage.damaged_size}"
@@ -101,16 +123,18 @@ def objection(record: Path) -> str | None:
     return None
 
 
-def put_back(record: Path) -> None:
+def put_back(record: Path, roots: Sequence[Path]) -> None:
     """Make the file what it was, and forget the damage. Safe to repeat.
 
     Raises:
-        FaultFailedError: somebody has changed the file since.
+        FaultFailedError: somebody has changed the file since, or it is not there.
+        RefusedError: a link is in its place, or what is somebody else's.
     """
     damage = read(record)
     if damage is None:
         return
-    with _opened(Path(damage.path)) as descriptor:
+    _named_again(damage, roots)
+    with _opened(damage, roots) as descriptor:
         if damage.changed_ns and os.fstat(descriptor).st_mtime_ns != damage.changed_ns:
             raise FaultFailedError(
                 f"{damage.path} has changed since it was damaged: it is not put back",
@@ -133,11 +157,83 @@ def forget(record: Path) -> None:
             record.parent.rmdir()
 
 
-def _newest_log(data: Path) -> Path:
-    logs = sorted((data / "member" / "wal").glob("*.wal"))
-    if not logs:
-        raise FaultFailedError(f"there is no log under {data}", remedy="let the member run first")
-    return logs[-1]
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a member's data are: ``data`` lies below one of ``roots``."""
+
+    data: Path
+    roots: Sequence[Path]
+
+    @contextmanager
+    def opened(self, directory: str) -> Iterator[int]:
+        """One of etcd's directories; its owner is whose files are touched."""
+        root = beneath.root_of(self.data, self.roots)
+        if root is None:
+            raise RefusedError(f"{self.data} does not lie under the agent's data roots")
+        names = (*self.data.relative_to(root).parts, "member", directory)
+        try:
+            descriptor = beneath.open_directory(root, *names)
+        except OSError as error:
+            raise _cannot_open(Path(str(error.filename)), error) from error
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def file(self, above: int, directory: str, name: str) -> Iterator[int]:
+        """A file there, to be read and written."""
+        try:
+            descriptor = beneath.open_file(name, os.O_RDWR, above=above, owner=os.fstat(above).st_uid)
+        except OSError as error:
+            raise _cannot_open(self.data / "member" / directory / name, error) from error
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+def _cannot_open(path: Path, error: OSError) -> FaultFailedError | RefusedError:
+    if error.errno in {errno.ELOOP, errno.ENOTDIR, errno.EINVAL, errno.EPERM}:
+        why = "a link is in its place" if error.errno == errno.ELOOP else error.strerror
+        return RefusedError(
+            f"{path} is not touched: {why}", remedy="see who put it there; etcd's files are of etcd's user"
+        )
+    return FaultFailedError(f"cannot open {path}: {error.strerror}")
+
+
+def _found(damage: Damage, roots: Sequence[Path]) -> tuple[Place, str, str]:
+    """Where the damaged file is, its directory and its name."""
+    path = Path(damage.path)
+    return Place(path.parents[2], roots), path.parent.name, path.name
+
+
+@contextmanager
+def _opened(damage: Damage, roots: Sequence[Path]) -> Iterator[int]:
+    place, directory, name = _found(damage, roots)
+    with place.opened(directory) as above, place.file(above, directory, name) as descriptor:
+        yield descriptor
+
+
+def _named_again(damage: Damage, roots: Sequence[Path]) -> None:
+    """Give a snapshot its name back that etcd has set aside when it could not read it."""
+    place, directory, name = _found(damage, roots)
+    with place.opened(directory) as above:
+        names = os.listdir(above)
+        if name not in names and name + _BROKEN in names:
+            os.rename(name + _BROKEN, name, src_dir_fd=above, dst_dir_fd=above)
+
+
+def _newest(above: int, suffix: str, data: Path) -> str:
+    names = sorted(name for name in os.listdir(above) if name.endswith(suffix))
+    if names:
+        return names[-1]
+    if suffix == ".snap":
+        raise FaultFailedError(
+            f"there is no snapshot under {data}",
+            remedy='write more than cluster.flags says in snapshot-count first, or set that lower: "100"',
+        )
+    raise FaultFailedError(f"there is no log under {data}", remedy="let the member run first")
 
 
 def _in_log(descriptor: int, size: int, damage: str, chance: random.Random) -> tuple[int, tuple[Edit, ...]]:
@@ -152,6 +248,19 @@ def _in_log(descriptor: int, size: int, damage: str, chance: random.Random) -> t
     begin, end = records[-1]
     cut = (begin + _LENGTH_BYTES + end) // 2
     return cut, (Edit(cut, os.pread(descriptor, end - cut, cut)),)  # behind it there are only zeros
+
+
+def _in_snapshot(
+    descriptor: int, size: int, damage: str, chance: random.Random
+) -> tuple[int, tuple[Edit, ...]]:
+    """Anywhere in what the checksum is about, or its second half cut off."""
+    if size <= _SNAPSHOT_HEAD:
+        raise FaultFailedError(f"there are only {size} bytes in the snapshot", remedy="write more first")
+    if damage == "bit-flip":
+        offset = chance.randrange(_SNAPSHOT_HEAD, size)
+        return size, (Edit(offset, os.pread(descriptor, 1, offset)),)
+    cut = max(_SNAPSHOT_HEAD, size // 2)
+    return cut, (Edit(cut, os.pread(descriptor, size - cut, cut)),)
 
 
 def _in_store(descriptor: int, size: int, damage: str) -> tuple[int, tuple[Edit, ...]]:
@@ -183,15 +292,3 @@ def _records(descriptor: int, size: int) -> list[tuple[int, int]]:
 
 def _flipped(original: bytes) -> bytes:
     return bytes([original[0] ^ 1]) + original[1:]
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError as error:
-        raise FaultFailedError(f"cannot open {path}: {error.strerror}") from error
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

@@ -2,42 +2,44 @@
 
 The proof is a marker file that the agent wrote when it made the directory. Nothing is removed or moved that
 lacks the marker, is a symbolic link, lies outside the roots the operator named, or has a file system mounted
-on or in it.
+on or in it. Below a root everything is reached by descriptors (``beneath``): what is looked at is what is touched.
 etcd warns once at start about a file it does not know in its data directory: that is the marker.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import re
 import shutil
+import stat
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pydantic import ValidationError
-
-from agent_service.durable import sync_directory, write_durably
+from agent_service import beneath
+from agent_service.durable import write_at
 from agent_service.errors import RefusedError, UnavailableError
-from agent_service.models import Wire
+from agent_service.ownership import (
+    MARKER,
+    Marker,
+    Place,
+    check_place,
+    exists,
+    marker_in,
+    place_of,
+    read_marker,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-MARKER: Final = ".etcd-chaos-owned"
 _MOUNTINFO: Final = Path("/proc/self/mountinfo")
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 _ETCD_DATA: Final = "member"
 """What etcd makes first in its data directory."""
-
-
-class Marker(Wire):
-    """What a marker file says. ``created_realtime_ns`` is Unix time."""
-
-    host: str
-    purpose: str
-    created_realtime_ns: int
 
 
 def ensure_directory(path: Path) -> None:
@@ -48,31 +50,20 @@ def ensure_directory(path: Path) -> None:
         raise UnavailableError(f"cannot make {path}: {error.strerror}") from error
 
 
-def read_marker(path: Path) -> Marker | None:
-    """The marker of a directory; ``None`` when the directory is not the agent's."""
-    try:
-        descriptor = os.open(path / MARKER, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return None
-    with os.fdopen(descriptor, "rb") as file:
-        try:
-            return Marker.model_validate_json(file.read(4096))
-        except ValidationError:
-            return None
-
-
 def check_usable(path: Path, roots: Sequence[Path]) -> None:
     """Whether the agent may use ``path``: under a root, and absent, empty or marked.
 
     Raises:
         RefusedError: somebody else's, or somewhere else.
     """
-    _check_place(path, roots)
-    if not os.path.lexists(path):
-        return
-    if path.is_symlink() or not path.is_dir():
-        raise RefusedError(f"{path} is not a directory", remedy="name another data_dir, or move it away")
-    if read_marker(path) is None and any(path.iterdir()):
+    check_place(path, roots)
+    if os.path.lexists(path):
+        with place_of(path, roots) as place, place.opened("name another data_dir, or move it away") as found:
+            _check_usable(path, found)
+
+
+def _check_usable(path: Path, directory: int) -> None:
+    if marker_in(directory) is None and os.listdir(directory):
         raise RefusedError(
             f"{path} holds files and was not made by this agent (there is no valid {MARKER} in it)",
             remedy="name another data_dir, or move what lies there away yourself",
@@ -91,14 +82,17 @@ def create_owned(
     check_usable(path, roots)
     owner = _user(user)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-        path.mkdir(exist_ok=True, mode=0o700)
-        if read_marker(path) is None:
-            marker = Marker(host=host, purpose=purpose, created_realtime_ns=time.time_ns())
-            write_durably(path / MARKER, marker.model_dump_json().encode())
-            sync_directory(path.parent)
-        if owner is not None:
-            os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
+        with place_of(path, roots, make=True) as place:
+            with suppress(FileExistsError):
+                os.mkdir(path.name, 0o700, dir_fd=place.above)
+            with place.opened("name another data_dir, or move it away") as directory:
+                _check_usable(path, directory)
+                if marker_in(directory) is None:
+                    marker = Marker(host=host, purpose=purpose, created_realtime_ns=time.time_ns())
+                    write_at(directory, path, MARKER, marker.model_dump_json().encode())
+                    os.fsync(place.above)
+                if owner is not None:
+                    os.fchown(directory, owner.pw_uid, owner.pw_gid)
     except OSError as error:
         raise UnavailableError(f"cannot make {path}: {error.strerror}") from error
 
@@ -109,20 +103,26 @@ def check_owned(path: Path, roots: Sequence[Path]) -> None:
     Raises:
         RefusedError: no valid marker, a symbolic link, outside the roots, or mounted on.
     """
-    _check_place(path, roots)
-    if path.is_symlink() or not path.is_dir():
-        raise RefusedError(f"{path} is not a directory", remedy="look what happened to it")
-    if read_marker(path) is None:
-        raise RefusedError(
-            f"{path} was not made by this agent (there is no valid {MARKER} in it)",
-            remedy="remove it yourself if that is what you want",
-        )
-    mounts = mounts_within(path, _MOUNTINFO.read_text(encoding="utf-8", errors="surrogateescape"))
-    if mounts:
-        raise RefusedError(
-            f"a file system is mounted on {', '.join(map(str, mounts))}",
-            remedy=f"unmount it: umount {mounts[0]}",
-        )
+    with _owned(path, roots):
+        pass
+
+
+@contextmanager
+def _owned(path: Path, roots: Sequence[Path]) -> Iterator[tuple[Place, int]]:
+    """A directory of the agent's own, opened, and where it is."""
+    with place_of(path, roots) as place, place.opened() as directory:
+        if marker_in(directory) is None:
+            raise RefusedError(
+                f"{path} was not made by this agent (there is no valid {MARKER} in it)",
+                remedy="remove it yourself if that is what you want",
+            )
+        mounts = mounts_within(path, _MOUNTINFO.read_text(encoding="utf-8", errors="surrogateescape"))
+        if mounts:
+            raise RefusedError(
+                f"a file system is mounted on {', '.join(map(str, mounts))}",
+                remedy=f"unmount it: umount {mounts[0]}",
+            )
+        yield place, directory
 
 
 def remove_owned(path: Path, roots: Sequence[Path]) -> bool:
@@ -132,24 +132,28 @@ def remove_owned(path: Path, roots: Sequence[Path]) -> bool:
         RefusedError: ``check_owned`` refuses it.
         UnavailableError: some of it could not be removed.
     """
-    _check_place(path, roots)
+    check_place(path, roots)
     if not os.path.lexists(path):
         return False
-    check_owned(path, roots)
-    try:
-        # The marker goes last: a removal that is interrupted can be repeated.
-        for entry in path.iterdir():
-            if entry.name == MARKER:
-                continue
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
-        (path / MARKER).unlink()
-        path.rmdir()
-    except OSError as error:
-        raise UnavailableError(f"cannot remove {error.filename or path}: {error.strerror}") from error
+    with _owned(path, roots) as (place, directory):
+        try:
+            _remove(place, directory)
+        except OSError as error:
+            raise UnavailableError(f"cannot remove {error.filename or path}: {error.strerror}") from error
     return True
+
+
+def _remove(place: Place, directory: int) -> None:
+    # The marker goes last: a removal that is interrupted can be repeated.
+    for name in os.listdir(directory):
+        if name == MARKER:
+            continue
+        if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+            shutil.rmtree(name, dir_fd=directory)
+        else:
+            os.unlink(name, dir_fd=directory)
+    os.unlink(MARKER, dir_fd=directory)
+    os.rmdir(place.path.name, dir_fd=place.above)
 
 
 def move_owned(path: Path, roots: Sequence[Path], destination: Path) -> None:
@@ -159,11 +163,28 @@ def move_owned(path: Path, roots: Sequence[Path], destination: Path) -> None:
         RefusedError: ``check_owned`` refuses it.
         UnavailableError: it could not be moved; then it is still complete where it was.
     """
-    check_owned(path, roots)
+    with _owned(path, roots) as (place, directory):
+        try:
+            try:
+                os.rename(path.name, destination, src_dir_fd=place.above)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                _copy(directory, destination)
+                _remove(place, directory)
+        except OSError as error:
+            raise UnavailableError(f"cannot move {path} to {destination}: {error.strerror}") from error
+
+
+def _copy(directory: int, destination: Path) -> None:
+    """All of it, or none."""
+    destination.mkdir(mode=0o700)
     try:
-        shutil.move(path, destination)
-    except (OSError, shutil.Error) as error:
-        raise UnavailableError(f"cannot move {path} to {destination}: {error}") from error
+        with beneath.directory(destination) as target:
+            beneath.copy_tree(directory, target)
+    except OSError:
+        shutil.rmtree(destination)
+        raise
 
 
 def rename_owned(path: Path, aside: Path, roots: Sequence[Path]) -> None:
@@ -175,13 +196,12 @@ def rename_owned(path: Path, aside: Path, roots: Sequence[Path]) -> None:
     """
     if not os.path.lexists(path) and read_marker(aside) is not None:
         return
-    check_owned(path, roots)
-    _check_place(aside, roots)
-    try:
-        path.rename(aside)
-        sync_directory(path.parent)
-    except OSError as error:
-        raise UnavailableError(f"cannot rename {path} to {aside}: {error.strerror}") from error
+    with _owned(path, roots) as (place, _), place_of(aside, roots) as there:
+        try:
+            os.rename(path.name, aside.name, src_dir_fd=place.above, dst_dir_fd=there.above)
+            os.fsync(place.above)
+        except OSError as error:
+            raise UnavailableError(f"cannot rename {path} to {aside}: {error.strerror}") from error
 
 
 def restore_owned(path: Path, aside: Path, roots: Sequence[Path]) -> None:
@@ -191,26 +211,27 @@ def restore_owned(path: Path, aside: Path, roots: Sequence[Path]) -> None:
     """
     if not os.path.lexists(aside):
         return
-    if os.path.lexists(path / _ETCD_DATA):
-        remove_owned(aside, roots)
-        return
-    if os.path.lexists(path):
-        remove_owned(path, roots)
+    with place_of(path, roots) as place:
+        if place.is_there():
+            with place.opened() as directory:
+                filled = exists(_ETCD_DATA, directory)
+            if filled:
+                remove_owned(aside, roots)
+                return
+            remove_owned(path, roots)
     rename_owned(aside, path, roots)
 
 
 def tree_bytes(path: Path) -> int | None:
     """Bytes that the files under ``path`` take up on disk; ``None`` when there is no such directory."""
-    if not path.is_dir():
+    try:
+        descriptor = os.open(path, beneath.DIRECTORY)
+    except OSError:
         return None
-    total = 0
-    for directory, _, files in os.walk(path):
-        for name in files:
-            try:
-                total += (Path(directory) / name).lstat().st_blocks * 512
-            except FileNotFoundError:
-                continue  # etcd removes old snapshots while we look
-    return total
+    try:
+        return beneath.tree_bytes(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def mounts_within(path: Path, mountinfo: str) -> tuple[Path, ...]:
@@ -223,19 +244,6 @@ def mounts_within(path: Path, mountinfo: str) -> tuple[Path, ...]:
 def _unescape(text: str) -> Path:
     r"""Mountinfo writes blanks in paths as octal, ``\040``."""
     return Path(_OCTAL.sub(lambda match: chr(int(match[1], 8)), text))
-
-
-def _check_place(path: Path, roots: Sequence[Path]) -> None:
-    """Strictly under a root, and reached without symbolic links or ``..`` below it."""
-    for root in roots:
-        if path != root and path.is_relative_to(root) and ".." not in path.parts:
-            relative = path.parent.relative_to(root)
-            if path.parent.resolve() == root.resolve() / relative:
-                return
-    raise RefusedError(
-        f"{path} does not lie under the agent's data roots: {', '.join(map(str, roots))}",
-        remedy="leave data_dir out, or add its parent to data_roots in the agent's settings",
-    )
 
 
 def _user(name: str | None) -> pwd.struct_passwd | None:

@@ -259,6 +259,11 @@ class MemberControl:
         """The member's data as it sees them itself; raises ``IllegalStateError`` when there never was one."""
         return self.disk_mount or data_dir_of(self._settings, self._life.last_spec())
 
+    @property
+    def data_roots(self) -> tuple[Path, ...]:
+        """What every member's data lies below."""
+        return self._settings.data_roots
+
     def damage_record(self, fault: str) -> Path:
         """Where a fault that damages a file writes down how to put it back."""
         return self._settings.state_dir / "damage" / f"{fault}.json"

@@ -6,12 +6,11 @@ runs etcd. Neither record, nor answers, nor command lines, nor the audit log hol
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Final
 
 from agent_service import datadir
 from agent_service.durable import write_durably
-from agent_service.errors import RefusedError, UnavailableError
+from agent_service.errors import RefusedError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,12 +48,8 @@ def install(settings: AgentSettings, material: MemberTls) -> None:
         (_CERTIFICATE, material.certificate),
         (_KEY, material.key.get_secret_value()),
     ):
-        path = directory / name
-        write_durably(path, content.encode())
-        try:
-            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
-        except OSError as error:
-            raise UnavailableError(f"cannot give {path} to the member's user: {error.strerror}") from error
+        # Before it has its name: afterwards whoever owns the directory could have put something else there.
+        write_durably(directory / name, content.encode(), owner=(owner.st_uid, owner.st_gid))
 
 
 def remove(settings: AgentSettings) -> None:

@@ -28,16 +28,15 @@ async def act(action: FileAction, member: MemberControl) -> None:
     match action:
         case DamageFile():
             _need_stopped(member)
-            await asyncio.to_thread(
-                damage.inflict, record, member.data_path, action.file, action.damage, action.seed
-            )
+            place = damage.Place(member.data_path, member.data_roots)
+            await asyncio.to_thread(damage.inflict, record, place, action.file, action.damage, action.seed)
         case StartOnDamage():
             if await asyncio.to_thread(damage.read, record) is not None:
                 await _start(action.fault, member)
         case PutBack():
             if await asyncio.to_thread(damage.read, record) is not None:
                 _need_stopped(member)
-                await asyncio.to_thread(damage.put_back, record)
+                await asyncio.to_thread(damage.put_back, record, member.data_roots)
         case _:
             assert_never(action)
 
@@ -47,7 +46,7 @@ async def objection(check: FileCheck, member: MemberControl) -> str | None:
     record = member.damage_record(check.fault)
     match check:
         case FileDamaged():
-            return await asyncio.to_thread(damage.objection, record)
+            return await asyncio.to_thread(damage.objection, record, member.data_roots)
         case NoDamage():
             left = await asyncio.to_thread(damage.read, record)
             return None if left is None else f"{left.path} is not put back"

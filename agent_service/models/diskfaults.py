@@ -59,11 +59,11 @@ class CorruptFileFault(Wire):
     """The member is killed and a file of it damaged; healed by a start, with the bytes put back if that fails."""
 
     kind: Literal["corrupt-file"] = "corrupt-file"
-    file: Literal["wal", "db"]
-    """The newest file of the log, or the store."""
+    file: Literal["wal", "db", "snap"]
+    """The newest file of the log, the store, or the newest snapshot of what is not in the store."""
     damage: Literal["bit-flip", "truncate"]
     seed: Annotated[int, Field(strict=True, ge=0, lt=1 << 63)] = 0
-    """Where in the log a bit is flipped."""
+    """Where in the log or the snapshot a bit is flipped."""
 
 
 class DiskFullFault(Wire):

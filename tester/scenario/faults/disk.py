@@ -31,6 +31,7 @@ class DiskScope(StrEnum):
     WAL = "wal"
     """Those of the write-ahead log."""
     DB = "db"
+    SNAP = "snap"
     """The store and its snapshots."""
     ALL = "all"
 
@@ -40,13 +41,14 @@ class CorruptibleFile(StrEnum):
 
     WAL = "wal"
     DB = "db"
+    SNAP = "snap"
 
 
 class FileDamage(StrEnum):
     """How it is damaged."""
 
     BIT_FLIP = "bit-flip"
-    """One in the middle of the log, or one in each meta page of the store."""
+    """One in the middle of the log, one in each meta page of the store, or one anywhere in the snapshot."""
     TRUNCATE = "truncate"
     """Cut off within the last record of the log, or behind the first page of the store."""
 
@@ -165,7 +167,7 @@ class CorruptFileSection(FaultSection):
     wave: ClassVar = Wave.TAKES
 
     file: CorruptibleFile = Field(
-        default=CorruptibleFile.WAL, description="The newest of the log, or the store."
+        default=CorruptibleFile.WAL, description="The newest of the log, the store, or the newest snapshot."
     )
     damage: FileDamage = Field(default=FileDamage.BIT_FLIP, description="What is done to it.")
 

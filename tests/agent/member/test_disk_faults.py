@@ -409,6 +409,8 @@ async def test_a_host_without_fuse_says_so(
         ("wal", "truncate", True),
         ("db", "bit-flip", False),
         ("db", "truncate", False),
+        ("snap", "bit-flip", True),
+        ("snap", "truncate", True),
     ],
 )
 async def test_etcd_meets_a_damaged_file(
@@ -421,13 +423,13 @@ async def test_etcd_meets_a_damaged_file(
     damage: str,
     recovers: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    await member.start(member_spec(any_version, disk=disk))
+    await member.start(member_spec(any_version, disk=disk, flags={"snapshot-count": "8"}))
     await served()
     for number in range(20):
         await put(f"k{number}")
     await asyncio.sleep(0.2)  # the store is written
-    pattern = "wal/*.wal" if file == "wal" else "snap/db"
-    (path,) = (settings.data_roots[0] / "m1" / "member").glob(pattern)
+    pattern = {"wal": "wal/*.wal", "db": "snap/db", "snap": "snap/*.snap"}[file]
+    path, *_ = (settings.data_roots[0] / "m1" / "member").glob(pattern)
     spec = CorruptFileFault(file=file, damage=damage, seed=3)
     status = await faults.inject(request(spec), "tester")
     assert member.state is MemberState.STOPPED

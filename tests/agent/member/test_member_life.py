@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent_service.datadir import MARKER
+from agent_service.ownership import MARKER
 from agent_service.errors import IllegalStateError, NotFoundError, RefusedError, UnavailableError
 from agent_service.models import ArchiveRequest, MemberState
 from agent_service.processes import is_alive, is_stopped

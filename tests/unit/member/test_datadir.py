@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent_service import datadir
-from agent_service.datadir import MARKER
 from agent_service.errors import RefusedError, UnavailableError
+from agent_service.ownership import MARKER, read_marker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ def create(path: Path, root: Path) -> None:
 def test_made_marked_and_removed(root: Path) -> None:
     path = root / "m1"
     create(path, root)
-    marker = datadir.read_marker(path)
+    marker = read_marker(path)
     assert marker is not None
     assert (marker.host, marker.purpose) == ("host1", "test")
     assert path.stat().st_mode & 0o777 == 0o700
@@ -45,7 +45,7 @@ def test_made_marked_and_removed(root: Path) -> None:
 def test_an_empty_directory_is_taken_over(root: Path) -> None:
     (root / "m1").mkdir()
     create(root / "m1", root)
-    assert datadir.read_marker(root / "m1") is not None
+    assert read_marker(root / "m1") is not None
 
 
 @pytest.mark.parametrize("marker", [None, "", "{}", '{"host": 1}'])
@@ -72,7 +72,7 @@ def test_symbolic_links_are_refused(root: Path, tmp_path: Path) -> None:
     (root / "parent").symlink_to(tmp_path)
     with pytest.raises(RefusedError, match="does not lie under"):
         datadir.remove_owned(root / "parent" / "elsewhere", [root])
-    assert datadir.read_marker(elsewhere) is not None
+    assert read_marker(elsewhere) is not None
 
 
 def test_a_marker_that_is_a_link_proves_nothing(root: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_mounted_directory_is_not_removed(
 def test_moved_with_its_marker(root: Path, tmp_path: Path) -> None:
     create(root / "m1", root)
     datadir.move_owned(root / "m1", [root], tmp_path / "aside")
-    assert datadir.read_marker(tmp_path / "aside") is not None
+    assert read_marker(tmp_path / "aside") is not None
     assert not (root / "m1").exists()
 
 
