@@ -25,17 +25,17 @@ _PERMISSIONS: Final = 0o777
 """All that a copy keeps of a mode: a copy of root's must not be a program that makes others root."""
 
 
-def open_directory(root: Path, *names: str, make: bool = False) -> int:
-    """Open ``root/names...``; links are followed up to and including ``root`` alone. To be closed by the caller.
+def open_directory(root: Path, *way: str, make: bool = False) -> int:
+    """Open ``root/way...``; links are followed up to and including ``root`` alone. To be closed by the caller.
 
-    With ``make``, names that are missing are made directories.
+    With ``make``, directories that are missing are made.
 
     Raises:
         OSError: there is none, or a link is in its place (``ENOTDIR``); ``filename`` is the whole path.
     """
     descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     reached = root
-    for name in names:
+    for name in way:
         reached /= name
         try:
             if make:
@@ -49,9 +49,9 @@ def open_directory(root: Path, *names: str, make: bool = False) -> int:
 
 
 @contextmanager
-def directory(root: Path, *names: str) -> Iterator[int]:
+def directory(root: Path, *way: str) -> Iterator[int]:
     """``open_directory`` for a while."""
-    descriptor = open_directory(root, *names)
+    descriptor = open_directory(root, *way)
     try:
         yield descriptor
     finally:
@@ -89,10 +89,15 @@ def open_file(name: str, flags: int, *, above: int, owner: int | None = None) ->
     raise OSError(errno.EPERM, f"it belongs to user {found.st_uid}, not {owner}", name)
 
 
+def names(descriptor: int) -> list[str]:
+    """What lies in a directory."""
+    return os.listdir(descriptor)
+
+
 def tree_bytes(descriptor: int) -> int:
     """Bytes that everything below a directory takes up on disk."""
     total = 0
-    for name in os.listdir(descriptor):
+    for name in names(descriptor):
         try:
             found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             if not stat.S_ISDIR(found.st_mode):
@@ -114,7 +119,7 @@ def copy_tree(source: int, target: int) -> None:
     Raises:
         OSError: some of it cannot be copied, or is something else (``EINVAL``).
     """
-    for name in os.listdir(source):
+    for name in names(source):
         found = os.stat(name, dir_fd=source, follow_symlinks=False)
         if stat.S_ISDIR(found.st_mode):
             os.mkdir(name, 0o700, dir_fd=target)

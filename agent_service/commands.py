@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import contextmanager, suppress
+import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from agent_service.errors import UnavailableError
+from agent_service.spawn import spawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TIMEOUT_SECONDS: Final = 15.0
-_ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where programs are looked for, and nowhere else."""
+_ENVIRONMENT: Final = {"PATH": PATH, "LC_ALL": "C"}
+_MOST_BYTES: Final = 64 << 20
+"""Of what a command says, that is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,43 +50,40 @@ async def run(
     Raises:
         UnavailableError: there is no such program, or it took too long (it is killed then).
     """
-    try:
-        with _input(stdin) as source:
-            process = await asyncio.create_subprocess_exec(
-                *argv,
-                stdin=source,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env=_ENVIRONMENT,
-            )
-    except OSError as error:
-        raise UnavailableError(f"cannot run {argv[0]}: {error.strerror}") from error
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            stdout, stderr = await process.communicate()
-    except TimeoutError as error:
-        raise UnavailableError(f"{' '.join(argv[:3])} took more than {timeout_seconds:g} s") from error
-    finally:
-        if process.returncode is None:  # timed out, or whoever asked gave up
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-    code = process.returncode
-    if code is None:
-        raise RuntimeError("a process that was waited for has an exit status")
-    return Completed(argv, code, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+    program = shutil.which(argv[0], path=PATH)
+    if program is None:
+        raise UnavailableError(f"cannot run {argv[0]}: there is no such program")
+    with _in_memory(stdin) as source, _in_memory() as output, _in_memory() as errors:
+        try:
+            child = spawn(program, argv, _ENVIRONMENT, (source, output, errors))
+        except OSError as error:
+            raise UnavailableError(f"cannot run {argv[0]}: {error.strerror}") from error
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                code = await child.wait()
+        except TimeoutError as error:
+            raise UnavailableError(f"{' '.join(argv[:3])} took more than {timeout_seconds:g} s") from error
+        finally:
+            if not child.ended:  # timed out, or whoever asked gave up
+                child.kill()
+                await child.wait()
+        return Completed(argv, code, _text(output), _text(errors))
 
 
 @contextmanager
-def _input(text: str) -> Iterator[int]:
-    """A file in memory to read ``text`` from: a command that ends early breaks no pipe of ours."""
-    handle = os.memfd_create("stdin", os.MFD_CLOEXEC)
+def _in_memory(text: str = "") -> Iterator[int]:
+    """A file in memory: a command that ends early breaks no pipe of ours, and one that says much waits for nobody."""
+    handle = os.memfd_create("standard", os.MFD_CLOEXEC)
     try:
         os.write(handle, text.encode())
         os.lseek(handle, 0, os.SEEK_SET)
         yield handle
     finally:
         os.close(handle)
+
+
+def _text(handle: int) -> str:
+    return os.pread(handle, _MOST_BYTES, 0).decode(errors="replace")
 
 
 async def check(argv: tuple[str, ...], *, stdin: str = "") -> Completed:

@@ -219,13 +219,12 @@ def _named_again(damage: Damage, roots: Sequence[Path]) -> None:
     """Give a snapshot its name back that etcd has set aside when it could not read it."""
     place, directory, name = _found(damage, roots)
     with place.opened(directory) as above:
-        names = os.listdir(above)
-        if name not in names and name + _BROKEN in names:
+        if name not in (names := beneath.names(above)) and name + _BROKEN in names:
             os.rename(name + _BROKEN, name, src_dir_fd=above, dst_dir_fd=above)
 
 
 def _newest(above: int, suffix: str, data: Path) -> str:
-    names = sorted(name for name in os.listdir(above) if name.endswith(suffix))
+    names = sorted(name for name in beneath.names(above) if name.endswith(suffix))
     if names:
         return names[-1]
     if suffix == ".snap":

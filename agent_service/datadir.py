@@ -63,7 +63,7 @@ def check_usable(path: Path, roots: Sequence[Path]) -> None:
 
 
 def _check_usable(path: Path, directory: int) -> None:
-    if marker_in(directory) is None and os.listdir(directory):
+    if marker_in(directory) is None and beneath.names(directory):
         raise RefusedError(
             f"{path} holds files and was not made by this agent (there is no valid {MARKER} in it)",
             remedy="name another data_dir, or move what lies there away yourself",
@@ -145,7 +145,7 @@ def remove_owned(path: Path, roots: Sequence[Path]) -> bool:
 
 def _remove(place: Place, directory: int) -> None:
     # The marker goes last: a removal that is interrupted can be repeated.
-    for name in os.listdir(directory):
+    for name in beneath.names(directory):
         if name == MARKER:
             continue
         if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):

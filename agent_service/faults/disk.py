@@ -49,8 +49,8 @@ DiskFault: TypeAlias = (
 )
 
 _RECOVERS: Final = frozenset({("wal", "truncate"), ("snap", "bit-flip"), ("snap", "truncate")})
-"""A log that ends within a record is what a crash leaves: etcd cuts the rest off. A snapshot that it cannot read it sets
-aside, and goes on from an older one or from the log. All else it must not accept."""
+"""A log that ends within a record is what a crash leaves: etcd cuts the rest off. A snapshot that it cannot read
+it sets aside, and goes on from an older one or from the log. All else it must not accept."""
 
 
 def plan_disk(fault_id: str, spec: DiskFault, host: HostContext) -> FaultSteps:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent_service import commands, failpoints
 from agent_service.errors import AgentServiceError, FaultFailedError, UnreachedError
-from agent_service.faults import diskwork
+from agent_service.faults import diskwork, nft
 from agent_service.faults.base import REMOVED
 from agent_service.faults.disksteps import DiskRuleFelt
 from agent_service.faults.machine_execute import act_on_machine, machine_objection
@@ -65,7 +65,8 @@ async def act(action: Action, member: MemberControl, cause: str) -> str | None:
     """
     match action:
         case Exec():
-            await commands.check(action.argv, stdin=action.stdin)
+            program = nft if action.argv[0] == nft.NFT else commands
+            await program.check(action.argv, stdin=action.stdin)
         case StopMember():
             await member.stop(action.grace_seconds, cause)
         case KillMember():
@@ -169,9 +170,9 @@ async def _objection(check: Check, member: MemberControl) -> str | None:
         case MemberRuns():
             return _not_running(check, member)
         case TableBlocks():
-            return missing_rules((await commands.check(check.argv)).stdout, check)
+            return missing_rules((await nft.check(check.argv)).stdout, check)
         case TableAbsent():
-            listed = is_listed((await commands.check(check.argv)).stdout, check.table)
+            listed = is_listed((await nft.check(check.argv)).stdout, check.table)
             return f"nftables table inet {check.table} is still there" if listed else None
         case MachineStep():
             return await machine_objection(check, member)

@@ -14,7 +14,8 @@ import msgspec
 
 from agent_service import commands
 from agent_service.errors import UnavailableError
-from agent_service.faults.nftables import NFT
+from agent_service.faults import nft
+from agent_service.faults.nft import NFT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -128,9 +129,9 @@ async def _remove_empty_table(tools: Iptables, family: Family) -> None:
     """Only iptables-nft can: it makes a table of nftables' with its first rule and leaves it there."""
     # Refused where the chain has rules of somebody else's; it is listed then, and the table stays, too.
     await commands.run((tools.tool(family, ""), "-t", TABLE, "-X", _HOOK))
-    listing = await commands.run((NFT, "-j", "list", "table", family, TABLE))
+    listing = await nft.run((NFT, "-j", "list", "table", family, TABLE))
     if listing.code == 0 and '"chain"' not in listing.stdout:
-        await commands.check((NFT, "delete", "table", family, TABLE))
+        await nft.check((NFT, "delete", "table", family, TABLE))
 
 
 class _Table(msgspec.Struct):
@@ -148,7 +149,7 @@ class _Listing(msgspec.Struct):
 
 async def families_with_table() -> frozenset[str]:
     """For which nftables has a table of this name, as iptables-nft makes them."""
-    text = (await commands.check((NFT, "-j", "list", "tables"))).stdout
+    text = (await nft.check((NFT, "-j", "list", "tables"))).stdout
     try:
         tables = msgspec.json.decode(text, type=_Listing).nftables
     except msgspec.MsgspecError as error:

@@ -12,7 +12,7 @@ import msgspec
 from pydantic import TypeAdapter, ValidationError
 
 from agent_service.diskwriter import DiskWriter
-from agent_service.durable import remove_durably, write_durably
+from agent_service.durable import write_durably
 from agent_service.errors import NotFoundError, UnavailableError
 from agent_service.faults.steps import FaultSteps
 from agent_service.models import FaultSpec, FaultState, FaultStatus
@@ -183,7 +183,7 @@ class Journal:
                 continue  # a heal at the same time was faster
             path = self._path(entry.id)
             try:
-                await self._writer.write(partial(remove_durably, path), str(path))
+                await self._writer.write(partial(_remove, path), str(path))
             except (OSError, UnavailableError) as error:
                 _log.error("cannot remove %s: %s", path, error)
 
@@ -193,6 +193,11 @@ class Journal:
 
     def _path(self, fault_id: str) -> Path:
         return self._directory / f"{fault_id}.json"
+
+
+def _remove(path: Path) -> None:
+    """Not for good: one that is back after a loss of power is one that is over."""
+    path.unlink(missing_ok=True)
 
 
 def _read_all(directory: Path) -> tuple[dict[str, Entry], tuple[Path, ...]]:

@@ -40,6 +40,7 @@ from agent_service.faults.means import means_for
 from agent_service.faults.registry import plan_fault, require_capability, resource_of
 from agent_service.faults.repeats import Repeats
 from agent_service.faults.schedule import HealSchedule
+from agent_service.faults.together import together
 from agent_service.faults.tombstones import Tombstones
 from agent_service.faults.undo import counts, undo
 from agent_service.faults.waysin import WaysIn
@@ -225,8 +226,13 @@ class FaultManager:
                     state=FaultState.HEALED,
                     remedy="give it another id if it is still wanted",
                 )
-            await self._journal.begin(entry)  # no undo on disk: no fault
-            return await self._carry_out(entry, request.lease_seconds, who)
+            looking = asyncio.create_task(self._answering(request.spec))
+            try:
+                await self._journal.begin(entry)  # no undo on disk: no fault
+            except BaseException:
+                looking.cancel()
+                raise
+            return await self._carry_out(entry, await looking, request.lease_seconds, who)
 
     def _prepare(self, request: FaultRequest, means: NetworkMeans | None) -> Entry:
         return Entry(
@@ -240,14 +246,19 @@ class FaultManager:
             expires_monotonic_ns=time.monotonic_ns() + int(request.lease_seconds * NS),
         )
 
-    async def _carry_out(self, entry: Entry, lease_seconds: float, who: str) -> FaultStatus:
-        traffic = resource_of(entry.fault_spec()).is_traffic
-        answering = await self._ways_in.answering() if traffic else frozenset()
+    async def _answering(self, spec: FaultSpec) -> frozenset[int]:
+        """The ways into this host that a fault of this kind must not take away."""
+        return await self._ways_in.answering() if resource_of(spec).is_traffic else frozenset()
+
+    async def _carry_out(
+        self, entry: Entry, answering: frozenset[int], lease_seconds: float, who: str
+    ) -> FaultStatus:
         try:
             for action in entry.steps.inject:
                 await act(action, self._member, _cause(entry))
-            evidence = await confirm(entry.steps.verify_injected, self._member)
-            await self._ways_in.require(answering)
+            evidence, _ = await together(
+                confirm(entry.steps.verify_injected, self._member), self._ways_in.require(answering)
+            )
         except Exception as error:  # a defect, too, must leave nothing behind
             undone = await self._undo(entry, "failed-injection")
             await self._tell(who, "fault inject", entry, f"{undone.state}: {error}")
@@ -266,8 +277,7 @@ class FaultManager:
             injected_monotonic_ns=now,
             expires_monotonic_ns=now + int(lease_seconds * NS),
         )
-        await self._note(injected)
-        await self._tell(who, "fault inject", injected, "injected")
+        await together(self._note(injected), self._tell(who, "fault inject", injected, "injected"))
         return self.get(entry.id)
 
     async def _repeat(self, fault_id: str) -> None:
@@ -290,34 +300,32 @@ class FaultManager:
             entry = self._journal.get(fault_id)
             renewed = by == "lease" and not self._schedule.is_due(entry)  # while this heal waited
             if entry.active and not renewed:
-                gone = await self._gone_before(entry) if by == "request" else None
-                healed = await self._undo(entry, by if gone is None else "somebody-else", gone)
-                await self._tell(who, "fault heal", healed, healed.state)
+                healed = await self._undo(entry, by, who)
                 return healed.status()  # which may be so old that it is forgotten by now
             return entry.status()
 
-    async def _gone_before(self, entry: Entry) -> str | None:
-        """What is not in effect any more although nobody asked this agent to undo it."""
-        if entry.state is not FaultState.INJECTED:
-            return None
-        return await lost(entry.steps.verify_injected, self._member)
-
-    async def _undo(self, entry: Entry, by: HealedBy, gone: str | None = None) -> Entry:
-        effect = ""
-        if entry.state is FaultState.INJECTED and entry.steps.verify_effect:
-            effect = "; ".join(map(str, entry.steps.verify_effect))
-            objection = await objections(entry.steps.verify_effect, self._member)
-            if objection is not None:
-                by, gone, effect = "failed-injection", objection, ""
+    async def _undo(self, entry: Entry, by: HealedBy, healer: str | None = None) -> Entry:
+        """Undo, look and note. ``healer`` is who is said in the audit log to have healed it; ``None``: nobody."""
+        injected, gone, effect = entry.state is FaultState.INJECTED, None, ""
+        if injected and entry.steps.verify_effect:
+            gone = await objections(entry.steps.verify_effect, self._member)
+            effect = "" if gone else "; ".join(map(str, entry.steps.verify_effect))
+            by = "failed-injection" if gone else by
         never_injected = "failed-injection" in {
             entry.healed_by,
             by,
         }  # also when that undo goes on after a crash
-        counted = await counts(entry.steps) if entry.state is FaultState.INJECTED else ""
         entry = replace(
             entry, state=FaultState.HEALING, healed_by="failed-injection" if never_injected else by
         )
-        await self._note(entry)
+        # What it still does is looked at while it is noted that it ends.
+        lasting = entry.steps.verify_injected if injected and by == "request" else ()
+        counting = entry.steps if injected else None
+        _, lost_before, counted = await together(
+            self._note(entry), lost(lasting, self._member), counts(counting)
+        )
+        if lost_before is not None:
+            gone, entry = lost_before, replace(entry, healed_by="somebody-else")
         outcome = await undo(entry.steps, self._member, _cause(entry))
         if outcome.gone:
             self._schedule.healed(entry.id)
@@ -329,7 +337,10 @@ class FaultManager:
             _log.error("fault %s is not healed, next try in %g s: %s", entry.id, delay, outcome.evidence)
         evidence = outcome.evidence if gone is None else f"before: {gone}; now: {outcome.evidence}"
         entry = replace(entry, evidence="; ".join(filter(None, (effect, counted, evidence))))
-        await self._note(entry)
+        if healer is None:
+            await self._note(entry)
+        else:
+            await together(self._note(entry), self._tell(healer, "fault heal", entry, entry.state))
         await self._journal.forget_oldest()
         return entry
 

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
-PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
-"""Where tools are looked for, and nowhere else."""
 
 _NFQUEUE_WITH_BYPASS: Final = 2  # the target's revision
 _LOOPBACK: Final = "lo"
@@ -39,7 +37,7 @@ _ADDRESSES_V6: Final = Path("/proc/net/if_inet6")
 
 def find_tool(name: str) -> str | None:
     """Where a tool is; ``None``: it is not installed."""
-    return shutil.which(name, path=PATH)
+    return shutil.which(name, path=commands.PATH)
 
 
 async def find_means(state_dir: Path) -> NetworkMeans:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from agent_service.errors import UnavailableError
+from agent_service.faults.nft import NFT
 from agent_service.faults.steps import Exec, FaultSteps, TableAbsent, TableBlocks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-NFT: Final = "nft"
 PRIORITY: Final = -300
 """Of the raw table: before connection tracking and any rule that lets known connections through."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from agent_service.errors import UnavailableError
@@ -106,7 +105,7 @@ def _queueing(
 ) -> FaultSteps:
     path = f"{means.directory}/{fault_id}.json"
     seed = zlib.crc32(fault_id.encode())
-    asked, good = asdict(qualities(spec)), asdict(Qualities())
+    asked, good = qualities(spec)._asdict(), Qualities()._asdict()
     told = {name: value for name, value in asked.items() if value != good[name]}
     order = json.dumps({"queue": QUEUE, "seed": seed, "qualities": told})
     families = sorted({one.family for one in selected})

@@ -11,13 +11,12 @@ import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
-from agent_service import commands
 from agent_service.builds import etcd_binary, installed_versions
 from agent_service.disk.lack import layer_lack
 from agent_service.emergency import describe, read_stop
 from agent_service.errors import RefusedError, UnavailableError
 from agent_service.failpoints import has_failpoints
-from agent_service.faults import machine
+from agent_service.faults import machine, nft
 from agent_service.faults.base import HostContext, Resource
 from agent_service.faults.blows import plan_agent_hang, plan_agent_kill, plan_down
 from agent_service.faults.clocks import plan_clock_offset, plan_wall_clock
@@ -26,7 +25,7 @@ from agent_service.faults.failpoint import plan_failpoint
 from agent_service.faults.limits import plan_cpu, plan_freeze, plan_memory
 from agent_service.faults.means import find_means, find_tool
 from agent_service.faults.network import plan_isolate, plan_partition, plan_port
-from agent_service.faults.nftables import NFT
+from agent_service.faults.nft import NFT
 from agent_service.faults.process import (
     plan_crash_loop,
     plan_kill,
@@ -344,5 +343,5 @@ async def _kernel_lack(rules: tuple[str, ...]) -> str | None:
     """Why the kernel would not take such rules; it checks them, and nothing is loaded."""
     chain = "\n".join(("type filter hook input priority -300; policy accept;", *rules))
     table = f"table inet etcd_chaos_probe {{\nchain input {{\n{chain}\n}}\n}}\n"
-    probe = await commands.run((NFT, "--check", "-f", "-"), stdin=table)
+    probe = await nft.run((NFT, "--check", "-f", "-"), stdin=table)
     return f"the kernel refuses nftables rules: {probe.complaint}" if probe.code != 0 else None

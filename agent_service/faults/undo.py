@@ -46,9 +46,11 @@ async def undo(steps: FaultSteps, member: MemberControl, cause: str) -> Undone:
     return Undone(gone=seen is not None, evidence="; ".join(notes))
 
 
-async def counts(steps: FaultSteps) -> str:
+async def counts(steps: FaultSteps | None) -> str:
     """What a fault has done so far. Never raises: what cannot be counted is said so."""
     problems: list[str] = []
+    if steps is None:
+        return ""
     counted = [await _attempt(count(step), problems) for step in steps.counts]
     return "; ".join([one for one in counted if one is not None] + problems)
 

@@ -7,7 +7,6 @@ own, those that wait would bend the distribution, the more the denser they come;
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -37,9 +36,11 @@ _PARETO_SCALE: Final = 4 / 3
 _PARETO_SHAPE: Final = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class Qualities:
-    """How bad a link is. Shares are 0 to 1; 0 everywhere is a good link."""
+class Qualities(NamedTuple):
+    """How bad a link is. Shares are 0 to 1; 0 everywhere is a good link.
+
+    No dataclass: importing those takes as long as the start of Python, and a process starts with every such fault.
+    """
 
     delay_seconds: float = 0.0
     jitter_seconds: float = 0.0

@@ -17,6 +17,7 @@ import msgspec
 
 from agent_service.errors import IllegalStateError, UnavailableError
 from agent_service.processes import ProcessId, boot_id, is_alive
+from agent_service.spawn import spawn
 from agent_service.supervisor.base import ExitStatus, Launch
 
 if TYPE_CHECKING:
@@ -83,15 +84,12 @@ class ProcessSupervisor:
         log = os.open(
             launch.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640
         )
+        nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            shim = await asyncio.create_subprocess_exec(
-                *shim_argv(self._directory, launch),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=dict(launch.env),
-            )
+            argv = shim_argv(self._directory, launch)
+            shim = spawn(sys.executable, argv, dict(launch.env), (nothing, log, log))
         finally:
+            os.close(nothing)
             os.close(log)
         await shim.wait()  # it forks away at once
 

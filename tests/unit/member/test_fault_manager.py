@@ -644,7 +644,7 @@ async def test_a_state_disk_gone_read_only_stops_no_heal(
         raise OSError(errno.EROFS, "Read-only file system", str(path))
 
     monkeypatch.setattr(journal, "_KEPT_FINISHED", 1)
-    monkeypatch.setattr(journal, "remove_durably", read_only)
+    monkeypatch.setattr(journal, "_remove", read_only)
     faults = create(base, member)
     await faults.adopt()
     await faults._journal.note(entry("old"))
