@@ -84,6 +84,8 @@ class HostContext:
     """Where the member's failpoints are set, if it was started with such a place."""
     network: NetworkMeans | None = None
     """What was found for a fault of the network's quality; no other needs it."""
+    data_disk: str | None = None
+    """``MAJOR:MINOR`` of the disk that they lie on, if it has one."""
     disk_layer: bool = False
     """Whether a layer of the agent's is under the member's data."""
 

@@ -24,6 +24,7 @@ from agent_service.faults.disksteps import (
     WriteMarkers,
 )
 from agent_service.faults.steps import EnsureMemberRunning, FaultSteps, KillMember, MemberRuns, ProcessGone
+from agent_service.faults.throttle import plan_throttle_by_cgroup
 from agent_service.models import (
     CorruptFileFault,
     DiskFullFault,
@@ -85,7 +86,9 @@ def plan_slow(fault_id: str, spec: SlowFsyncFault | SlowIoFault, host: HostConte
 
 
 def plan_throttle(fault_id: str, spec: DiskThrottleFault, host: HostContext) -> FaultSteps:
-    """Operations share so much a second."""
+    """Operations share so much a second; without a layer, reads and writes each have so much."""
+    if not host.disk_layer:
+        return plan_throttle_by_cgroup(fault_id, spec, host)
     return _slower(fault_id, Throttle(spec.bytes_per_second, spec.operations_per_second), host)
 
 

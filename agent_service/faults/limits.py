@@ -58,11 +58,11 @@ def plan_freeze(fault_id: str, _spec: FreezeFault, host: HostContext) -> FaultSt
         )
     if own is not None:
         return _in_own_group(
-            own / _name(fault_id), process, ("cgroup.freeze", "1", "0"), "cgroup.events", "frozen 1"
+            own / group_name(fault_id), process, ("cgroup.freeze", "1", "0"), "cgroup.events", "frozen 1"
         )
-    own = _above(host, "freezer")
+    own = above(host, "freezer")
     state = "freezer.state"
-    return _in_own_group(own / _name(fault_id), process, (state, "FROZEN", "THAWED"), state, "FROZEN")
+    return _in_own_group(own / group_name(fault_id), process, (state, "FROZEN", "THAWED"), state, "FROZEN")
 
 
 def plan_cpu(fault_id: str, spec: CpuThrottleFault, host: HostContext) -> FaultSteps:
@@ -79,13 +79,13 @@ def plan_cpu(fault_id: str, spec: CpuThrottleFault, host: HostContext) -> FaultS
             host, "cpu", ("cpu.max", f"{quota_us} {_PERIOD_US}"), ("cpu.cfs_quota_us", quota_us)
         )
         return FaultSteps(
-            inject=(_property("CPUQuota", f"{spec.percent:g}%"),),
+            inject=(unit_property(f"CPUQuota={spec.percent:g}%"),),
             verify_injected=(CgroupShows(file, line),),
-            undo=(_property("CPUQuota", ""),),
+            undo=(unit_property("CPUQuota="),),
             verify_healed=(CgroupShowsNot(file, line),),
         )
     return _in_own_group(
-        _above(host, "cpu") / _name(fault_id),
+        above(host, "cpu") / group_name(fault_id),
         process,
         ("cpu.cfs_quota_us", str(quota_us), "-1"),
         "cpu.cfs_quota_us",
@@ -108,13 +108,13 @@ def plan_memory(fault_id: str, spec: MemoryLimitFault, host: HostContext) -> Fau
     gone: Check
     if host.machine.supervisor == "systemd":
         file, line = _unit_file(host, "memory", ("memory.max", limit), ("memory.limit_in_bytes", limit))
-        do = (_property("MemoryMax", str(limit), "MemorySwapMax=0"),)
+        do = (unit_property(f"MemoryMax={limit}", "MemorySwapMax=0"),)
         # When the kernel ends etcd, its unit's cgroup goes with it.
         seen = (CgroupTook(file, line),)
-        lift = (_property("MemoryMax", "", "MemorySwapMax="),)
+        lift = (unit_property("MemoryMax=", "MemorySwapMax="),)
         gone = CgroupShowsNot(file, line)
     else:
-        group = _above(host, "memory") / _name(fault_id)
+        group = above(host, "memory") / group_name(fault_id)
         file = str(group / "memory.limit_in_bytes")
         # The limit comes first: what the member holds already is counted where it was.
         do = (EnterCgroup(str(group), process.pid, process.start_ticks), SetCgroup(file, str(limit)))
@@ -145,12 +145,13 @@ def _in_own_group(
     )
 
 
-def _name(fault_id: str) -> str:
+def group_name(fault_id: str) -> str:
+    """Of a group of the fault's own."""
     return f"etcd-chaos-{fault_id}"
 
 
-def _above(host: HostContext, controller: str) -> Path:
-    """The group in which the member is."""
+def above(host: HostContext, controller: str) -> Path:
+    """The group in which the member is; raises ``UnavailableError``."""
     try:
         return host.machine.cgroups.member[controller]
     except KeyError:
@@ -161,16 +162,20 @@ def _unit_file(
     host: HostContext, controller: str, v2: tuple[str, str | int], v1: tuple[str, str | int]
 ) -> tuple[str, str]:
     """The kernel's file for the member's own unit, and what it says then."""
+    name, line = v1 if controller in host.machine.cgroups.mounts else v2
+    return str(unit_directory(host, controller) / name), str(line)
+
+
+def unit_directory(host: HostContext, controller: str) -> Path:
+    """The group of the member's own unit; raises ``UnavailableError``."""
     cgroups = host.machine.cgroups
-    if controller in cgroups.mounts and V2 in cgroups.mounts:
-        # v1 beside v2: systemd keeps its units in either, and makes the controller's group when it limits.
-        within = _above(host, V2).relative_to(cgroups.mounts[V2])
-        return str(cgroups.mounts[controller] / within / v1[0]), str(v1[1])
-    if controller in cgroups.mounts:
-        within = _above(host, "name=systemd").relative_to(cgroups.mounts["name=systemd"])
-        return str(cgroups.mounts[controller] / within / v1[0]), str(v1[1])
-    return str(_above(host, V2) / v2[0]), str(v2[1])
+    if controller not in cgroups.mounts:
+        return above(host, V2)
+    # v1 beside v2: systemd keeps its units in either, and makes the controller's group when it limits.
+    units = V2 if V2 in cgroups.mounts else "name=systemd"
+    return cgroups.mounts[controller] / above(host, units).relative_to(cgroups.mounts[units])
 
 
-def _property(name: str, value: str, *more: str) -> Exec:
-    return Exec(("systemctl", "set-property", "--runtime", UNIT, f"{name}={value}", *more))
+def unit_property(*assignments: str) -> Exec:
+    """Set properties of the member's unit, for as long as it runs."""
+    return Exec(("systemctl", "set-property", "--runtime", UNIT, *assignments))

@@ -79,11 +79,12 @@ def freeze_lack() -> str | None:
     return None if any(map(is_writable, there)) else f"{there[0]} is read-only here"
 
 
-def limit_lack(settings: AgentSettings, controller: Literal["cpu", "memory"]) -> str | None:
+def limit_lack(settings: AgentSettings, controller: Literal["cpu", "memory", "io"]) -> str | None:
     """Why no process of this host can be limited in this."""
     mounts = read_cgroups(None).mounts
-    if controller in mounts:
-        return None if is_writable(mounts[controller]) else f"{mounts[controller]} is read-only here"
+    legacy = "blkio" if controller == "io" else controller
+    if legacy in mounts:
+        return None if is_writable(mounts[legacy]) else f"{mounts[legacy]} is read-only here"
     if V2 not in mounts:
         return f"there is no cgroup controller {controller}"
     if settings.supervisor != "systemd":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from agent_service import cgroups, timens
 from agent_service.errors import FaultFailedError
-from agent_service.faults import orders
+from agent_service.faults import orders, throttle
 from agent_service.faults.machine import wall_since_boot_ns
 from agent_service.faults.machine_steps import (
     AgentReplaced,
@@ -37,12 +37,13 @@ from agent_service.faults.machine_steps import (
     StoodStill,
     Strike,
     StrikeOrdered,
+    ThrottleFelt,
     WallClockIs,
 )
 from agent_service.processes import ProcessId, boot_id, is_alive
 
 if TYPE_CHECKING:
-    from agent_service.faults.machine_steps import MachineAction, MachineCheck
+    from agent_service.faults.machine_steps import Looking, MachineAction, MachineCheck
     from agent_service.member import MemberControl
 
 _WALL_TOLERANCE_NS: Final = 500_000_000
@@ -120,10 +121,12 @@ def _set_wall_clock(action: SetWallClock) -> None:
 
 async def machine_objection(check: MachineCheck, member: MemberControl) -> str | None:
     """What speaks against it; ``None``: it is so."""
+    if isinstance(check, ThrottleFelt):
+        return await throttle.objection(check)
     return await asyncio.to_thread(_objection, check, member)
 
 
-def _objection(check: MachineCheck, member: MemberControl) -> str | None:
+def _objection(check: Looking, member: MemberControl) -> str | None:
     match check:
         case CgroupHolds() | CgroupShows() | CgroupTook() | CgroupShowsNot() | CgroupAbsent():
             return None if _group_is(check) else f"not so: {check}"

@@ -88,6 +88,18 @@ class CgroupShowsNot(MachineStep, frozen=True, tag="cgroup-shows-not"):
         return f"{self.file} no longer says {self.line}"
 
 
+class ThrottleFelt(MachineStep, frozen=True, tag="throttle-felt"):
+    """Writes from within the cgroup to a file beside etcd's take as long as its limits say; 0 is no limit."""
+
+    group: str
+    directory: str
+    bytes_per_second: int
+    operations_per_second: int
+
+    def __str__(self) -> str:
+        return f"felt by writes from within cgroup {self.group}"
+
+
 class CgroupAbsent(MachineStep, frozen=True, tag="cgroup-absent"):
     """There is no such cgroup."""
 
@@ -274,7 +286,7 @@ MachineAction: TypeAlias = (
     | Strike
     | CallOff
 )
-MachineCheck: TypeAlias = (
+Looking: TypeAlias = (
     CgroupHolds
     | CgroupShows
     | CgroupTook
@@ -289,3 +301,5 @@ MachineCheck: TypeAlias = (
     | AgentReplaced
     | AnotherBoot
 )
+"""Checks that only look."""
+MachineCheck: TypeAlias = Looking | ThrottleFelt

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from agent_service.blockdevice import disk_of
 from agent_service.emergency import require_no_stop
 from agent_service.errors import (
     AgentServiceError,
@@ -375,13 +376,15 @@ class FaultManager:
         if as_if_running:
             state, process = MemberState.RUNNING, process or ProcessId(0, 0, boot_id())
         there = spec if state not in REMOVED else None
+        data = None if there is None else data_dir_of(self._settings, there)
         return HostContext(
             member_state=state,
             process=process,
             client_port=None if there is None else HostPort.of(there.client_url).port,
             peer_port=None if there is None else HostPort.of(there.peer_url).port,
             protected_ports=tuple(sorted({*self._settings.protected_ports, self._settings.port})),
-            data_dir=None if there is None else str(data_dir_of(self._settings, there)),
+            data_dir=None if data is None else str(data),
+            data_disk=None if data is None else disk_of(data),
             machine=read_machine(self._settings, process),
             failpoint_address=None if there is None else there.env.get(HTTP_VARIABLE),
             network=means,

@@ -106,7 +106,8 @@ _PORT_KINDS: Final = ("client-port", "peer-port")
 _FAILPOINT_KIND: Final = "failpoint"
 _QUALITY_KIND: Final = "network"
 
-_DISK_KINDS: Final = ("slow-fsync", "slow-io", "io-error", "power-loss", "disk-full", "disk-throttle")
+_DISK_KINDS: Final = ("slow-fsync", "slow-io", "io-error", "power-loss", "disk-full")
+_THROTTLE_KIND: Final = "disk-throttle"
 
 _CUTTING_PROBE: Final = ("tcp dport 1 drop", "ip saddr 192.0.2.1 tcp dport 1 drop")
 _PORT_PROBE: Final = ("tcp dport 1 reject with tcp reset", "tcp sport 1 tcp flags & rst == 0 drop")
@@ -227,6 +228,7 @@ async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
             *_PORT_KINDS,
             _QUALITY_KIND,
             *_DISK_KINDS,
+            _THROTTLE_KIND,
             _CORRUPT_KIND,
             _FAILPOINT_KIND,
         )
@@ -242,6 +244,7 @@ async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
         *(_capability(kind, port_lack, _TABLE) for kind in _PORT_KINDS),
         _quality(await find_means(settings.state_dir), _network_lack()),
         *(_capability(kind, process_lack or layer_lack(settings), _LAYER) for kind in _DISK_KINDS),
+        _throttle(process_lack, layer_lack(settings), machine.limit_lack(settings, "io")),
         _capability(_CORRUPT_KIND, process_lack, "in files of a member that was killed before"),
         _capability(_FAILPOINT_KIND, failpoint_lack, "by gofail's HTTP on the loopback"),
     )
@@ -289,6 +292,14 @@ def _machine_lack(kind: str, settings: AgentSettings) -> str | None:
             return machine.agent_lack()
         case _:
             return machine.host_lack()
+
+
+def _throttle(lack: str | None, layer: str | None, cgroup: str | None) -> Capability:
+    """By either of its means."""
+    ways = ((_LAYER, layer), ("by the I/O limits of its cgroup", cgroup))
+    said = "; ".join(way if reason is None else f"not {way} ({reason})" for way, reason in ways)
+    able = lack is None and (layer is None or cgroup is None)
+    return Capability(kind=_THROTTLE_KIND, available=able, reason=lack or said)
 
 
 def _quality(means: NetworkMeans, lack: str | None) -> Capability:

@@ -75,7 +75,10 @@ class DiskFullFault(Wire):
 
 
 class DiskThrottleFault(Wire):
-    """Reads and writes share so much a second; 0 is no limit, and one of the two is needed."""
+    """Reads and writes share so much a second; 0 is no limit, and one of the two is needed.
+
+    Without a disk layer it is done by the member's cgroup, and reads and writes have so much each.
+    """
 
     kind: Literal["disk-throttle"] = "disk-throttle"
     bytes_per_second: Annotated[int, Field(strict=True, ge=0, le=1 << 40)] = 0

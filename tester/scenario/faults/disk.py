@@ -192,8 +192,8 @@ class DiskFullSection(DiskSection):
         return DiskFullFault(room_bytes=self.room or 0)
 
 
-class DiskThrottleSection(DiskSection):
-    """Reads and writes share so much a second."""
+class DiskThrottleSection(FaultSection):
+    """Reads and writes share so much a second; without a disk layer they have so much each."""
 
     fault: Literal["disk-throttle"] = "disk-throttle"
     occupies: ClassVar = Occupied.DISK_SPEED

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent_service.ownership import MARKER
 from agent_service.errors import IllegalStateError, NotFoundError, RefusedError, UnavailableError
 from agent_service.models import ArchiveRequest, MemberState
+from agent_service.ownership import MARKER
 from agent_service.processes import is_alive, is_stopped
 from tests.unit.member.settings import member_spec
 

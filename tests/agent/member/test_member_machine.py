@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from agent_service import commands, ioprobe
 from agent_service.audit import AuditLog
+from agent_service.blockdevice import disk_of
 from agent_service.cgroups import V2, Cgroups, parse_membership, read_cgroups
-from agent_service.errors import RefusedError, UnavailableError
-from agent_service.faults import machine
+from agent_service.errors import FaultFailedError, RefusedError, UnavailableError
+from agent_service.faults import machine, manager
 from agent_service.faults.heal import heal_host
 from agent_service.faults.manager import FaultManager
 from agent_service.models import (
     ClockOffsetFault,
     CpuThrottleFault,
+    DiskThrottleFault,
     FaultSpec,
     FaultState,
     FreezeFault,
@@ -46,9 +49,9 @@ SILENCE_SECONDS = 0.4
 
 @pytest.fixture
 async def faults(member: MemberControl, settings: AgentSettings) -> FaultManager:
-    manager = FaultManager(settings, member, AuditLog(settings.state_dir / "audit.jsonl"))
-    await manager.adopt()
-    return manager
+    made = FaultManager(settings, member, AuditLog(settings.state_dir / "audit.jsonl"))
+    await made.adopt()
+    return made
 
 
 def groups_of(process: ProcessId | None) -> dict[str, Path]:
@@ -91,6 +94,7 @@ def needs(*kinds: str, settings: AgentSettings) -> None:
         "freeze": machine.freeze_lack(),
         "cpu": machine.limit_lack(settings, "cpu"),
         "memory": machine.limit_lack(settings, "memory"),
+        "io": machine.limit_lack(settings, "io"),
         "clock": machine.clock_lack(settings),
     }
     for kind in kinds:
@@ -134,6 +138,61 @@ async def test_freeze(
 def burn() -> subprocess.Popen[bytes]:
     """A process that takes all the CPU it gets."""
     return subprocess.Popen([sys.executable, "-c", "while True: pass"])
+
+
+async def test_disk_throttle_without_a_layer(
+    faults: FaultManager, member: MemberControl, settings: AgentSettings, any_version: str
+) -> None:
+    needs("io", settings=settings)
+    await member.start(member_spec(any_version))
+    await until_serves()
+    before, data = groups_of(member.process)["blkio"], member.data_path
+    if disk_of(data) is None:
+        pytest.skip(f"{data} lies on no disk")
+    group = before / "etcd-chaos-f-1"
+    free = await probe(before, data)
+    status = await faults.inject(request(DiskThrottleFault(bytes_per_second=1 << 20)), "tester")
+    assert status.state is FaultState.INJECTED
+    assert groups_of(member.process)["blkio"] == group
+    assert await probe(group, data) > free, "half a mebibyte takes half a second, and more than without"
+    assert await probe(before, data) < await probe(group, data), "nobody else is slowed down"
+    healed = await faults.heal("f-1", "tester")
+    assert healed.state is FaultState.HEALED, healed.evidence
+    assert "before:" not in healed.evidence, "it was there until then"
+    assert groups_of(member.process)["blkio"] == before
+    assert not group.exists()
+    await until_serves()
+
+
+async def probe(group: Path, data: Path) -> float:
+    """Seconds that half a mebibyte takes from within a group, synced in eight parts."""
+    argv = (sys.executable, "-I", "-S", str(Path(ioprobe.__file__)), str(group), str(data), "65536", "8")
+    return float((await commands.check(argv)).stdout)
+
+
+def second_disk() -> str | None:
+    """Number of a disk that nobody's data lie on."""
+    return next((path.read_text().strip() for path in sorted(Path("/sys/block").glob("loop*/dev"))), None)
+
+
+async def test_a_throttle_that_is_not_felt_is_an_error(
+    faults: FaultManager,
+    member: MemberControl,
+    settings: AgentSettings,
+    any_version: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The control: limits on another disk than that of the data are there, and do nothing."""
+    needs("io", settings=settings)
+    other = second_disk()
+    if other is None:
+        pytest.skip("there is no second disk")
+    await member.start(member_spec(any_version))
+    monkeypatch.setattr(manager, "disk_of", lambda _: other)
+    with pytest.raises(FaultFailedError, match=r"synced writes of .* bytes took"):
+        await faults.inject(request(DiskThrottleFault(bytes_per_second=1 << 20)), "tester")
+    assert faults.get("f-1").state is FaultState.FAILED, "what was done is undone"
+    assert groups_of(member.process)["blkio"].name != "etcd-chaos-f-1"
 
 
 async def cpu_share(process: ProcessId | None, seconds: float) -> float:

@@ -151,7 +151,7 @@ def test_no_link_is_followed(data: Path, tmp_path: Path, precious: Path, file: s
         led = "member"
     before = everything(precious)
     link(data / led, precious / led)
-    with pytest.raises(RefusedError, match="is not touched: (a link is in its place|Not a directory)"):
+    with pytest.raises(RefusedError, match=r"is not touched: (a link is in its place|Not a directory)"):
         damage.inflict(tmp_path / "f.json", place(data), file, "truncate", 1)
     assert everything(precious) == before
     assert damage.read(tmp_path / "f.json") is None

@@ -423,9 +423,7 @@ def test_tables_of_two_faults_never_meet() -> None:
     assert len({table_name(name) for name in ("a-b", "ab", "a--b", "a-b-")}) == 4
 
 
-@pytest.mark.parametrize(
-    "kind", ["slow-fsync", "slow-io", "disk-throttle", "io-error", "disk-full", "power-loss"]
-)
+@pytest.mark.parametrize("kind", ["slow-fsync", "slow-io", "io-error", "disk-full", "power-loss"])
 def test_faults_on_the_disk_need_the_layer(kind: str) -> None:
     bare = replace(HOST, disk_layer=False)
     with pytest.raises(IllegalStateError, match="no disk layer"):

@@ -6,15 +6,16 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import pytest
 from pydantic import ValidationError
 
+from agent_service.blockdevice import disk_of
 from agent_service.cgroups import V2, Cgroups, parse_membership, parse_mounts
 from agent_service.errors import FaultFailedError, IllegalStateError, RefusedError, UnavailableError
-from agent_service.faults import machine, machine_execute, registry
+from agent_service.faults import machine, machine_execute, registry, throttle
 from agent_service.faults.base import HostContext
 from agent_service.faults.machine import Machine
 from agent_service.faults.machine_steps import (
@@ -42,6 +43,7 @@ from agent_service.faults.machine_steps import (
     StoodStill,
     Strike,
     StrikeOrdered,
+    ThrottleFelt,
     WallClockIs,
 )
 from agent_service.faults.registry import plan_fault
@@ -58,6 +60,7 @@ from agent_service.models import (
     AgentKillFault,
     ClockOffsetFault,
     CpuThrottleFault,
+    DiskThrottleFault,
     FaultSpec,
     FreezeFault,
     LoseDataFault,
@@ -406,6 +409,124 @@ async def test_every_kind_has_a_reason(tmp_path: Path, monkeypatch: pytest.Monke
     }
     assert {kind: there[kind].reason for kind in lacking} == lacking
     assert not any(there[kind].available for kind in lacking)
+
+
+BARE = DiskThrottleFault(bytes_per_second=1 << 20, operations_per_second=50)
+BANDWIDTH = DiskThrottleFault(bytes_per_second=1 << 20)
+
+
+def bare(
+    supervisor: Literal["systemd", "process"], cgroups: Cgroups, disk: str | None = "254:0"
+) -> HostContext:
+    """A host without a disk layer under the member's data."""
+    there = replace(HOST, data_dir="/data/m1", data_disk=disk, disk_layer=False)
+    return replace(there, machine=Machine(supervisor=supervisor, cgroups=cgroups))
+
+
+def test_a_throttle_without_a_layer_is_a_group_of_its_own() -> None:
+    v1 = Cgroups({"blkio": Path("/c/blkio")}, {"blkio": Path("/c/blkio/a")})
+    group = "/c/blkio/a/etcd-chaos-f-1"
+    limits = [
+        (f"{group}/blkio.throttle.read_bps_device", "254:0 1048576"),
+        (f"{group}/blkio.throttle.write_bps_device", "254:0 1048576"),
+        (f"{group}/blkio.throttle.read_iops_device", "254:0 50"),
+        (f"{group}/blkio.throttle.write_iops_device", "254:0 50"),
+    ]
+    host = bare("process", v1)
+    pid = host.running_process()
+    assert plan_fault("f-1", BARE, host) == FaultSteps(
+        inject=(EnterCgroup(group, pid.pid, pid.start_ticks), *(SetCgroup(*limit) for limit in limits)),
+        verify_injected=(
+            CgroupHolds(group, pid.pid),
+            *(CgroupShows(*limit) for limit in limits),
+            ThrottleFelt(group, "/data/m1", 1 << 20, 50),
+        ),
+        undo=(*(SetCgroup(file, "254:0 0") for file, _ in limits), LeaveCgroup(group)),
+        verify_healed=(CgroupAbsent(group),),
+    )
+
+
+def test_a_throttle_without_a_layer_is_properties_of_the_unit() -> None:
+    v2 = Cgroups({V2: Path("/c")}, {V2: Path("/c/slice/unit")})
+    tell = ("systemctl", "set-property", "--runtime", "etcd-chaos-member.service")
+    line = "254:0 rbps=1048576 wbps=1048576 riops=50 wiops=50"
+    assert plan_fault("f-1", BARE, bare("systemd", v2)) == FaultSteps(
+        inject=(
+            Exec(
+                (
+                    *tell,
+                    "IOReadBandwidthMax=/data/m1 1048576",
+                    "IOWriteBandwidthMax=/data/m1 1048576",
+                    "IOReadIOPSMax=/data/m1 50",
+                    "IOWriteIOPSMax=/data/m1 50",
+                )
+            ),
+        ),
+        verify_injected=(
+            CgroupShows("/c/slice/unit/io.max", line),
+            ThrottleFelt("/c/slice/unit", "/data/m1", 1 << 20, 50),
+        ),
+        undo=(
+            Exec((*tell, "IOReadBandwidthMax=", "IOWriteBandwidthMax=", "IOReadIOPSMax=", "IOWriteIOPSMax=")),
+        ),
+        verify_healed=(CgroupShowsNot("/c/slice/unit/io.max", line),),
+    )
+    one = plan_fault("f-1", BANDWIDTH, bare("systemd", v2))
+    assert one.verify_injected[0] == CgroupShows(
+        "/c/slice/unit/io.max", "254:0 rbps=1048576 wbps=1048576 riops=max wiops=max"
+    )
+    mixed = Cgroups({V2: Path("/c/u"), "blkio": Path("/c/blkio")}, {V2: Path("/c/u/slice/unit")})
+    legacy = plan_fault("f-1", BANDWIDTH, bare("systemd", mixed))
+    assert legacy.verify_injected == (
+        CgroupShows("/c/blkio/slice/unit/blkio.throttle.read_bps_device", "254:0 1048576"),
+        CgroupShows("/c/blkio/slice/unit/blkio.throttle.write_bps_device", "254:0 1048576"),
+        ThrottleFelt("/c/blkio/slice/unit", "/data/m1", 1 << 20, 0),
+    )
+    with pytest.raises(UnavailableError, match="systemd limits no operations"):
+        plan_fault("f-1", BARE, bare("systemd", mixed))
+
+
+@pytest.mark.parametrize(
+    ("asked", "disk", "why"),
+    [
+        (BANDWIDTH, None, "lie on no disk"),
+        (BANDWIDTH, "254:0", "no cgroup of controller blkio"),
+        (DiskThrottleFault(bytes_per_second=4095), "254:0", "bandwidth is 4096 to"),
+        (DiskThrottleFault(bytes_per_second=1 << 30), "254:0", "bandwidth is 4096 to"),
+        (DiskThrottleFault(operations_per_second=5001), "254:0", "at most 5000"),
+    ],
+)
+def test_throttles_that_cannot_be(asked: DiskThrottleFault, disk: str | None, why: str) -> None:
+    with pytest.raises((RefusedError, UnavailableError), match=why) as told:
+        plan_fault("f-1", asked, bare("process", Cgroups(), disk))
+    assert "blkio" in why or "disk: fuse" in str(told.value.remedy)
+
+
+@pytest.mark.parametrize(
+    ("bandwidth", "operations"),
+    [(4096, 0), (1 << 20, 0), (128 << 20, 0), (0, 1), (0, 50), (0, 5000), (4096, 1), (1 << 20, 5000)],
+)
+def test_a_throttle_is_tried_for_long_enough_to_be_felt(bandwidth: int, operations: int) -> None:
+    size, count, least = throttle.writes(ThrottleFelt("/g", "/d", bandwidth, operations))
+    assert (size % 4096, size >= 4096, count >= 1) == (0, True, True)
+    assert least > 0, "a limit that takes no time would be believed unseen"
+    assert least < 3
+    assert size * count <= 64 << 20
+
+
+def test_the_whole_disk_is_found(tmp_path: Path) -> None:
+    number = tmp_path.stat().st_dev
+    name = f"{os.major(number)}:{os.minor(number)}"
+    assert disk_of(tmp_path, tmp_path / "sys") is None, "no disk"
+    assert disk_of(tmp_path / "missing") is None
+    disk = tmp_path / "devices" / "vda"
+    (disk / "vda1").mkdir(parents=True)
+    (disk / "dev").write_text("254:7\n")
+    (tmp_path / "sys").mkdir()
+    (tmp_path / "sys" / name).symlink_to(disk / "vda1")
+    assert disk_of(tmp_path, tmp_path / "sys") == name, "a disk of its own"
+    (disk / "vda1" / "partition").write_text("1\n")
+    assert disk_of(tmp_path, tmp_path / "sys") == "254:7"
 
 
 def test_a_read_only_cgroup_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
