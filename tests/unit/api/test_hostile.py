@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from fastapi import FastAPI
+
     from agent_service.faults.steps import Action
 
 HOSTILE = (
@@ -115,17 +117,20 @@ def attempts(monkeypatch: pytest.MonkeyPatch) -> Attempts:
 
 @pytest.fixture
 async def http(tmp_path: Path, attempts: Attempts) -> AsyncIterator[httpx.AsyncClient]:
-    async with agent(tmp_path) as client:
+    async with client_of(app_of(tmp_path)) as client:
         yield client
 
 
-def agent(directory: Path) -> httpx.AsyncClient:
-    """A client of an agent with nothing faked but the machine."""
+def app_of(directory: Path) -> FastAPI:
+    """An agent with nothing faked but the machine."""
     config = agent_settings(directory, allowed_hosts=["agent.test"])
-    config.state_dir.mkdir(exist_ok=True)
+    (config.state_dir / "faults").mkdir(parents=True, exist_ok=True)
     audit = AuditLog(directory / "audit.jsonl")
     member = MemberControl(config, create_supervisor(config))
-    app = create_app(Agent(config, member, FaultManager(config, member, audit), audit), Access(config))
+    return create_app(Agent(config, member, FaultManager(config, member, audit), audit), Access(config))
+
+
+def client_of(app: FastAPI) -> httpx.AsyncClient:
     transport = httpx.ASGITransport(as_client(app, "tester"))
     return httpx.AsyncClient(transport=transport, base_url="https://agent.test")
 
@@ -238,8 +243,7 @@ async def test_the_control_is_recorded(http: httpx.AsyncClient, attempts: Attemp
 def test_generated_requests_meet_the_real_planner(
     tmp_path: Path, attempts: Attempts, mode: GenerationMode
 ) -> None:
-    client = agent(tmp_path)
-    app = client._transport.app.app  # type: ignore[attr-defined]  # what the wrapper of a certificate's name wraps
+    app = app_of(tmp_path)
     described = schemathesis.openapi.from_dict(app.openapi())
     kinds = set()
     for way in ("/v1/faults", "/v1/faults/plan", "/v1/member/start", "/v1/member/archive"):
@@ -252,7 +256,7 @@ def test_generated_requests_meet_the_real_planner(
             request.pop("cookies", None)
             if "data" in request:
                 request["content"] = request.pop("data")
-            answer = asyncio.run(send(tmp_path, request))
+            answer = asyncio.run(send(app, request))
             kinds.add(answer.status_code)
             assert answer.status_code < 500 or answer.status_code == 503, (
                 json.dumps(request, default=str),
@@ -264,6 +268,6 @@ def test_generated_requests_meet_the_real_planner(
     assert kinds & ({422, 400} if mode is GenerationMode.NEGATIVE else {200, 409, 424, 503})
 
 
-async def send(directory: Path, request: dict[str, Any]) -> httpx.Response:
-    async with agent(directory) as client:
+async def send(app: FastAPI, request: dict[str, Any]) -> httpx.Response:
+    async with client_of(app) as client:
         return await client.request(**request)
