@@ -80,7 +80,7 @@ class CaseRunner:
                 unreached = isinstance(error, FaultUnreachedError)
                 state, reason = CaseState.SKIPPED if unreached else CaseState.ERROR, error.message
                 # The next case needs a whole cluster, and all that was injected is healed by now.
-                self._course.recovery = await measure_recovery(self._stage.monitor, self._limits.recovery)
+                fatal = await self._make_whole()
             except EtcdChaosError as error:
                 state, reason, fatal = CaseState.ERROR, error.message, error
         return CaseEnd(self._result(state, reason), fatal)
@@ -125,6 +125,7 @@ class CaseRunner:
                     await stage.while_alive(election_ends(stage.monitor, self._limits.recovery))
                     await stage.while_alive(faults.inject(self._recover))
                 self._actions.hit = faults.targets
+                self._actions.held = lambda: faults.targets
                 with self._phases.phase(Phase.HOLD, case.hold):
                     await stage.while_alive(self._hold(faults.hold(case.hold)))
                 with self._phases.phase(Phase.RECOVER):
@@ -136,6 +137,18 @@ class CaseRunner:
             course.targets = faults.targets
             course.held_seconds = faults.held_seconds
             course.faults = faults.injected
+
+    async def _make_whole(self) -> EtcdChaosError | None:
+        """Get over a case that proves nothing; what forbids to go on, if anything does."""
+        try:
+            self._course.recovery = await self._measure()
+        except EtcdChaosError as error:
+            return error
+        return None
+
+    async def _measure(self) -> Recovery:
+        rest = self._actions.finish if self._actions.unfinished else None
+        return await measure_recovery(self._stage.monitor, self._limits.recovery, rest)
 
     async def _hold(self, hold: Coroutine[Any, Any, None]) -> None:
         """Hold for the scenario's time, until every action is done, and for what the case waits."""
@@ -168,7 +181,7 @@ class CaseRunner:
 
     async def _recover(self) -> bool:
         """Measure how long it takes to be whole again, for the checkers; whether it is."""
-        recovery = await measure_recovery(self._stage.monitor, self._limits.recovery)
+        recovery = await self._measure()
         self._course.recovery = recovery
         if None in {recovery.leader, recovery.serving, recovery.writes}:
             await self._stage.check_hosts()  # one that was lost is no verdict on etcd

@@ -12,7 +12,7 @@ from tester.fleet import ask_all
 from tester.results import Recovery
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from agent_client import AgentClient
     from agent_service.models import MemberTls
@@ -97,13 +97,27 @@ async def election_ends(monitor: ClusterMonitor, limit: float) -> None:
             await monitor.wait_leader(limit)
 
 
-async def measure_recovery(monitor: ClusterMonitor, limit_seconds: float) -> Recovery:
-    """Seconds from now until the cluster has a leader, serves everywhere, accepts writes everywhere."""
-    leader, serving, writes = await asyncio.gather(
-        _within(monitor.wait_leader(limit_seconds)),
-        _within(monitor.wait_serving(limit_seconds)),
-        _within(monitor.wait_writes(limit_seconds)),
-    )
+async def measure_recovery(
+    monitor: ClusterMonitor, limit_seconds: float, before_writes: Callable[[], Awaitable[None]] | None = None
+) -> Recovery:
+    """Seconds from now until the cluster has a leader, serves everywhere, accepts writes everywhere.
+
+    ``before_writes`` is what an operator has to do before writes can be accepted (an alarm to be cleared): it
+    is done as soon as the cluster serves, and the time until writes counts from its end.
+    """
+    if before_writes is None:
+        leader, serving, writes = await asyncio.gather(
+            _within(monitor.wait_leader(limit_seconds)),
+            _within(monitor.wait_serving(limit_seconds)),
+            _within(monitor.wait_writes(limit_seconds)),
+        )
+    else:
+        leader, serving = await asyncio.gather(
+            _within(monitor.wait_leader(limit_seconds)), _within(monitor.wait_serving(limit_seconds))
+        )
+        if leader is not None and serving is not None:
+            await before_writes()
+        writes = await _within(monitor.wait_writes(limit_seconds))
     return Recovery(leader=leader, serving=serving, writes=writes, limit=limit_seconds)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tester.errors import InventoryError, ScenarioError
+from tester.learners import missing_learners, wants_learner
 from tester.nemesis import draw_cases, menu_of, menu_problems
 from tester.quorum import most_at_once, objection
 from tester.scenario.actions import ChangeVersionSection, RefuseVersionSection
@@ -154,13 +155,20 @@ def _problems(scenario: Scenario, inventory: Inventory, hosts: tuple[Host, ...])
 
 
 def _case_problems(scenario: Scenario, voters: tuple[str, ...], bound: int | None) -> Iterator[str]:
-    for case in scenario.cases:
+    lacking_learner = {
+        one.case: f"{one.what}: {one.remedy}"
+        for one in missing_learners(scenario.cases, shuffled=scenario.shuffle)
+    }
+    for number, case in enumerate(scenario.cases):
+        learners = voters[-1:] if any(wants_learner(fault.target) for fault in case.faults) else ()
         if strangers := [name for name in _named(case) if name not in voters]:
             hint = suggestion(strangers[0], [*voters, *TargetWord])
             yield f"case {case.name}: {', '.join(strangers)} is no member: {hint}"
-        elif problem := objection(case, voters):
+        elif number in lacking_learner:
+            yield f"case {case.name}: {lacking_learner[number]}"
+        elif problem := objection(case, voters[: len(voters) - len(learners)], learners):
             yield f"case {case.name}: {problem}"
-        elif bound is not None and (count := most_at_once(case, voters)) > bound:
+        elif bound is not None and (count := most_at_once(case, voters, learners)) > bound:
             yield f"case {case.name}: hits {count} members, and etcd_chaos_max_faulted is {bound}"
     if scenario.nemesis is not None:
         yield from menu_problems(scenario.nemesis, voters, bound)

@@ -11,7 +11,7 @@ from tester.errors import FaultIneffectiveError
 from tester.partitions import keeps_quorum, resolve_cuts
 from tester.scenario.faults import PartitionSection
 from tester.scenario.target import TargetWord
-from tester.targets import Roles, largest, quorum
+from tester.targets import Reach, Roles, largest, quorum
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -76,15 +76,17 @@ def _leaves_quorum(impacts: Iterable[Impact], roles: Roles) -> bool:
     return keeps_quorum(links, roles.voters, down)
 
 
-def most_at_once(case: CaseSection, voters: Collection[str]) -> int:
+def most_at_once(case: CaseSection, voters: Collection[str], learners: Sequence[str] = ()) -> int:
     """How many members a case hits at one time at most."""
-    return min(len(voters), sum(_most(fault, voters) for fault in case.faults))
+    hit = sum(_most(fault, voters, learners).members for fault in case.faults)
+    return min(len(voters) + len(learners), hit)
 
 
-def objection(case: CaseSection, voters: Collection[str]) -> str | None:
-    """Why a case must not or cannot run on a cluster of these voters; ``None`` if it may.
+def objection(case: CaseSection, voters: Collection[str], learners: Sequence[str] = ()) -> str | None:
+    """Why a case must not or cannot run on a cluster of these members; ``None`` if it may.
 
     Its faults are judged as if all were active at one time, each on other members unless it says ``same``.
+    A learner has no vote, and counts for nothing here.
     """
     members = f"a cluster of {len(voters)} member{'s' if len(voters) != 1 else ''}"
     down = 0
@@ -95,8 +97,8 @@ def objection(case: CaseSection, voters: Collection[str]) -> str | None:
             except FaultIneffectiveError as error:
                 return error.message
             continue
-        count = _most(fault, voters)
-        if count == 0 and not fault.target.is_only(TargetWord.SAME):
+        members_hit, count = _most(fault, voters, learners)
+        if members_hit == 0 and not fault.target.is_only(TargetWord.SAME):
             return f"target {fault.target} means nobody in {members}"
         if fault.kind() == "isolate" and len(voters) < 2:
             return f"nobody can be isolated in {members}: it has no peer traffic"
@@ -159,16 +161,16 @@ def _same_down(case: CaseSection, cuts: Sequence[Mapping[str, Cut]]) -> tuple[st
     return tuple(cuts[0]) if also else ()
 
 
-def _most(fault: FaultSection, voters: Collection[str]) -> int:
+def _most(fault: FaultSection, voters: Collection[str], learners: Sequence[str]) -> Reach:
     if isinstance(fault, PartitionSection):
         try:
-            return len(_example(fault, voters))
+            return Reach(*[len(_example(fault, voters))] * 2)
         except FaultIneffectiveError:
-            return 0
+            return Reach()
     if fault.target.is_only(TargetWord.SAME):
-        return 0  # nobody who is not hit already
-    count = largest(fault.target, voters)
-    return min(1, count) if fault.one_at_a_time else count
+        return Reach()  # nobody who is not hit already
+    reach = largest(fault.target, voters, learners)
+    return Reach(*(min(1, count) for count in reach)) if fault.one_at_a_time else reach
 
 
 def _example(fault: PartitionSection, voters: Collection[str]) -> dict[str, Cut]:

@@ -107,7 +107,7 @@ class Recovery:
 
     leader: float | None
     serving: float | None
-    """Every voting member answers a linearizable read."""
+    """Every voting member answers a linearizable read, every learner one of its own state."""
     writes: float | None
     """A write was accepted through every voting member."""
     limit: float

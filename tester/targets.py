@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tester.errors import FaultIneffectiveError
 from tester.scenario.target import TargetSum, TargetWord
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from tester.scenario.target import Term
 
@@ -131,24 +131,28 @@ def _meant(
     return set(rng.sample(free, count))
 
 
-def largest(target: TargetSum, voters: Collection[str]) -> int:
-    """How many members a target means at most in a cluster of these voters; 0: it means nobody.
+class Reach(NamedTuple):
+    """How many a target means at most."""
 
-    Found by trying: every member leads once, with a few draws each. Names that are not among the voters
+    members: int = 0
+    voters: int = 0
+    """How many of them have a vote: those alone count for quorum."""
+
+
+def largest(target: TargetSum, voters: Collection[str], learners: Sequence[str] = ()) -> Reach:
+    """How many members a target means at most in a cluster of these; none: it means nobody.
+
+    Found by trying: every voter leads once, with a few draws each. Names that are not among the voters
     stand for members that are.
     """
     names = tuple(dict.fromkeys((*target.names, *voters)))[: max(len(voters), len(target.names))]
-    sizes = [0]
+    reach = [Reach()]
     for leader in names:
         for seed in range(4):
-            roles = Roles(names, leader, learners=("a learner",) * _wants_learner(target))
+            roles = Roles(names, leader, tuple(learners))
             try:
                 drawn = resolve_targets(target, roles, random.Random(seed), same=names[:1])  # noqa: S311 - an example
             except FaultIneffectiveError:
                 continue
-            sizes.append(sum(name in names for name in drawn))
-    return max(sizes)
-
-
-def _wants_learner(target: TargetSum) -> bool:
-    return any(term.who is TargetWord.LEARNER for term in target.terms)
+            reach.append(Reach(len(drawn), sum(name in names for name in drawn)))
+    return Reach(max(one.members for one in reach), max(one.voters for one in reach))

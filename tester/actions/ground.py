@@ -63,11 +63,13 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """An action that came to its end. ``checks`` are verdicts that only it could reach."""
+    """An action that came to its end, but for the rest. ``checks`` are verdicts that only it could reach."""
 
     targets: tuple[str, ...]
     text: str
     checks: tuple[CheckResult, ...] = ()
+    rest: Callable[[], Awaitable[Done]] | None = None
+    """What is to be done when the faults of the case are healed; at once where it has none."""
 
 
 @asynccontextmanager

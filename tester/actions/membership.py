@@ -47,6 +47,35 @@ async def grow(ground: Ground, to: int, *, learner: bool) -> Done:
     )
 
 
+async def add_learner(ground: Ground) -> Done:
+    """Add a member on a host that has none as a learner, and see that it stands as one."""
+    spare = _spare(ground, "add a learner")
+    member_id = await _join(ground, spare, learner=True)
+    try:
+        async with asyncio.timeout(ground.limit):
+            while not _stands(ground, spare):  # noqa: ASYNC110 - the monitor looks ten times a second
+                await asyncio.sleep(_LOOK_SECONDS)
+    except TimeoutError:
+        raise ActionError(f"{spare} was added as a learner, and does not follow a leader") from None
+    return Done((spare,), f"{spare} (id {member_id:x}) was added as a learner, and has no vote")
+
+
+async def promote_learner(ground: Ground, member: str) -> Done:
+    """Make a voter of a learner that stands, and see that the cluster is whole with it."""
+    if member not in ground.monitor.view().learners:
+        raise ActionError(f"promote {member}: it is no learner", remedy="say target: learner")
+    member_id = await persist(ground, "list the members", lambda client: _id_of(ground, client, member))
+    await promote(ground, member, member_id)
+    await whole(ground, f"{member} was promoted")
+    await ground.membership.joined(member)
+    return Done((member,), f"{member} (id {member_id:x}) was promoted, and votes")
+
+
+def _stands(ground: Ground, member: str) -> bool:
+    health = ground.monitor.view().health.get(member)
+    return health is not None and health.is_learner and health.leader_id != 0
+
+
 async def shrink(ground: Ground, to: int, order: tuple[str, ...]) -> Done:
     """Remove members in ``order`` until there are so many."""
     went: list[str] = []
@@ -102,6 +131,16 @@ async def remove(ground: Ground, member: str) -> int:
 
 async def add(ground: Ground, member: str, *, learner: bool) -> int:
     """Put a host on the list, start its member on fresh data, promote it if it came as a learner; its id."""
+    member_id = await _join(ground, member, learner=learner)
+    if learner:
+        await promote(ground, member, member_id)
+    await whole(ground, f"{member} was added")
+    await ground.membership.joined(member)
+    return member_id
+
+
+async def _join(ground: Ground, member: str, *, learner: bool) -> int:
+    """Put a host on the list and start its member on fresh data; its id."""
     peer_url = ground.peer_url(member)
 
     async def put_on(client: AdminClient) -> tuple[ListedMember, dict[str, ListedMember]]:
@@ -122,10 +161,6 @@ async def add(ground: Ground, member: str, *, learner: bool) -> int:
             update={"initial_cluster": cluster, "initial_cluster_state": "existing"}
         ),
     )
-    if learner:
-        await promote(ground, member, own.member_id)
-    await whole(ground, f"{member} was added")
-    await ground.membership.joined(member)
     return own.member_id
 
 

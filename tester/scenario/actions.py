@@ -55,6 +55,21 @@ class GrowSection(ActionSection):
     learner: bool = Field(default=False, description="They come as learners, and are promoted.")
 
 
+class AddLearnerSection(ActionSection):
+    """Add a member on a host that has none as a learner, and leave it one until it is promoted."""
+
+    action: Literal["add-learner"] = "add-learner"
+    changes_members: ClassVar = True
+
+
+class PromoteSection(ActionSection):
+    """Make a voter of a learner as soon as etcd finds it in sync with the leader."""
+
+    action: Literal["promote"] = "promote"
+    changes_members: ClassVar = True
+    target: Target = Field(default=parse_target("learner"), description="Whom.")
+
+
 class ShrinkSection(ActionSection):
     """Remove members, drawn with the seed, one after the other."""
 
@@ -120,6 +135,8 @@ AnyAction: TypeAlias = (
     RemoveAndAddBackSection
     | ReplaceSection
     | GrowSection
+    | AddLearnerSection
+    | PromoteSection
     | ShrinkSection
     | MoveLeaderSection
     | MistakesSection

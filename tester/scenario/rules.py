@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
+from tester.learners import missing_learners, wants_learner
 from tester.quorum import objection
+from tester.scenario.actions import ExceedQuotaSection
 from tester.scenario.faults import (
     CorruptFileSection,
     DiskSection,
@@ -45,6 +47,7 @@ def rule_mistakes(tree: Tree) -> Iterator[Mistake]:
     yield from _twice(tree)
     for number, case in cases.items():
         yield from _case_mistakes(tree, number, case)
+    yield from _learner_mistakes(tree, cases)
     yield from _menu_mistakes(tree)
     yield from _checker_mistakes(tree)
     yield from _limit_mistakes(tree, cases)
@@ -131,6 +134,12 @@ def _waiting_mistakes(tree: Tree, number: int, case: CaseSection) -> Iterator[Mi
             yield Mistake(
                 *_place(tree, *where, "last"), "waits for nothing", "say until: snapshot in the case"
             )
+        if isinstance(action, ExceedQuotaSection) and case.faults and index + 1 < len(case.actions):
+            yield Mistake(
+                *_place(tree, *where, "action"),
+                "comes before other actions, and nothing takes writes until the faults are healed",
+                "make it the last action of the case, or leave the fault out",
+            )
         target = getattr(action, "target", None)
         if target is not None and target.is_only(TargetWord.SAME) and not case.faults:
             hint = "name a role or a member"
@@ -205,7 +214,8 @@ def _quorum_mistakes(tree: Tree, number: int, case: CaseSection) -> Iterator[Mis
     cluster = _section_of(child(tree, "cluster"), ClusterSection)
     members = cluster.members if cluster is not None else None
     if members is not None:
-        problem = objection(case, tuple(map(str, range(members))))
+        learners = ("learner",) if any(wants_learner(fault.target) for fault in case.faults) else ()
+        problem = objection(case, tuple(map(str, range(members - len(learners)))), learners)
     elif not case.allow_quorum_loss and any(
         fault.downs
         and not fault.one_at_a_time
@@ -222,6 +232,15 @@ def _quorum_mistakes(tree: Tree, number: int, case: CaseSection) -> Iterator[Mis
         if len(case.faults) == 1:
             where = (*where, 0, "partition" if isinstance(case.faults[0], PartitionSection) else "target")
         yield Mistake(*_place(tree, *where), what, hint)
+
+
+def _learner_mistakes(tree: Tree, cases: dict[int, CaseSection]) -> Iterator[Mistake]:
+    shuffle = child(tree, "shuffle")
+    shuffled = shuffle is not None and plain(shuffle) is True
+    numbers = list(cases)
+    for missing in missing_learners(list(cases.values()), shuffled=shuffled):
+        where: Where = ("cases", numbers[missing.case], missing.part, missing.index, "target")
+        yield Mistake(*_place(tree, *where), missing.what, missing.remedy)
 
 
 def _menu_mistakes(tree: Tree) -> Iterator[Mistake]:

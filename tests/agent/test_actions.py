@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import os
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 
+from agent_service.models import MemberState
 from tester.actions.ground import Ground
 from tester.actions.kinds import ALWAYS, NEEDS_FAULT
-from tester.actions.membership import grow, move_leader, remove_and_add_back, replace, shrink
+from tester.actions.membership import (
+    add_learner,
+    grow,
+    move_leader,
+    promote_learner,
+    remove_and_add_back,
+    replace,
+    shrink,
+)
 from tester.actions.mistakes import make_mistakes
-from tester.actions.upkeep import compact, defragment, exceed_quota
+from tester.actions.quota import exceed_quota
+from tester.actions.upkeep import compact, defragment
 from tester.actions.versions import change_version, refuse_version
-from tester.errors import ActionError
+from tester.errors import ActionError, ClusterError
 from tester.etcd.endpoint import Endpoint
 from tester.etcd.h2.channel import H2Channel
 from tester.events import Event, MembershipChange, MembershipChanged
 from tester.membership import Membership
 from tester.results import Verdict
-from tests.agent.hosts import Fleet, fleet_of
+from tester.scenario.faults import IsolateSection, KillSection
+from tester.scenario.target import parse_target
+from tester.targets import resolve_targets
+from tests.agent.hosts import PATIENCE_SECONDS, Fleet, fleet_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,6 +100,29 @@ async def test_members_come_and_go(tmp_path: Path, newest_etcd: str) -> None:
         assert set(fleet.roles().voters) == set(fleet.hosts), "it grew as far as there were hosts"
 
 
+async def test_a_learner_stands_until_it_is_promoted(tmp_path: Path, newest_etcd: str) -> None:
+    async with fleet_of(tmp_path, newest_etcd) as fleet:
+        ground = await ground_of(fleet)
+        with pytest.raises(ActionError, match="promote h1: it is no learner"):
+            await promote_learner(ground, "h1")
+        await shrink(ground, 2, tuple(fleet.hosts))
+        (learner,) = (await add_learner(ground)).targets
+        assert fleet.roles().learners == (learner,)
+        assert learner not in fleet.roles().voters
+        assert (await fleet.agents[learner].member()).state is MemberState.RUNNING
+        async with fleet.fault(KillSection()) as fault:
+            await fault.inject(resolve_targets(parse_target("learner"), fleet.roles(), Random(0)))
+            assert fault.targets == (learner,)
+            await fleet.monitor.wait_writes(PATIENCE_SECONDS)  # nobody misses it
+            with pytest.raises(ClusterError, match=f"a read was not answered within 0.2 s by {learner}"):
+                await fleet.monitor.wait_serving(0.2)
+            await fault.heal()
+        await fleet.whole()
+        await promote_learner(ground, learner)
+        assert set(fleet.roles().voters) == set(ground.membership.names) == set(fleet.hosts)
+        assert fleet.roles().learners == ()
+
+
 async def test_mistakes_are_refused(tmp_path: Path, etcd_builds: dict[str, Path]) -> None:
     async with fleet_of(tmp_path, next(iter(etcd_builds))) as fleet:
         ground = await ground_of(fleet)
@@ -103,10 +140,42 @@ async def test_upkeep(tmp_path: Path, newest_etcd: str) -> None:
         with pytest.raises(ActionError, match="nothing to forget"):
             await compact(ground, 1000, physical=False)
         assert "logically" in (await compact(ground, 1, physical=False)).text
-        assert (await defragment(ground, list(fleet.hosts))).targets == tuple(fleet.hosts)
-        done = await exceed_quota(ground)
+        done = await defragment(ground, list(fleet.hosts), tuple)
+        assert (done.targets, done.rest) == (tuple(fleet.hosts), None)
+        done = await exceed_quota(ground, tuple)
+        assert [check.verdict for check in done.checks] == [Verdict.VALID], done.checks
+        assert done.checks[0].message.endswith("h1, h2, h3")
+        assert done.rest is not None
+        done = await done.rest()
         assert [check.verdict for check in done.checks] == [Verdict.VALID], done.checks
         await fleet.whole()
+
+
+async def test_upkeep_while_a_fault_holds_a_member(tmp_path: Path, newest_etcd: str) -> None:
+    async with fleet_of(tmp_path, newest_etcd, SMALL_QUOTA) as fleet:
+        ground = await ground_of(fleet)
+        for section, known in ((IsolateSection(), False), (KillSection(), True)):
+            leader = fleet.roles().leader
+            victim = next(name for name in fleet.hosts if name != leader)
+            held = (victim,) if known else ()  # not: its fault has just ended, and it does not answer yet
+            async with fleet.fault(section, f"c-{section.kind()}") as fault:
+                await fault.inject([victim])
+                if known:
+                    rewritten = await defragment(ground, list(fleet.hosts), lambda: fault.targets)
+                    with pytest.raises(ActionError, match=f"defragment {victim}: "):
+                        await defragment(ground, [victim], tuple)
+                full = await exceed_quota(ground, lambda held=held: held)
+                assert [check.verdict for check in full.checks] == [Verdict.VALID], full.checks
+                assert victim not in full.checks[0].message
+                await fault.heal()
+            await ground.monitor.wait_serving(ground.limit)
+            assert full.rest is not None
+            done = await full.rest()
+            assert [check.verdict for check in done.checks] == [Verdict.VALID], done.checks
+            assert f"{victim} refused writes and served reads, too" in done.checks[0].message
+            await fleet.whole()
+        assert rewritten.rest is not None
+        assert (await rewritten.rest()).targets == (victim,)
 
 
 async def test_rolling_upgrade_and_a_downgrade_that_etcd_refuses(

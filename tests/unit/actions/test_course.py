@@ -20,7 +20,7 @@ from tester.scenario.loader import parse_scenario
 from tester.targets import Roles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from tester.scenario.actions import AnyAction
 
@@ -34,23 +34,33 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     done: list[str] = []
 
     async def perform(
-        action: AnyAction, _ground: Ground, targets: Callable[[Any], tuple[str, ...]], _rng: Random
+        action: AnyAction,
+        _ground: Ground,
+        targets: Callable[[Any], tuple[str, ...]],
+        _rng: Random,
+        _held: Callable[[], Collection[str]],
     ) -> Done:
         await asyncio.sleep(0)
         whom = targets(action.target) if hasattr(action, "target") else ()
         if action.kind() == "exceed-quota":
             raise ActionError("it was not")
         done.append(f"{action.kind()} {' '.join(whom)}".rstrip())
-        return Done(whom, "done so", (CHECK,))
+
+        async def rest() -> Done:
+            done.append(f"the rest of {action.kind()}")
+            return Done(whom, "done at last", (CHECK,))
+
+        return Done(whom, "done so", (CHECK,), rest if action.kind() == "compact" else None)
 
     monkeypatch.setattr(course, "_perform", perform)
     return done
 
 
-def actions(text: str, leader: str | None = "m2") -> tuple[CaseActions, list[Event]]:
+def actions(
+    text: str, leader: str | None = "m2", fault: str = "fault: kill, until: entries"
+) -> tuple[CaseActions, list[Event]]:
     case = parse_scenario(
-        f"name: s\nstressers: [{{kind: kv}}]\ncases: [{{name: c, fault: kill, until: entries, actions: [{text}]}}]",
-        "s.yml",
+        f"name: s\nstressers: [{{kind: kv}}]\ncases: [{{name: c, {fault}, actions: [{text}]}}]", "s.yml"
     ).cases[0]
     events: list[Event] = []
     bus = EventBus()
@@ -86,13 +96,30 @@ async def test_those_that_were_hit_when_what_is_waited_for_is_so(heard: list[str
 
 
 async def test_what_was_done_before_an_error_is_kept(heard: list[str]) -> None:
-    made, _ = actions("{action: mistakes}, {action: exceed-quota}, {action: mistakes}")
+    made, _ = actions("{action: mistakes}, {action: exceed-quota}")
     with pytest.raises(ActionError, match="it was not"):
         await made.run()
     assert [result.action for result in made.done] == ["mistakes"]
     made, _ = actions("{action: defragment, target: leader}", leader=None)
     with pytest.raises(FaultIneffectiveError, match="no member leads now"):
         await made.run()
+
+
+async def test_what_needs_every_member_waits_until_the_faults_are_healed(heard: list[str]) -> None:
+    made, _ = actions("{action: compact}, {action: mistakes}")
+    made.reached.set()
+    await made.run()
+    assert heard == ["compact", "mistakes"]
+    assert made.unfinished
+    await made.finish()
+    assert heard == ["compact", "mistakes", "the rest of compact"]
+    assert [result.text for result in made.done] == ["done so", "done so", "done at last"]
+    assert not made.unfinished
+
+    made, _ = actions("{action: compact}, {action: mistakes}", fault="fault: none")
+    heard.clear()
+    await made.run()
+    assert heard == ["compact", "the rest of compact", "mistakes"]
 
 
 @pytest.mark.parametrize(
@@ -102,6 +129,12 @@ async def test_what_was_done_before_an_error_is_kept(heard: list[str]) -> None:
         ("fault: kill, actions: [{action: defragment, last: true}]", "last: waits for nothing; say until"),
         ("fault: none, actions: [{action: defragment, target: same}]", "target: no fault hits anybody"),
         ("fault: none, actions: [{action: grow}]", r"actions\[0\].to: is missing"),
+        (
+            "fault: kill, actions: [{action: exceed-quota}, {action: mistakes}]",
+            r"actions\[0\].action: comes before other actions, and nothing takes writes",
+        ),
+        ("fault: kill, target: learner", r"target: target learner: no learner stands then; add one before it"),
+        ("fault: none, actions: [{action: promote}]", r"actions\[0\].target: target learner: no learner"),
         ("fault: none, actions: [{action: explode}]", "'explode' is not one of its values"),
         ("fault: none, actions: [{action: mistakes, make: []}]", "make"),
         ("fault: failpoint, terms: {beforeCommit: print}", "terms"),

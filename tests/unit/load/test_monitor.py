@@ -27,14 +27,17 @@ class Told:
 
     def connect(self, endpoint: Endpoint) -> FakeChannel:
         async def answer(method: Method, request: bytes) -> bytes:
-            return self.answer(endpoint.member, method)
+            return self.answer(endpoint.member, method, request)
 
         return FakeChannel(answer)
 
-    def answer(self, member: str, method: Method) -> bytes:
+    def answer(self, member: str, method: Method, request: bytes) -> bytes:
         says = self.says[member]
         if says is None or (method is not Method.STATUS and member in self.refusing):
             raise RpcError(StatusCode.UNAVAILABLE, "no answer from it")
+        linearizable = method is Method.RANGE and not pb.RangeRequest.FromString(request).serializable
+        if member in self.learners and linearizable:
+            raise RpcError(StatusCode.UNAVAILABLE, "etcdserver: rpc not supported for learner")
         if method is not Method.STATUS:
             return b""
         leader, term = says
@@ -92,13 +95,16 @@ async def test_changes_are_published_once() -> None:
     assert changes == [("m1", 2), (None, 2), ("m2", 3)]
 
 
-async def test_learners_are_no_voters_and_are_not_asked_to_serve() -> None:
+async def test_learners_are_no_voters_and_serve_reads_of_their_own_state_alone() -> None:
     told = Told(m1=(1, 2), m2=(1, 2), m3=(1, 2))
-    told.learners, told.refusing = {"m3"}, {"m3"}
+    told.learners = {"m3"}
     monitor = await monitor_of(told)
     view = monitor.view()
     assert (view.voters, view.learners) == (("m1", "m2"), ("m3",))
     await monitor.wait_serving(1.0)
+    told.refusing = {"m3"}
+    with pytest.raises(ClusterError, match="m3: UNAVAILABLE: no answer from it"):
+        await monitor.wait_serving(0.1)
     await monitor.wait_writes(1.0)
     with pytest.raises(ClusterError, match="m3: UNAVAILABLE: no answer from it"):
         await monitor.wait_writes(0.1, ["m1", "m3"])

@@ -95,6 +95,37 @@ def test_the_inventory_bounds_how_many_are_hit() -> None:
     assert make_plan(subject, inventory(3, max_faulted=3)).max_faulted == 3
 
 
+ADD, PROMOTE = {"action": "add-learner"}, {"action": "promote"}
+
+
+@pytest.mark.parametrize(
+    ("told", "shuffle"),
+    [
+        ([single("none", "a", actions=[ADD]), single("kill", "b", target="learner")], False),
+        ([single("none", "a", actions=[ADD, PROMOTE, ADD]), single("isolate", "b", target="learner")], False),
+        ([single("kill", "b", target="learner", after="1s", actions=[ADD, PROMOTE])], True),
+    ],
+)
+def test_a_learner_that_stands_can_be_hit(told: list[CaseSection], *, shuffle: bool) -> None:
+    assert make_plan(scenario(*told, shuffle=shuffle), inventory(3)).cases(1)
+
+
+@pytest.mark.parametrize(
+    ("told", "shuffle"),
+    [
+        ([single("kill", "b", target="learner")], False),
+        ([single("kill", "b", target="leader + learner"), single("none", "a", actions=[ADD])], False),
+        ([single("none", "a", actions=[ADD]), single("kill", "b", target="learner")], True),
+        ([single("none", "a", actions=[ADD, PROMOTE]), single("kill", "b", target="learner")], False),
+        ([single("kill", "b", target="learner", actions=[ADD])], False),
+        ([single("none", "b", actions=[PROMOTE])], False),
+    ],
+)
+def test_a_learner_that_nobody_can_have_added(told: list[CaseSection], *, shuffle: bool) -> None:
+    (said,) = [problem for problem in problems(scenario(*told, shuffle=shuffle), 3) if "case b" in problem]
+    assert "no learner stands then: add one before it: an action add-learner" in said
+
+
 def test_a_version_that_a_host_lacks() -> None:
     lines = problems(scenario(cluster={"version": "3.4.23"}), 1)
     assert "host h1 has no etcd 3.4.23 (has 3.5.16)" in lines[0]

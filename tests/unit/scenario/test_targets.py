@@ -7,7 +7,7 @@ import pytest
 
 from tester.errors import FaultIneffectiveError
 from tester.partitions import Cut
-from tester.quorum import Impact, objection, refuse
+from tester.quorum import Impact, most_at_once, objection, refuse
 from tester.scenario.model import CaseSection
 from tester.scenario.target import TargetWord, parse_target
 from tester.targets import Roles, largest, quorum, resolve_targets, target_count
@@ -65,7 +65,7 @@ def test_the_same_stream_draws_the_same_targets(word: TargetWord) -> None:
     target = parse_target(word.value)
     draws = {resolve_targets(target, roles(5), random.Random("s")) for _ in range(20)}
     assert len(draws) == 1
-    assert len(draws.pop()) == target_count(word, 5) == largest(target, NAMES[:5])
+    assert len(draws.pop()) == target_count(word, 5) == largest(target, NAMES[:5]).members
 
 
 def test_draws_reach_everybody_they_may_and_nobody_else() -> None:
@@ -136,7 +136,36 @@ def test_sums_of_targets(text: str, expected: set[str]) -> None:
 def test_draws_of_a_sum_have_its_size(text: str, size: int) -> None:
     sizes = {len(resolve_targets(parse_target(text), FIVE, random.Random(seed))) for seed in range(30)}
     assert sizes == {size}
-    assert largest(parse_target(text), NAMES[:5]) == size
+    assert largest(parse_target(text), NAMES[:5]) == (size, size)
+
+
+@pytest.mark.parametrize(
+    ("text", "members", "voters"),
+    [("learner", 1, 0), ("leader + learner", 2, 1), ("all + learner", 3, 2), ("all", 2, 2), ("h1", 1, 1)],
+)
+def test_a_learner_is_hit_and_has_no_vote(text: str, members: int, voters: int) -> None:
+    assert largest(parse_target(text), NAMES[:2], ("h3",)) == (members, voters)
+    if "learner" in text and text != "learner":
+        assert largest(parse_target(text), NAMES[:2]) == (0, 0), "where none stands it means nobody"
+
+
+@pytest.mark.parametrize(
+    ("target", "voters", "hit", "expected"),
+    [
+        ("learner", 1, 1, None),
+        ("learner", 3, 1, None),
+        ("leader + learner", 3, 2, None),
+        ("leader + learner", 2, 2, "(1 of 2) takes quorum away"),
+    ],
+)
+def test_a_learner_counts_for_no_quorum_and_for_the_bound(
+    target: str, voters: int, hit: int, expected: str | None
+) -> None:
+    case = single("kill", target=target)
+    said = objection(case, NAMES[:voters], ("l1",))
+    assert said is None if expected is None else said is not None and expected in said
+    assert most_at_once(case, NAMES[:voters], ("l1",)) == hit
+    assert "means nobody" in str(objection(case, NAMES[:voters]))
 
 
 def test_what_is_taken_is_never_drawn() -> None:
