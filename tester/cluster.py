@@ -10,6 +10,7 @@ from agent_service.models import MemberSpec
 from tester.errors import ClusterError
 from tester.fleet import ask_all
 from tester.results import Recovery
+from tester.versions import flags_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from agent_service.models import MemberTls
     from tester.etcd.monitor import ClusterMonitor
     from tester.plan import Plan
+    from tester.scenario.model import ClusterSection
     from tester.security import Security
 
 _FLAGS = {
@@ -48,7 +50,7 @@ def member_specs(plan: Plan, token: str, security: Security) -> dict[str, Member
             peer_url=security.url(host.peer_url),
             initial_cluster=founders | {host.name: security.url(host.peer_url)},
             initial_cluster_token=token,
-            flags=_FLAGS | section.flags,
+            flags=member_flags(section, plan.version(host)),
             env=env,
             tls=security.tls.value,
             client_cert_auth=section.client_cert_auth,
@@ -56,6 +58,11 @@ def member_specs(plan: Plan, token: str, security: Security) -> dict[str, Member
         )
         for host in plan.hosts
     }
+
+
+def member_flags(section: ClusterSection, version: str) -> dict[str, str]:
+    """The flags of a member of this version: the tool's own, then the scenario's."""
+    return _FLAGS | flags_of(section, version)
 
 
 async def bootstrap(

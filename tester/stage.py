@@ -14,7 +14,7 @@ import msgspec
 from tester.actions.ground import Ground
 from tester.background import Background
 from tester.checkers import CHECKERS, run_checkers
-from tester.cluster import bootstrap, member_specs
+from tester.cluster import bootstrap, member_flags, member_specs
 from tester.errors import AgentError, ClusterError, LoadError
 from tester.etcd.connect import connect, connect_grpc, connect_h2
 from tester.etcd.errors import RpcError
@@ -123,6 +123,7 @@ class Stage:
             certificates=security.members,
             limit=plan.scenario.limits.recovery,
             announce_compaction=self.note_compaction,
+            flags=partial(member_flags, plan.scenario.cluster),
         )
         self._logs = logs
         self._history = History()

@@ -53,8 +53,15 @@ class Ground:
     """Seconds until a single step must have come to its end."""
     certificates: Mapping[str, MemberTls] = field(default_factory=dict)
     """Of the members, where they need one."""
+    flags: Callable[[str], Mapping[str, str]] | None = None
+    """Of a member, by its version; without it each keeps those that it has."""
     announce_compaction: Callable[[int], None] = _to_nobody
     """Told the revision before it is compacted: the history must know who asked."""
+
+    def as_version(self, spec: MemberSpec, version: str) -> MemberSpec:
+        """How a member is started with another etcd: its flags may be others."""
+        flags = spec.flags if self.flags is None else dict(self.flags(version))
+        return spec.model_copy(update={"version": version, "flags": flags})
 
     def peer_url(self, member: str) -> str:
         """How the cluster's own list names a member, or would."""

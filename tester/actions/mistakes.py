@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from tester.actions.ground import Done, Ground, listed_members, persist, talking_to
 from tester.actions.kinds import NEEDS_FAULT, Mistake
 from tester.errors import ActionError
+from tester.etcd.admin import DowngradeAction
 from tester.etcd.errors import RpcError
 from tester.results import CheckResult, Finding, Verdict
 
@@ -22,6 +23,9 @@ _NOBODY: Final = 0xC0FFEE
 """An id that no member has: etcd's are hashes of 64 bits."""
 _ETCD: Final = "etcdserver: "
 _UNHEALTHY: Final = "unhealthy cluster"
+_NO_DOWNGRADES: Final = "unknown method Downgrade"
+"""Of etcd before 3.5, which has no such call and so refuses every one."""
+_ANCIENT: Final = "3.0.0"
 _AGAIN_SECONDS: Final = 0.2
 
 _ACCEPTED_WORDS: Final[Mapping[Mistake, tuple[str, ...]]] = {
@@ -33,6 +37,8 @@ _ACCEPTED_WORDS: Final[Mapping[Mistake, tuple[str, ...]]] = {
     Mistake.MOVE_LEADER_AT_FOLLOWER: ("not leader",),
     Mistake.PROMOTE_TOO_EARLY: ("can only promote a learner member which is in sync with leader",),
     Mistake.SECOND_LEARNER: ("too many learner members in cluster",),
+    Mistake.DOWNGRADE_TOO_FAR: ("invalid downgrade target version", _NO_DOWNGRADES),
+    Mistake.CANCEL_NO_DOWNGRADE: ("no inflight downgrade", _NO_DOWNGRADES),
     Mistake.ADD_WHILE_UNHEALTHY: (_UNHEALTHY, "not enough started members"),
     Mistake.REMOVE_WHILE_UNHEALTHY: (_UNHEALTHY, "not enough started members"),
 }
@@ -106,6 +112,12 @@ async def _make(  # noqa: C901 - one arm per mistake, nothing nested
             return await _refusal(ground, leader, lambda client: client.move_leader(_NOBODY))
         case Mistake.MOVE_LEADER_AT_FOLLOWER:
             return await _refusal(ground, follower, lambda client: client.move_leader(ids[follower]))
+        case Mistake.DOWNGRADE_TOO_FAR:
+            return await _refusal(
+                ground, leader, lambda client: client.downgrade(DowngradeAction.VALIDATE, _ANCIENT)
+            )
+        case Mistake.CANCEL_NO_DOWNGRADE:
+            return await _refusal(ground, leader, lambda client: client.downgrade(DowngradeAction.CANCEL))
         case Mistake.PROMOTE_TOO_EARLY:
             return await _with_idle_learner(
                 ground, leader, lambda learner: lambda client: client.member_promote(learner)

@@ -34,7 +34,7 @@ async def change_version(ground: Ground, members: Sequence[str], version: str) -
     leader = ground.monitor.view().leader
     for member in sorted(members, key=lambda name: name == leader):
         await _stop(ground, member)
-        await start(ground, ground.specs[member].model_copy(update={"version": version}))
+        await start(ground, ground.as_version(ground.specs[member], version))
         await whole(ground, f"{member} was restarted with etcd {version}")
     findings = []
     for member in members:
@@ -66,7 +66,7 @@ async def refuse_version(ground: Ground, member: str, version: str) -> Done:
     own = ground.specs[member]
     await _stop(ground, member)
     ground.membership.may_end(member)
-    words = await _last_words(ground, own.model_copy(update={"version": version}))
+    words = await _last_words(ground, ground.as_version(own, version))
     await _stop(ground, member)
     await start(ground, own)
     ground.membership.must_run(member)

@@ -75,13 +75,16 @@ class AdminClient(EtcdClient):
         await self._call(Method.ALARM, request, pb.AlarmResponse)
 
     async def downgrade(self, action: DowngradeAction, version: str = "") -> None:
-        """Prepare the cluster for members of an older version (``3.4``); etcd before 3.5 has no such call."""
-        # The stubs have no such request: built on an empty one.
+        """Prepare the cluster for members of an older version (``3.4``); etcd before 3.5 has no such call.
+
+        ``VALIDATE`` asks whether that could be and changes nothing; ``CANCEL`` ends what ``ENABLE`` began.
+        """
+        # The stubs have no such request: built on an empty one. Of the answer only the header is known to them.
         request = pb.MemberListRequest()
         request.MergeFromString(
             _field(_DOWNGRADE_ACTION, int(action)) + _field(_DOWNGRADE_VERSION, version.encode())
         )
-        await self._call(Method.DOWNGRADE, request, pb.MemberListResponse)
+        await self._call(Method.DOWNGRADE, request, pb.DefragmentResponse)
 
 
 def _field(number: int, value: int | bytes) -> bytes:

@@ -40,12 +40,38 @@ class DiskKind(StrEnum):
     """A layer over it that the agent mounts, which can be slow, full or broken."""
 
 
+VersionNumber = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,4}(\.[0-9]{1,4}){0,2}$")]
+
+
+class VersionFlags(Section):
+    """Flags for some versions of etcd: one that it does not know keeps it from starting."""
+
+    since: VersionNumber | None = Field(
+        default=None, description="This one and newer; default: from the first."
+    )
+    below: VersionNumber | None = Field(
+        default=None, description="Older than this; default: up to the newest."
+    )
+    flags: dict[FlagName, Value] = Field(min_length=1, description="etcd flags, without dashes.")
+
+    @model_validator(mode="after")
+    def _for_some(self) -> Self:
+        if self.since is None and self.below is None:
+            raise ValueError(
+                "these flags are for every version: put them into cluster.flags, or say since or below"
+            )
+        return self
+
+
 class ClusterSection(Section):
     """Which cluster to start on the hosts."""
 
     members: int | None = Field(default=None, ge=1, le=15, description="How many hosts; default: all.")
     version: Version | None = Field(default=None, description="etcd version; default: the inventory's.")
     flags: dict[FlagName, Value] = Field(default_factory=dict, description="etcd flags, without dashes.")
+    flags_by_version: tuple[VersionFlags, ...] = Field(
+        default=(), max_length=20, description="More flags, for some versions; later ones outrank."
+    )
     env: dict[EnvName, Value] = Field(default_factory=dict, description="Environment of etcd.")
     initial: int | None = Field(
         default=None, ge=1, le=15, description="So many start, the others are spares; default: all."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace as replace_values
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import pytest
 
 from agent_service.models import MemberState
 from tester.actions.ground import Ground
-from tester.actions.kinds import ALWAYS, NEEDS_FAULT
+from tester.actions.kinds import ALWAYS, NEEDS_FAULT, Mistake
 from tester.actions.membership import (
     add_learner,
     grow,
@@ -31,8 +32,10 @@ from tester.events import Event, MembershipChange, MembershipChanged
 from tester.membership import Membership
 from tester.results import Verdict
 from tester.scenario.faults import IsolateSection, KillSection
+from tester.scenario.model import ClusterSection, VersionFlags
 from tester.scenario.target import parse_target
 from tester.targets import resolve_targets
+from tester.versions import flags_of
 from tests.agent.hosts import PATIENCE_SECONDS, Fleet, fleet_of
 
 if TYPE_CHECKING:
@@ -118,6 +121,9 @@ async def test_a_learner_stands_until_it_is_promoted(tmp_path: Path, newest_etcd
                 await fleet.monitor.wait_serving(0.2)
             await fault.heal()
         await fleet.whole()
+        done = await make_mistakes(ground, [Mistake.DOWNGRADE_TOO_FAR, Mistake.CANCEL_NO_DOWNGRADE])
+        assert [check.verdict for check in done.checks] == [Verdict.VALID], done.checks
+        assert "unknown method" not in done.checks[0].message, "this etcd has downgrades"
         await promote_learner(ground, learner)
         assert set(fleet.roles().voters) == set(ground.membership.names) == set(fleet.hosts)
         assert fleet.roles().learners == ()
@@ -184,12 +190,17 @@ async def test_rolling_upgrade_and_a_downgrade_that_etcd_refuses(
     oldest, *_, newest = etcd_builds
     async with fleet_of(tmp_path, oldest) as fleet:
         ground = await ground_of(fleet)
+        common = next(iter(ground.specs.values())).flags
+        newer = {"experimental-compact-hash-check-enabled": "true"}  # the oldest does not start with it
+        section = ClusterSection(flags_by_version=(VersionFlags(since="3.5.5", flags=newer),))
+        ground = replace_values(ground, flags=lambda version: common | flags_of(section, version))
         one, *others = fleet.hosts
         mixed = await change_version(ground, [one], newest)
         assert [check.verdict for check in mixed.checks] == [Verdict.VALID]
         assert {spec.version for spec in ground.specs.values()} == {oldest, newest}
         await change_version(ground, others, newest)
         assert {spec.version for spec in ground.specs.values()} == {newest}
+        assert [spec.flags for spec in ground.specs.values()] == [common | newer] * 3
         done = await refuse_version(ground, one, oldest)
         assert [check.verdict for check in done.checks] == [Verdict.VALID], done.checks
         await fleet.whole()

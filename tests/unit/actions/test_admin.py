@@ -47,3 +47,10 @@ async def test_what_the_stubs_lack() -> None:
         (Method.DEFRAGMENT, b""),
         (Method.MEMBER_REMOVE, b"\x08" + b"\xff" * 9 + b"\x01"),
     ]
+
+
+async def test_a_member_that_can_be_downgraded_says_its_version() -> None:
+    header = pb.ResponseHeader(cluster_id=1, member_id=2, revision=3, raft_term=4)
+    answer = pb.DefragmentResponse(header=header).SerializeToString() + b"\x12\x05" + b"3.5.0"
+    made, _ = client(answer)
+    await made.downgrade(DowngradeAction.VALIDATE, "3.4.0")

@@ -133,7 +133,10 @@ async def test_what_needs_every_member_waits_until_the_faults_are_healed(heard: 
             "fault: kill, actions: [{action: exceed-quota}, {action: mistakes}]",
             r"actions\[0\].action: comes before other actions, and nothing takes writes",
         ),
-        ("fault: kill, target: learner", r"target: target learner: no learner stands then; add one before it"),
+        (
+            "fault: kill, target: learner",
+            r"target: target learner: no learner stands then; add one before it",
+        ),
         ("fault: none, actions: [{action: promote}]", r"actions\[0\].target: target learner: no learner"),
         ("fault: none, actions: [{action: explode}]", "'explode' is not one of its values"),
         ("fault: none, actions: [{action: mistakes, make: []}]", "make"),
