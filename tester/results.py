@@ -180,6 +180,8 @@ class RoundResult:
     bootstrap_seconds: float = 0.0
     cleanup_seconds: float = 0.0
     elapsed_seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+    """What was left out although one might expect it, and why: nothing is proven by it."""
 
 
 @dataclass(frozen=True, slots=True)

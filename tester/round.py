@@ -9,7 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tester.case import CaseRunner, skipped
-from tester.compaction import compact
+from tester.compaction import Skipped, compact
+from tester.defragmentation import defragment
 from tester.errors import EtcdChaosError, ExitCode
 from tester.events import CaseFinished, Notice, Phase, RoundStarted
 from tester.failpoints import one_for_each_failpoint
@@ -49,6 +50,7 @@ class _Course:
 
     cases: list[CaseResult] = field(default_factory=list)
     checks: tuple[CheckResult, ...] = ()
+    notes: tuple[str, ...] = ()
     fatal: EtcdChaosError | None = None
     code: ExitCode = ExitCode.VALID
 
@@ -143,15 +145,23 @@ class RoundRunner:
                 return
 
     async def _judge(self, stage: Stage) -> None:
-        plan = self._setting.plan
         with self._phases.phase(Phase.CHECK):
             checks = await stage.check("round", "round")
         await stage.load.stop()
+        self._course.checks = checks
         with self._phases.phase(Phase.COMPACT):
-            compaction = await compact(
-                stage.admin_endpoints, plan.scenario.keep_revisions, stage.note_compaction
-            )
-        self._course.checks = (*checks, compaction)
+            await self._tidy(stage)
+
+    async def _tidy(self, stage: Stage) -> None:
+        scenario, course = self._setting.plan.scenario, self._course
+        done = await compact(stage.admin_endpoints, scenario.keep_revisions, stage.note_compaction)
+        if isinstance(done, Skipped):
+            course.notes = (f"compaction skipped: {done.reason}",)
+            self._setting.bus.publish(Notice(course.notes[0]))
+        else:
+            course.checks = (*course.checks, done)
+        if scenario.defragment_every and self._setting.number % scenario.defragment_every == 0:
+            course.checks = (*course.checks, await defragment(stage.admin_endpoints))
 
     async def _clean_up(self) -> None:
         for case in self._left_out():
@@ -197,6 +207,7 @@ class RoundRunner:
             number=self._setting.number,
             cases=tuple(course.cases),
             checks=course.checks,
+            notes=course.notes,
             error=course.fatal.message if course.fatal else "interrupted" if self._interrupted() else None,
             remedy=course.fatal.remedy if course.fatal else None,
             exit_code=self._code(),

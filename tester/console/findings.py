@@ -52,6 +52,7 @@ def proven_checks(result: RoundResult) -> RenderableType | None:
         for check in result.checks
         if check.verdict is Verdict.VALID
     ]
+    lines += result.notes
     return (
         Group(*(_indented(Text(units.printable(line), style="dim"), 2) for line in lines)) if lines else None
     )

@@ -240,3 +240,6 @@ class Scenario(Section):
     shuffle: bool = Field(default=False, description="Cases in an order drawn with the seed.")
     limits: Limits = Field(default=Limits(), description="What is acceptable.")
     keep_revisions: int = Field(default=10_000, ge=0, description="Compaction after a round keeps this many.")
+    defragment_every: int = Field(
+        default=0, ge=0, le=1_000_000, description="After so many rounds members are defragmented; 0: never."
+    )

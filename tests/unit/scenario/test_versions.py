@@ -53,6 +53,7 @@ def test_each_version_gets_the_flags_that_it_knows(version: str, more: dict[str,
     ],
 )
 def test_what_is_no_range_of_versions(entry: str, message: str) -> None:
-    text = f"name: s\ncluster: {{flags_by_version: [{entry}]}}\nstressers: [{{kind: kv}}]\ncases: [{{name: c, fault: kill}}]"
+    rest = "stressers: [{kind: kv}]\ncases: [{name: c, fault: kill}]"
+    text = f"name: s\ncluster: {{flags_by_version: [{entry}]}}\n{rest}"
     with pytest.raises(ScenarioError, match=message):
         parse_scenario(text, "s.yml")
