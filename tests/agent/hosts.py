@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -27,7 +27,7 @@ from tests import netns
 from tests.agent.process import Process
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 
     from agent_client import AgentClient
     from tester.scenario.faults import FaultSection
@@ -158,36 +158,56 @@ def _host(directory: Path, number: int, namespace: netns.Namespace, version: str
 
 
 @contextmanager
-def hosts_of(directory: Path, version: str) -> Iterator[dict[str, TestHost]]:
-    """Three hosts with agents and nothing else; the calling thread sees them."""
-    names = ("h1", "h2", "h3")
+def hosts_of(directory: Path, version: str, count: int = 3) -> Iterator[dict[str, TestHost]]:
+    """Hosts with agents and nothing else; the calling thread sees them."""
+    names = tuple(f"h{number}" for number in range(1, count + 1))
+    with _network(names) as spaces, _hosts(directory, 1, spaces, version) as hosts:
+        yield hosts
+
+
+@contextmanager
+def _hosts(
+    directory: Path, number: int, spaces: Mapping[str, netns.Namespace], version: str
+) -> Iterator[dict[str, TestHost]]:
     # No exit stack: each block must be left in its order even where another one fails.
+    name = f"h{number}"
+    if name not in spaces:
+        yield {}
+        return
     with (
-        _network(names) as spaces,
-        _host(directory / "h1", 1, spaces["h1"], version) as one,
-        _host(directory / "h2", 2, spaces["h2"], version) as two,
-        _host(directory / "h3", 3, spaces["h3"], version) as three,
+        _host(directory / name, number, spaces[name], version) as one,
+        _hosts(directory, number + 1, spaces, version) as others,
     ):
-        yield dict(zip(names, (one, two, three), strict=True))
+        yield {name: one} | others
 
 
 @asynccontextmanager
 async def fleet_of(
-    directory: Path, version: str, flags: Mapping[str, str] | None = None
+    directory: Path,
+    version: str,
+    flags: Mapping[str, str] | None = None,
+    *,
+    count: int = 3,
+    initial: int | None = None,
 ) -> AsyncIterator[Fleet]:
-    """A whole cluster on hosts of its own, with more flags of etcd; nothing is left of it."""
-    with hosts_of(directory, version) as hosts:
+    """A whole cluster on hosts of its own, with more flags of etcd; nothing is left of it.
+
+    ``initial`` of the ``count`` hosts have a member in the beginning; default: all.
+    """
+    with hosts_of(directory, version, count) as hosts:
         agents = {name: each.agent.client() for name, each in hosts.items()}
         clock, bus = RunClock(), EventBus()
-        endpoints = [Endpoint(each.host.name, each.host.address, 2379) for each in hosts.values()]
+        founders = list(hosts)[:initial]
+        endpoints = [Endpoint(name, hosts[name].host.address, 2379) for name in founders]
         # gRPC's own threads would stay in the namespace of the first test.
         monitor = ClusterMonitor(endpoints, clock, bus, H2Channel)
         fleet = Fleet(hosts, agents, monitor, bus, clock)
-        async with agents["h1"], agents["h2"], agents["h3"]:
+        async with AsyncExitStack() as connected:
+            for agent in agents.values():
+                await connected.enter_async_context(agent)
+            specs = {name: spec_of(name, fleet, version, flags or {}, founders) for name in founders}
             try:
-                await asyncio.gather(
-                    *(agent.start(_spec(name, fleet, version, flags or {})) for name, agent in agents.items())
-                )
+                await asyncio.gather(*(agents[name].start(spec) for name, spec in specs.items()))
                 await monitor.start()
                 await fleet.whole()
                 yield fleet
@@ -198,14 +218,17 @@ async def fleet_of(
                         await agent.terminate()
 
 
-def _spec(name: str, fleet: Fleet, version: str, flags: Mapping[str, str]) -> MemberSpec:
+def spec_of(
+    name: str, fleet: Fleet, version: str, flags: Mapping[str, str], founders: Collection[str]
+) -> MemberSpec:
+    """How a host's member is started, or would be, beside those that the cluster began with."""
     members = {one.host.name: one.host for one in fleet.hosts.values()}
     return MemberSpec(
         name=name,
         version=version,
         client_url=members[name].client_url,
         peer_url=members[name].peer_url,
-        initial_cluster={host.name: host.peer_url for host in members.values()},
+        initial_cluster={one: members[one].peer_url for one in (*founders, name)},
         initial_cluster_token="net",
         flags=_FLAGS | dict(flags),
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent_service.models import MemberState
-from tester.actions.ground import Ground
+from tester.actions.ground import Ground, talking_to
 from tester.actions.kinds import ALWAYS, NEEDS_FAULT, Mistake
 from tester.actions.membership import (
     add_learner,
@@ -36,7 +36,7 @@ from tester.scenario.model import ClusterSection, VersionFlags
 from tester.scenario.target import parse_target
 from tester.targets import resolve_targets
 from tester.versions import flags_of
-from tests.agent.hosts import PATIENCE_SECONDS, Fleet, fleet_of
+from tests.agent.hosts import PATIENCE_SECONDS, Fleet, fleet_of, spec_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,12 +53,17 @@ async def ground_of(fleet: Fleet) -> Ground:
     endpoints = [
         Endpoint(one.host.name, one.host.address, one.host.client_port) for one in fleet.hosts.values()
     ]
-    specs = {name: (await agent.member()).spec for name, agent in fleet.agents.items()}
+    running = {name: (await agent.member()).spec for name, agent in fleet.agents.items()}
+    founders = {name: spec for name, spec in running.items() if spec is not None}
+    version = next(iter(founders.values())).version
+    spares = {
+        name: spec_of(name, fleet, version, {}, founders) for name in fleet.hosts if name not in founders
+    }
     return Ground(
         hosts={name: one.host for name, one in fleet.hosts.items()},
         agents=fleet.agents,
-        specs={name: spec for name, spec in specs.items() if spec is not None},
-        membership=Membership(endpoints, list(fleet.hosts), fleet.monitor, fleet.clock, fleet.bus),
+        specs=founders | spares,
+        membership=Membership(endpoints, list(founders), fleet.monitor, fleet.clock, fleet.bus),
         monitor=fleet.monitor,
         clock=fleet.clock,
         bus=fleet.bus,
@@ -101,6 +106,30 @@ async def test_members_come_and_go(tmp_path: Path, newest_etcd: str) -> None:
         with pytest.raises(ActionError, match="no host is without a member"):
             await grow(ground, 4, learner=False)
         assert set(fleet.roles().voters) == set(fleet.hosts), "it grew as far as there were hosts"
+
+
+async def test_one_member_grows_to_five_and_shrinks_again(tmp_path: Path, newest_etcd: str) -> None:
+    async with fleet_of(tmp_path, newest_etcd, count=5, initial=1) as fleet:
+        ground = await ground_of(fleet)
+        assert fleet.roles().voters == ("h1",)
+        written = []
+        for number, (size, learner) in enumerate(((3, False), (5, True))):
+            done = await grow(ground, size, learner=learner)
+            assert len(done.targets) == 2
+            assert len(fleet.roles().voters) == len(ground.membership.names) == size
+            async with talking_to(ground, done.targets[0]) as client:  # one that has just come
+                written.append(await client.put(f"k{number}", b"v"))
+        for size in (3, 1):
+            leader = fleet.roles().leader
+            assert leader is not None
+            members = ground.membership.names
+            await shrink(ground, size, (leader, *(name for name in members if name != leader)))
+            await fleet.monitor.wait_writes(PATIENCE_SECONDS)
+        (last,) = ground.membership.names
+        assert fleet.roles().voters == (last,)
+        async with talking_to(ground, last) as client:
+            found = [(await client.get(f"k{number}"))[1] for number in range(2)]
+        assert [kv.m for kv in found if kv is not None] == written
 
 
 async def test_a_learner_stands_until_it_is_promoted(tmp_path: Path, newest_etcd: str) -> None:

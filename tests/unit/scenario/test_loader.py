@@ -274,7 +274,8 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["quick", "process", "network", "quorum", "composed", "random", "presets", "tls", "tls-auto", "auth"]
+    "name",
+    ["quick", "process", "network", "quorum", "composed", "random", "presets", "tls", "tls-auto", "auth"],
 )
 def test_built_in_scenarios_are_right_and_named_as_their_file(name: str) -> None:
     assert load_scenario(name).scenario.name == name
