@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import msgspec
 from etcd3.etcdrpc import kv_pb2
 from etcd3.etcdrpc import rpc_pb2 as pb
 
@@ -33,7 +33,7 @@ from tester.history.records import (
 from tester.load import values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 KvStep: TypeAlias = Put | Range | Delete | Txn
 """What a transaction may hold."""
@@ -53,8 +53,7 @@ _COMPARE_FIELDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """What a member said: revision and term of the answer's header, and the result (none for a put)."""
 
     revision: int
@@ -71,25 +70,8 @@ def is_write(op: LoadOperation) -> bool:
 
 def request(op: KvOperation | LeaseGrant | LeaseRevoke | LeaseTimeToLive) -> tuple[Method, bytes]:
     """The method and the serialized request of an operation."""
-    if isinstance(op, Put):
-        return Method.PUT, _put_bytes(op)
-    if isinstance(op, Range):
-        return Method.RANGE, _range(op).SerializeToString()
-    if isinstance(op, Delete):
-        return Method.DELETE_RANGE, _delete(op).SerializeToString()
-    if isinstance(op, Compact):
-        return Method.COMPACT, pb.CompactionRequest(revision=op.r, physical=op.physical).SerializeToString()
-    if isinstance(op, Txn):
-        return Method.TXN, _txn(op).SerializeToString()
-    return _lease_request(op)
-
-
-def _lease_request(op: LeaseGrant | LeaseRevoke | LeaseTimeToLive) -> tuple[Method, bytes]:
-    if isinstance(op, LeaseGrant):
-        return Method.LEASE_GRANT, pb.LeaseGrantRequest(ID=op.l, TTL=op.ttl).SerializeToString()
-    if isinstance(op, LeaseRevoke):
-        return Method.LEASE_REVOKE, pb.LeaseRevokeRequest(ID=op.l).SerializeToString()
-    return Method.LEASE_TTL, pb.LeaseTimeToLiveRequest(ID=op.l).SerializeToString()
+    method, serialize = _REQUESTS[type(op)]
+    return method, serialize(op)
 
 
 def keepalive_request(op: LeaseKeepAlive) -> bytes:
@@ -103,37 +85,10 @@ def answer(op: LoadOperation, response: bytes) -> Answer:
     Raises:
         google.protobuf.message.DecodeError: the bytes are no answer to this kind of operation.
     """
-    if isinstance(op, Put):
-        put = pb.PutResponse.FromString(response)
-        return Answer(put.header.revision, put.header.raft_term, None)
-    if isinstance(op, Range):
-        found = pb.RangeResponse.FromString(response)
-        return Answer(found.header.revision, found.header.raft_term, _range_result(found))
-    if isinstance(op, Delete):
-        gone = pb.DeleteRangeResponse.FromString(response)
-        return Answer(gone.header.revision, gone.header.raft_term, DeleteResult(deleted=gone.deleted))
-    if isinstance(op, Compact):
-        compacted = pb.CompactionResponse.FromString(response)
-        return Answer(compacted.header.revision, compacted.header.raft_term, None)
-    if isinstance(op, Txn):
-        done = pb.TxnResponse.FromString(response)
-        return Answer(done.header.revision, done.header.raft_term, _txn_result(done))
-    return _lease_answer(op, response)
-
-
-def _lease_answer(op: LeaseOperation, response: bytes) -> Answer:
-    if isinstance(op, LeaseGrant):
-        granted = pb.LeaseGrantResponse.FromString(response)
-        return Answer(granted.header.revision, granted.header.raft_term, LeaseResult(ttl=granted.TTL))
-    if isinstance(op, LeaseRevoke):
-        revoked = pb.LeaseRevokeResponse.FromString(response)
-        return Answer(revoked.header.revision, revoked.header.raft_term, None)
-    if isinstance(op, LeaseKeepAlive):
-        kept = pb.LeaseKeepAliveResponse.FromString(response)
-        return Answer(kept.header.revision, kept.header.raft_term, LeaseResult(ttl=kept.TTL))
-    left = pb.LeaseTimeToLiveResponse.FromString(response)
-    result = LeaseResult(ttl=left.TTL, granted=left.grantedTTL)
-    return Answer(left.header.revision, left.header.raft_term, result)
+    parse, result = _ANSWERS[type(op)]
+    message = parse(response)
+    header = message.header
+    return Answer(header.revision, header.raft_term, None if result is None else result(message))
 
 
 def key_value(kv: kv_pb2.KeyValue) -> KeyValue:
@@ -175,11 +130,18 @@ def _text(key: bytes) -> str:
 
 
 def _put_bytes(op: Put) -> bytes:
-    """As ``_put`` would be serialized: by hand, because it is what a load asks most."""
+    """As ``_put`` would be serialized: by hand, because it is what a load asks most; as ``_range_bytes``."""
     key, value = op.k.encode(), values.to_bytes(op.v)
     if op.l or len(key) > _ONE_BYTE or len(value) > _ONE_BYTE or not value:
         return bytes(_put(op).SerializeToString())
     return b"\x0a%c%b\x12%c%b" % (len(key), key, len(value), value)
+
+
+def _range_bytes(op: Range) -> bytes:
+    key = op.k.encode()
+    if op.e or op.r or op.s or op.n or op.keys_only or op.count_only or not 0 < len(key) <= _ONE_BYTE:
+        return bytes(_range(op).SerializeToString())
+    return b"\x0a%c%b" % (len(key), key)
 
 
 def _put(op: Put) -> pb.PutRequest:
@@ -251,3 +213,36 @@ def _response_op(response: pb.ResponseOp) -> RangeResult | PutResult | DeleteRes
     if kind == "response_delete_range":
         return DeleteResult(deleted=response.response_delete_range.deleted)
     return _txn_result(response.response_txn)
+
+
+# By kind of operation: one look instead of a chain of questions, with every operation.
+_REQUESTS: dict[type[LoadOperation], tuple[Method, Callable[[Any], bytes]]] = {
+    Put: (Method.PUT, _put_bytes),
+    Range: (Method.RANGE, _range_bytes),
+    Delete: (Method.DELETE_RANGE, lambda op: _delete(op).SerializeToString()),
+    Txn: (Method.TXN, lambda op: _txn(op).SerializeToString()),
+    Compact: (
+        Method.COMPACT,
+        lambda op: pb.CompactionRequest(revision=op.r, physical=op.physical).SerializeToString(),
+    ),
+    LeaseGrant: (
+        Method.LEASE_GRANT,
+        lambda op: pb.LeaseGrantRequest(ID=op.l, TTL=op.ttl).SerializeToString(),
+    ),
+    LeaseRevoke: (Method.LEASE_REVOKE, lambda op: pb.LeaseRevokeRequest(ID=op.l).SerializeToString()),
+    LeaseTimeToLive: (Method.LEASE_TTL, lambda op: pb.LeaseTimeToLiveRequest(ID=op.l).SerializeToString()),
+}
+_ANSWERS: dict[type[LoadOperation], tuple[Callable[[bytes], Any], Callable[[Any], Result] | None]] = {
+    Put: (pb.PutResponse.FromString, None),
+    Range: (pb.RangeResponse.FromString, _range_result),
+    Delete: (pb.DeleteRangeResponse.FromString, lambda gone: DeleteResult(deleted=gone.deleted)),
+    Txn: (pb.TxnResponse.FromString, _txn_result),
+    Compact: (pb.CompactionResponse.FromString, None),
+    LeaseGrant: (pb.LeaseGrantResponse.FromString, lambda granted: LeaseResult(ttl=granted.TTL)),
+    LeaseRevoke: (pb.LeaseRevokeResponse.FromString, None),
+    LeaseKeepAlive: (pb.LeaseKeepAliveResponse.FromString, lambda kept: LeaseResult(ttl=kept.TTL)),
+    LeaseTimeToLive: (
+        pb.LeaseTimeToLiveResponse.FromString,
+        lambda left: LeaseResult(ttl=left.TTL, granted=left.grantedTTL),
+    ),
+}

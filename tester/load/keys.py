@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tester.load.kinds import KeyDistribution
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from random import Random
 
 
@@ -16,8 +17,14 @@ class KeySpace:
     def __init__(self, prefix: str, keys: int, distribution: KeyDistribution, rng: Random) -> None:
         self._prefix = prefix
         self._keys = keys
-        self._distribution = distribution
         self._rng = rng
+        self._random = rng.random
+        self.place: Callable[[], int] = {
+            KeyDistribution.UNIFORM: self._uniform,
+            KeyDistribution.ZIPF: self._zipf,
+            KeyDistribution.HOT_KEY: self._hot,
+        }[distribution]
+        """Draws a place."""
 
     @property
     def first(self) -> str:
@@ -37,15 +44,15 @@ class KeySpace:
         """A key, drawn."""
         return self.at(self.place())
 
-    def place(self) -> int:
-        """A place, drawn."""
-        rng, keys = self._rng, self._keys
-        if self._distribution is KeyDistribution.ZIPF:
-            # keys ** u has a density in proportion to 1/x on [1, keys]
-            return int(keys ** rng.random()) - 1
-        if self._distribution is KeyDistribution.HOT_KEY and rng.random() < 0.5:
-            return 0
-        return int(rng.random() * keys)
+    def _uniform(self) -> int:
+        return int(self._random() * self._keys)
+
+    def _zipf(self) -> int:
+        # keys ** u has a density in proportion to 1/x on [1, keys]
+        return int(self._keys ** self._random()) - 1
+
+    def _hot(self) -> int:
+        return 0 if self._random() < 0.5 else self._uniform()
 
     def interval(self, width: int) -> tuple[str, str]:
         """Start and end of a range of at most ``width`` places."""

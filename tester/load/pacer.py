@@ -17,6 +17,8 @@ class Pacer:
 
     def __init__(self, rate: float | None, arrivals: Arrivals = Arrivals.CLOSED) -> None:
         self._interval = 0.0 if rate is None else 1.0 / rate
+        self.unlimited = rate is None
+        """There is always a slot, and ``slot`` never waits."""
         self._next = time.monotonic()
         self.open = arrivals is Arrivals.OPEN
         """Every slot is handed out, however late."""

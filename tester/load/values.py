@@ -15,15 +15,13 @@ _HEAD = re.compile(rb"([1-9][0-9]{0,17}):")
 
 def encode(identifier: int, size: int) -> bytes:
     """The bytes of value ``identifier``: ``size`` of them, or as many as its id needs if that is more."""
-    unit = b"%d:" % identifier
-    if size <= len(unit):
-        return unit
-    return (unit * (size // len(unit) + 1))[:size]
+    return _repeated(b"%d:" % identifier, size)
 
 
 def text(identifier: int, size: int) -> str:
     """What the history holds for ``encode(identifier, size)``."""
-    return f"{identifier}:{max(size, len(str(identifier)) + 1)}"
+    digits = str(identifier)
+    return f"{digits}:{size if size > len(digits) else len(digits) + 1}"
 
 
 def to_bytes(recorded: str) -> bytes:
@@ -33,9 +31,9 @@ def to_bytes(recorded: str) -> bytes:
         ValueError: the text is not ``ID:SIZE``.
     """
     identifier, separator, size = recorded.partition(":")
-    if not separator:
+    if not separator or not identifier.isdecimal():
         raise ValueError(f"{recorded!r} is not a value of the load")
-    return encode(int(identifier), int(size))
+    return _repeated(b"%b:" % identifier.encode(), int(size))
 
 
 def decode(value: bytes) -> str:
@@ -43,8 +41,12 @@ def decode(value: bytes) -> str:
     if not value:
         return ""
     head = _HEAD.match(value)
-    if head is not None:
-        identifier = int(head[1])
-        if encode(identifier, len(value)) == value:
-            return f"{identifier}:{len(value)}"
+    if head is not None and _repeated(head[0], len(value)) == value:
+        return f"{head[1].decode()}:{len(value)}"
     return f"sha256:{hashlib.sha256(value).hexdigest()}"
+
+
+def _repeated(unit: bytes, size: int) -> bytes:
+    if size <= len(unit):
+        return unit
+    return (unit * (size // len(unit) + 1))[:size]

@@ -14,18 +14,19 @@ if TYPE_CHECKING:
     from tester.etcd.h2.headers import Head
 
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024
-_PREFIX_BYTES = 5
+UNCOMPRESSED = b"\x00"
+PREFIX_BYTES = 5
 """Before every gRPC message: a flag (compressed) and four bytes of length."""
 
 
 class Call:
     """A call from its request to its end. ``stream`` is 0 until its first frame leaves for the transport."""
 
-    __slots__ = ("block", "body", "deadline", "future", "head", "owner", "received", "stream", "unacked")
+    __slots__ = ("block", "deadline", "future", "head", "owner", "received", "request", "stream", "unacked")
 
     def __init__(self, block: bytes, request: bytes, deadline: float, future: asyncio.Future[bytes]) -> None:
         self.block = block
-        self.body = b"\x00" + len(request).to_bytes(4) + request
+        self.request = request
         self.deadline = deadline
         """On the clock of the event loop."""
         self.future = future
@@ -40,9 +41,19 @@ class Call:
         """Bytes received on the stream for which the peer got no new window yet."""
 
     @property
+    def body(self) -> bytes:
+        """The request as gRPC frames it."""
+        return UNCOMPRESSED + len(self.request).to_bytes(4) + self.request
+
+    @property
     def sent(self) -> bool:
         """Whether the member can know of the call."""
         return self.stream != 0
+
+    def succeed(self, message: bytes) -> None:
+        """End the call with its answer, unless it has ended."""
+        if not self.future.done():
+            self.future.set_result(message)
 
     def fail(self, error: RpcError) -> None:
         """End the call with an error, unless it has ended."""
@@ -57,13 +68,13 @@ class Call:
             if isinstance(self.received, bytes):
                 self.received = bytearray(self.received)
             self.received += data
-        if len(self.received) < _PREFIX_BYTES:
+        if len(self.received) < PREFIX_BYTES:
             return None
-        announced = int.from_bytes(self.received[1:_PREFIX_BYTES])
+        announced = int.from_bytes(self.received[1:PREFIX_BYTES])
         if announced > MAX_MESSAGE_BYTES:
             text = f"the answer has {announced} bytes, more than {MAX_MESSAGE_BYTES}"
             return RpcError(StatusCode.RESOURCE_EXHAUSTED, text)
-        if len(self.received) > announced + _PREFIX_BYTES:
+        if len(self.received) > announced + PREFIX_BYTES:
             return RpcError(StatusCode.INTERNAL, "the answer has more bytes than it announced")
         return None
 
@@ -82,9 +93,9 @@ class Call:
 
     def _deliver(self) -> None:
         received = self.received
-        if len(received) < _PREFIX_BYTES or len(received) - _PREFIX_BYTES != int.from_bytes(received[1:5]):
+        if len(received) < PREFIX_BYTES or len(received) - PREFIX_BYTES != int.from_bytes(received[1:5]):
             self.fail(RpcError(StatusCode.INTERNAL, "the member said OK without a whole answer"))
         elif received[0] != 0:
             self.fail(RpcError(StatusCode.INTERNAL, "the answer is compressed, which was not asked for"))
-        elif not self.future.done():
-            self.future.set_result(bytes(received[_PREFIX_BYTES:]))
+        else:
+            self.succeed(bytes(received[PREFIX_BYTES:]))

@@ -15,7 +15,7 @@ from tester.etcd.h2.headers import RequestHeaders
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tester.etcd.channel import Method
     from tester.etcd.endpoint import Endpoint
@@ -63,7 +63,7 @@ class H2Channel:
         if tls is not None:
             tls.set_alpn_protocols(["h2"])
         self._headers = RequestHeaders(endpoint.authority, tls=tls is not None, token=token)
-        self._deadlines = Deadlines(self._expire)
+        self._deadlines = Deadlines(self._in_flight, self._expire)
         self._connection: Connection | None = None
         self._connections: set[Connection] = set()
         """All that are not closed, also those that only finish what is in flight."""
@@ -80,27 +80,21 @@ class H2Channel:
     async def call(self, method: Method, request: bytes, timeout_seconds: float) -> bytes:
         """See ``Channel.call``."""
         loop = self._loop
-        call = Call(
-            self._headers.block(method, timeout_seconds),
-            request,
-            loop.time() + timeout_seconds,
-            loop.create_future(),
-        )
+        deadline = loop.time() + timeout_seconds
+        call = Call(self._headers.block(method, timeout_seconds), request, deadline, loop.create_future())
         connection = self._connection
         if connection is not None:
             call.owner = connection
             connection.submit(call)
         else:
             self._wait(call)
-        self._deadlines.add(call)
+        self._deadlines.watch(deadline)
         try:
             return await call.future
         except asyncio.CancelledError:
             if call.owner is not None:
                 call.owner.abandon(call)
             raise
-        finally:
-            self._deadlines.remove(call)
 
     async def close(self) -> None:
         """See ``Channel.close``. A second call does nothing."""
@@ -108,7 +102,7 @@ class H2Channel:
         if (connecting := self._connecting) is not None:
             connecting.cancel()
             await asyncio.wait([connecting])
-        for call in self._deadlines.all():
+        for call in self._in_flight():
             call.fail(status.closed(sent=call.sent))
         self._deadlines.close()
         self._waiting.clear()
@@ -117,6 +111,11 @@ class H2Channel:
             connection.close("the channel was closed")
         if connections:
             await asyncio.wait([connection.closed for connection in connections], timeout=_CLOSE_SECONDS)
+
+    def _in_flight(self) -> Iterator[Call]:
+        yield from self._waiting
+        for connection in self._connections:
+            yield from connection.in_flight()
 
     def _wait(self, call: Call) -> None:
         """There is no connection: wait for one, or fail while the last attempt's failure is fresh."""

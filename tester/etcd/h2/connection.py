@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, cast
 
 from tester.etcd.errors import RpcError, StatusCode
 from tester.etcd.h2 import frames, status
-from tester.etcd.h2.frames import END_STREAM, PADDED, ErrorCode, ProtocolError
+from tester.etcd.h2.answers import whole_answer
+from tester.etcd.h2.calls import PREFIX_BYTES
+from tester.etcd.h2.frames import END_STREAM, HTTP_OK, PADDED, ErrorCode, ProtocolError
 from tester.etcd.h2.headers import ResponseHeaders
 from tester.etcd.h2.keepalive import TICK_SECONDS, Keepalive
 from tester.etcd.h2.outbox import Outbox
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from tester.etcd.h2.calls import Call
     from tester.etcd.h2.headers import Head
 
-_HTTP_OK = 200
 _STREAM_WINDOW = 1024 * 1024
 _CONNECTION_WINDOW = 16 * 1024 * 1024
 _WRITE_BUFFER_BYTES = 256 * 1024
@@ -49,6 +50,10 @@ class Connection(asyncio.Protocol):
         self.leaving = False
         """Takes no new calls: the peer said GOAWAY, or the connection is lost."""
         self._outbox = Outbox(before_send)
+        self._streams = self._outbox.streams
+        self.submit = self._outbox.submit
+        """Sends a call at the end of this turn of the loop."""
+        self.in_flight = self._outbox.in_flight
         self._transport: asyncio.Transport | None = None
         self._headers = ResponseHeaders()
         self._keepalive = Keepalive()
@@ -66,18 +71,15 @@ class Connection(asyncio.Protocol):
                 frames.PING: self._on_ping,
                 frames.GOAWAY: self._on_goaway,
                 frames.WINDOW_UPDATE: self._on_window_update,
-            }
+            },
+            self._take_answer,
         )
 
     # --- for the channel ----------------------------------------------------------------------------------
 
-    def submit(self, call: Call) -> None:
-        """Send the call at the end of this turn of the loop."""
-        self._outbox.submit(call)
-
     def abandon(self, call: Call) -> None:
         """The caller no longer waits: tell the member, if it knows of the call and has not ended it."""
-        if self._outbox.streams.get(call.stream) is call:
+        if self._streams.get(call.stream) is call:
             self._end(call, ErrorCode.CANCEL)
 
     def close(self, reason: str, code: ErrorCode = ErrorCode.NO_ERROR) -> None:
@@ -121,15 +123,33 @@ class Connection(asyncio.Protocol):
 
     # --- frames of a call ---------------------------------------------------------------------------------
 
-    def _on_data(self, flags: int, stream: int, payload: bytes) -> None:
-        size = len(payload)
+    def _take_answer(self, buffer: bytes, start: int, stop: int, stream: int) -> int:
+        call = self._streams.get(stream)
+        if call is None or call.head is not None:
+            return 0
+        answer = whole_answer(buffer, start, stop, stream, self._headers.known)
+        if answer is None:
+            return 0
+        message, after = answer
+        self._received(len(message) + PREFIX_BYTES)
+        self._keepalive.answered()
+        call.succeed(message)
+        self._end(call, ErrorCode.CANCEL, ended_by_peer=True)
+        return after
+
+    def _received(self, size: int) -> None:
+        """Give the peer new window for what came in DATA frames, some time."""
         self._unacked += size
         if self._unacked > _CONNECTION_WINDOW // 2:
             self._outbox.control(frames.window_update(0, self._unacked))
             self._unacked = 0
+
+    def _on_data(self, flags: int, stream: int, payload: bytes) -> None:
+        size = len(payload)
+        self._received(size)
         if flags & PADDED:
             payload = frames.content(PADDED, payload)
-        call = self._outbox.streams.get(stream)
+        call = self._streams.get(stream)
         if call is None:
             self._check_known(stream)
         elif call.head is None:
@@ -147,7 +167,7 @@ class Connection(asyncio.Protocol):
 
     def _on_headers(self, flags: int, stream: int, block: bytes) -> None:
         head = self._headers.decode(block)  # also of a call that is over: the table must not miss a block
-        call = self._outbox.streams.get(stream)
+        call = self._streams.get(stream)
         if call is None:
             self._check_known(stream)
         elif flags & END_STREAM:
@@ -163,13 +183,13 @@ class Connection(asyncio.Protocol):
         if head.informational:
             return
         call.head = head
-        if head.http_status != _HTTP_OK or not head.grpc:
+        if head.http_status != HTTP_OK or not head.grpc:
             call.fail(status.from_http(head.http_status or 0))
             self._end(call, ErrorCode.CANCEL)
 
     def _on_rst_stream(self, _flags: int, stream: int, payload: bytes) -> None:
         _expect_size(payload, 4, "RST_STREAM")
-        call = self._outbox.streams.get(stream)
+        call = self._streams.get(stream)
         if call is None:
             self._check_known(stream)
             return
@@ -212,8 +232,8 @@ class Connection(asyncio.Protocol):
         goaway = frames.parse_goaway(stream, payload)
         self._reason = f"the member said GOAWAY ({goaway.why}) and closed the connection"
         self._leave(f"the member said GOAWAY ({goaway.why})")
-        for number in [number for number in self._outbox.streams if number > goaway.last_stream]:
-            call = self._outbox.streams[number]
+        for number in [number for number in self._streams if number > goaway.last_stream]:
+            call = self._streams[number]
             call.fail(status.not_processed(f"the member said GOAWAY ({goaway.why}) before it saw the call"))
             self._end(call, ErrorCode.CANCEL, ended_by_peer=True)
         self._hang_up_if_done()
@@ -248,13 +268,13 @@ class Connection(asyncio.Protocol):
         if not self.ready.done():
             self.ready.set_exception(ConnectionError(reason))
             self.ready.exception()  # if nobody waits for it any more, it is no news
-        for call in tuple(self._outbox.streams.values()):
+        for call in tuple(self._streams.values()):
             call.fail(status.lost(reason))
             self._outbox.forget(call.stream)
         self._leave(reason)
 
     def _hang_up_if_done(self) -> None:
-        if not self._outbox.streams:
+        if not self._streams:
             self._hang_up()
 
     def _hang_up(self) -> None:
@@ -265,7 +285,7 @@ class Connection(asyncio.Protocol):
             self._loop.call_later(_LINGER_SECONDS, self._transport.abort)
 
     def _tick(self) -> None:
-        if self._keepalive.tick(busy=bool(self._outbox.streams)):
+        if self._keepalive.tick(busy=bool(self._streams)):
             self._outbox.control(_PING)
         if self._keepalive.lost:
             self.close("no sign of life from the member for a second, not even an answer to PING")

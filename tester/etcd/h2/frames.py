@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from struct import Struct
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HEADER_BYTES = 9
@@ -12,6 +13,7 @@ MAX_WINDOW = 2**31 - 1
 DEFAULT_FRAME_BYTES = 16_384
 MAX_FRAME_BYTES = 2**24 - 1
 MAX_STREAM = 2**31 - 1
+HTTP_OK = 200
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
     range(10)
@@ -21,6 +23,13 @@ END_STREAM = ACK = 0x1
 END_HEADERS = 0x4
 PADDED = 0x8
 PRIORITIZED = 0x20
+
+
+unpack_header = Struct(">HBBBL").unpack_from
+"""Of the frame at a place in a buffer: high and low part of the size, kind, flags, and stream with its reserved bit.
+
+    size = high << 8 | low
+"""
 
 
 class ErrorCode(IntEnum):

@@ -121,7 +121,8 @@ class ResponseHeaders:
 
     def __init__(self) -> None:
         self._decoder = hpack.Decoder()
-        self._heads: dict[bytes, Head] = {}
+        self.known: dict[bytes, Head] = {}
+        """Blocks that say the same whenever they come, as long as the table stays as it is."""
 
     def decode(self, block: bytes) -> Head:
         """What the block says.
@@ -129,7 +130,7 @@ class ResponseHeaders:
         Raises:
             ProtocolError: it is malformed: the table is lost, and with it the connection.
         """
-        known = self._heads.get(block)
+        known = self.known.get(block)
         if known is not None:
             return known
         before = self._table()
@@ -138,9 +139,9 @@ class ResponseHeaders:
         except hpack.HPACKError as error:
             raise ProtocolError(ErrorCode.COMPRESSION_ERROR, f"header block: {error}") from error
         if not _same(before, self._table()):
-            self._heads.clear()  # indexes mean something else now
-        elif len(self._heads) < _REMEMBERED_BLOCKS:
-            self._heads[block] = head
+            self.known.clear()  # indexes mean something else now
+        elif len(self.known) < _REMEMBERED_BLOCKS:
+            self.known[block] = head
         return head
 
     def _table(self) -> tuple[object, int, int]:

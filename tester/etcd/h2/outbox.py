@@ -12,10 +12,11 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from tester.etcd.h2 import frames
+from tester.etcd.h2.calls import PREFIX_BYTES, UNCOMPRESSED
 from tester.etcd.h2.frames import ErrorCode, ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tester.etcd.h2.calls import Call
 
@@ -25,6 +26,9 @@ _MAX_BUFFERED_BYTES = 4 * 1024 * 1024
 
 # Handed to the transport in pieces of about this size, so that it can say stop in between.
 _WRITE_BYTES = 64 * 1024
+
+_HEADERS = bytes((frames.HEADERS, frames.END_HEADERS))
+_LAST_DATA = bytes((frames.DATA, frames.END_STREAM))
 
 # Streams are numbered upwards and never reused; a connection that comes near the end takes no more calls.
 _LAST_STREAM = frames.MAX_STREAM - 2
@@ -79,7 +83,12 @@ class Outbox:
         self.streams.pop(stream, None)
         if self._queue and not self._scheduled:
             self._schedule()  # its place is free
-        return self._unfinished.pop(stream, None) is not None
+        return bool(self._unfinished) and self._unfinished.pop(stream, None) is not None
+
+    def in_flight(self) -> Iterator[Call]:
+        """Every call that was submitted and has not ended; of those not sent yet also some that have."""
+        yield from self.streams.values()
+        yield from self._queue
 
     @property
     def exhausted(self) -> bool:
@@ -122,30 +131,40 @@ class Outbox:
             if call.future.done():  # cancelled, or too late, while it waited
                 queue.popleft()
                 continue
+            size = len(call.request) + PREFIX_BYTES
             # Begin only what can leave whole or with a full frame, unless nothing else would ever move.
-            wanted = min(len(call.body), self._frame_bytes) if streams else 1
+            wanted = min(size, self._frame_bytes) if streams else 1
             if self._window < wanted:
                 return
             queue.popleft()
-            self._start(call, transport)
+            stream = self.last_stream + 2
+            self.last_stream = call.stream = stream
+            streams[stream] = call
+            if size <= self._window and size <= self._initial_window and size <= self._frame_bytes:
+                self._start_whole(call, size)
+            else:
+                self._start_large(call, transport)
             if self._out_bytes > _WRITE_BYTES:
                 self._write(transport)
 
-    def _start(self, call: Call, transport: asyncio.Transport) -> None:
-        stream = self.last_stream + 2
-        self.last_stream = call.stream = stream
-        self.streams[stream] = call
-        block, body = call.block, call.body
-        size = len(body)
-        number = stream.to_bytes(4)
-        headers = b"%b\x01\x04%b%b" % (len(block).to_bytes(3), number, block)
-        if size <= self._window and size <= self._initial_window and size <= self._frame_bytes:
-            self._window -= size
-            self._out_bytes += size
-            self._out.append(b"%b%b\x00\x01%b%b" % (headers, size.to_bytes(3), number, body))
-            return
-        self._out.append(headers)
-        unfinished = self._unfinished[stream] = _Body(stream, body, self._initial_window)
+    def _start_whole(self, call: Call, size: int) -> None:
+        """Both frames of a call at once: what is nearly always asked, in one piece of memory."""
+        self._window -= size
+        self._out_bytes += size
+        block, request, number = call.block, call.request, call.stream.to_bytes(4)
+        self._out.append(
+            b"".join(
+                (
+                    *(len(block).to_bytes(3), _HEADERS, number, block),
+                    *(size.to_bytes(3), _LAST_DATA, number),
+                    *(UNCOMPRESSED, len(request).to_bytes(4), request),
+                )
+            )
+        )
+
+    def _start_large(self, call: Call, transport: asyncio.Transport) -> None:
+        self._out.append(frames.frame(frames.HEADERS, frames.END_HEADERS, call.stream, call.block))
+        unfinished = self._unfinished[call.stream] = _Body(call.stream, call.body, self._initial_window)
         self._continue(unfinished, transport)
 
     def _continue(self, body: _Body, transport: asyncio.Transport) -> None:

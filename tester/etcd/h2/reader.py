@@ -13,6 +13,7 @@ from tester.etcd.h2.frames import (
     MAX_STREAM,
     ErrorCode,
     ProtocolError,
+    unpack_header,
 )
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 Handler: TypeAlias = "Callable[[int, int, bytes], None]"
 """Takes flags, stream and payload. A header block comes whole, without padding and priority."""
+
+AnswerHandler: TypeAlias = "Callable[[bytes, int, int, int], int]"
+"""Is offered a buffer, where in it a header block starts and stops, and the stream; says up to where it took what is
+there, which is more than the block, or 0: nothing, it shall come frame by frame."""
 
 _BLOCK_FLAGS = END_HEADERS | frames.PADDED | frames.PRIORITIZED
 _MAX_BLOCK_BYTES = 64 * 1024
@@ -29,7 +34,8 @@ _PRIORITY_BYTES = 5
 class FrameReader:
     """Cuts a byte stream into frames and hands each to the handler of its kind; unknown kinds are ignored."""
 
-    def __init__(self, handlers: Mapping[int, Handler]) -> None:
+    def __init__(self, handlers: Mapping[int, Handler], take_answer: AnswerHandler) -> None:
+        self._take_answer = take_answer
         self._handlers = dict(handlers)
         self._on_block = self._handlers[HEADERS]
         self._handlers |= {
@@ -52,20 +58,24 @@ class FrameReader:
         """
         buffer = self._buffer + data if self._buffer else data
         at, end = 0, len(buffer)
-        handlers, on_block = self._handlers, self._on_block
+        handlers, on_block, take_answer = self._handlers, self._on_block, self._take_answer
         while end - at >= HEADER_BYTES:
-            size = int.from_bytes(buffer[at : at + 3])
-            kind, flags = buffer[at + 3], buffer[at + 4]
+            high, low, kind, flags, stream = unpack_header(buffer, at)
+            size = high << 8 | low
             if size > DEFAULT_FRAME_BYTES or self._block is not None or not self._greeted:
                 self._check(size, kind, flags)
             stop = at + HEADER_BYTES + size
             if stop > end:
                 break
+            if kind == HEADERS and flags == END_HEADERS:
+                after = take_answer(buffer, at + HEADER_BYTES, stop, stream)
+                if after:
+                    at = after
+                    continue
             whole_block = kind == HEADERS and flags & _BLOCK_FLAGS == END_HEADERS
             handler = on_block if whole_block else handlers.get(kind)
             if handler is not None:  # unknown kinds are ignored: RFC 9113, 5.5
-                stream = int.from_bytes(buffer[at + 5 : at + 9]) & MAX_STREAM
-                handler(flags, stream, buffer[at + HEADER_BYTES : stop])
+                handler(flags, stream & MAX_STREAM, buffer[at + HEADER_BYTES : stop])
             at = stop
         self._buffer = buffer[at:]
 

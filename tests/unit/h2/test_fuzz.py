@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import hpack
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +16,7 @@ from tester.etcd.errors import RpcError
 from tester.etcd.h2 import frames
 from tester.etcd.h2.calls import Call
 from tester.etcd.h2.connection import Connection
-from tester.etcd.h2.headers import RequestHeaders
+from tester.etcd.h2.headers import Head, RequestHeaders
 
 QUICK = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CALLS = 3
@@ -153,6 +154,61 @@ def test_where_the_stream_is_cut_makes_no_difference(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(CONVERSATION)]
     chunks = [CONVERSATION[a:b] for a, b in pairwise(edges)]
     assert asyncio.run(converse(chunks)) == ENDS
+
+
+def answer(stream: int, head: bytes, message: bytes, trailers: bytes) -> bytes:
+    return b"".join(
+        (
+            frames.frame(frames.HEADERS, frames.END_HEADERS, stream, head),
+            frames.frame(frames.DATA, 0, stream, b"\0" + len(message).to_bytes(4) + message),
+            frames.frame(frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, stream, trailers),
+        )
+    )
+
+
+# Blocks that leave the table as it is: from the second answer on they are known, and answers are taken whole.
+USUAL = GREETING + b"".join(
+    answer(stream, b"\x88\x0f\x10\x10application/grpc", b"abc" * stream, GOOD_TRAILERS) for stream in (1, 3, 5)
+)
+USUAL_ENDS = [b"abc", b"abc" * 3, b"abc" * 5]
+
+
+async def test_usual_answers_are_taken_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    def frame_by_frame(call: Call, trailers: Head) -> None:
+        ended.append(call.stream)
+        finish(call, trailers)
+
+    ended: list[int] = []
+    finish = Call.finish
+    monkeypatch.setattr(Call, "finish", frame_by_frame)
+    update = frames.settings({frames.Setting.INITIAL_WINDOW_SIZE: 100_000}) + frames.window_update(0, 100_000)
+    assert await converse([GREETING + update, USUAL]) == USUAL_ENDS
+    assert ended == [1]
+
+
+@QUICK
+@given(st.lists(st.integers(0, len(USUAL)), max_size=12))
+def test_where_usual_answers_are_cut_makes_no_difference(cuts: list[int]) -> None:
+    update = frames.settings({frames.Setting.INITIAL_WINDOW_SIZE: 100_000}) + frames.window_update(0, 100_000)
+    edges = [0, *sorted(cuts), len(USUAL)]
+    assert asyncio.run(converse([GREETING + update, *(USUAL[a:b] for a, b in pairwise(edges))])) == USUAL_ENDS
+
+
+@QUICK
+@given(
+    st.lists(st.tuples(st.integers(0, len(USUAL) - 1), st.integers(0, 255)), min_size=1, max_size=4),
+    st.integers(0, len(USUAL)),
+)
+def test_damage_to_usual_answers_ends_alike_whole_or_frame_by_frame(
+    damage: list[tuple[int, int]], cut: int
+) -> None:
+    """The same bytes in one piece, in two, and one by one: a byte alone never holds a whole answer."""
+    data = bytearray(USUAL)
+    for place, value in damage:
+        data[place] = value
+    whole = asyncio.run(converse([bytes(data)]))
+    assert whole == asyncio.run(converse([bytes(data[:cut]), bytes(data[cut:])]))
+    assert whole == asyncio.run(converse([bytes((byte,)) for byte in data]))
 
 
 @QUICK

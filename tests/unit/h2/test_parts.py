@@ -59,7 +59,7 @@ def test_remembered_blocks_never_outlive_the_table_they_refer_to() -> None:
         fields.append(("grpc-message", random.choice("abcdef") * random.choice((1, 1, 1, 40))))
         block = encoder.encode(fields)
         expected = dict(plain.decode(block, raw=True))
-        remembered += block in ours._heads
+        remembered += block in ours.known
         head = ours.decode(block)
         assert head.grpc_status == int(expected[b"grpc-status"])
         assert head.grpc_message == expected[b"grpc-message"]
@@ -150,22 +150,26 @@ def test_pings_that_are_answered_while_calls_are_not_become_rare() -> None:
 async def test_deadlines_with_one_timer() -> None:
     loop = asyncio.get_running_loop()
     expired: list[Call] = []
-    deadlines = Deadlines(expired.append)
-    random, calls = Random(3), []
-    for _ in range(500):
-        call = Call(b"", b"", loop.time() + random.uniform(0, 0.1), loop.create_future())
+    random, calls = Random(3), list[Call]()
+
+    def expire(call: Call) -> None:
+        expired.append(call)
+        call.future.cancel()
+
+    def begin(seconds: float) -> Call:
+        call = Call(b"", b"", loop.time() + seconds, loop.create_future())
         calls.append(call)
-        deadlines.add(call)
-    for call in calls[::3]:
-        deadlines.remove(call)
+        deadlines.watch(call.deadline)
+        return call
+
+    deadlines = Deadlines(lambda: calls, expire)
+    many = [begin(random.uniform(0, 0.1)) for _ in range(500)]
+    for call in many[::3]:
+        call.succeed(b"")
     await asyncio.sleep(0.2)
-    assert set(expired) == set(calls) - set(calls[::3])
-    assert deadlines.all() == ()
-    late = Call(b"", b"", loop.time() + 60, loop.create_future())
-    soon = Call(b"", b"", loop.time() + 0.01, loop.create_future())
-    deadlines.add(late)
-    deadlines.add(soon)
+    assert set(expired) == set(many) - set(many[::3])
+    late, soon = begin(60), begin(0.01)
     await asyncio.sleep(0.1)
     assert expired[-1] is soon
-    assert deadlines.all() == (late,)
+    assert not late.future.done()
     deadlines.close()
