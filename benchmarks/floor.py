@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from tester.etcd.h2 import frames
 from tester.etcd.h2.headers import RequestHeaders
@@ -38,17 +38,20 @@ class Bare(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say hello, with windows that no measurement exhausts."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         greeting = frames.settings({frames.Setting.INITIAL_WINDOW_SIZE: _WINDOW})
-        transport.write(frames.PREFACE + greeting + frames.window_update(0, _WINDOW))
+        self._transport.write(frames.PREFACE + greeting + frames.window_update(0, _WINDOW))
 
     def call(self, method: Method, request: bytes) -> asyncio.Future[bytes]:
         """Send with whatever else is asked in this turn of the loop."""
         if not self._out:
             self._loop.call_soon(self._flush)
         self._stream += 2
-        number, block, size = self._stream.to_bytes(4), self._headers.block(method, _TIMEOUT_SECONDS), len(request)
+        number, block, size = (
+            self._stream.to_bytes(4),
+            self._headers.block(method, _TIMEOUT_SECONDS),
+            len(request),
+        )
         self._out += (len(block).to_bytes(3), _HEADERS, number, block)
         self._out += ((size + 5).to_bytes(3), _LAST_DATA, number, b"\0", size.to_bytes(4), request)
         future = self._waiting[self._stream] = self._loop.create_future()

@@ -91,6 +91,10 @@ class Client:
         """When the operation in flight was invoked."""
         self._channel = channel
         self._shared = shared
+        self._operation_ids = shared.operation_ids
+        self._now = shared.clock.now
+        self._record = shared.recorder.write
+        self._statistics = shared.statistics
         self._renewals = renewals
 
     async def run(self, source: Source[_Op], pacer: Pacer) -> None:
@@ -130,13 +134,14 @@ class Client:
 
         ``late_ns``: since when it is due; its latency counts from then.
         """
-        shared = self._shared
-        identifier = next(shared.operation_ids)
-        invoked = shared.clock.now()
-        self.busy_since_ns = invoked
-        shared.recorder.write(Invoke(id=identifier, at=invoked, c=self.number, m=self.member, op=op))
+        identifier = next(self._operation_ids)
+        invoked = self.busy_since_ns = self._now()
+        self._record(Invoke(id=identifier, at=invoked, c=self.number, m=self.member, op=op))
         try:
-            response = await self._send(op)
+            if isinstance(op, LeaseKeepAlive):
+                response = await self._renew(op)
+            else:
+                response = await self._channel.call(*codec.request(op), self.timeout)
             answer = codec.answer(op, response)
         except RpcError as error:
             self._not_ok(identifier, invoked - late_ns, op, error)
@@ -151,26 +156,21 @@ class Client:
             raise
         finally:
             self.busy_since_ns = None
-        ended = shared.clock.now()
-        shared.recorder.write(
-            Ok(id=identifier, at=ended, rev=answer.revision, term=answer.term, out=answer.result)
-        )
-        shared.statistics.add(ended, ended - invoked + late_ns, Outcome.OK, lag_ns=late_ns)
+        ended = self._now()
+        self._record(Ok(id=identifier, at=ended, rev=answer.revision, term=answer.term, out=answer.result))
+        self._statistics.answered(ended, ended - invoked + late_ns, late_ns)
         return answer
 
-    def _send(self, op: LoadOperation) -> Awaitable[bytes]:
-        if not isinstance(op, LeaseKeepAlive):
-            return self._channel.call(*codec.request(op), self.timeout)
+    def _renew(self, op: LeaseKeepAlive) -> Awaitable[bytes]:
         if self._renewals is None:
             raise ValueError("a client without a stream of renewals was asked to keep a lease alive")
         return self._renewals.call(codec.keepalive_request(op), self.timeout)
 
     def _not_ok(self, identifier: int, due: int, op: LoadOperation, error: RpcError) -> None:
-        shared = self._shared
-        ended = shared.clock.now()
+        ended = self._now()
         # A read that failed changed nothing, however it failed.
         surely_not = error.definite or not codec.is_write(op)
         record = Fail if surely_not else Info
-        shared.recorder.write(record(id=identifier, at=ended, error=error.code.value, text=error.text))
+        self._record(record(id=identifier, at=ended, error=error.code.value, text=error.text))
         outcome = Outcome.FAIL if surely_not else Outcome.INFO
-        shared.statistics.add(ended, ended - due, outcome, error.kind)
+        self._statistics.add(ended, ended - due, outcome, error.kind)

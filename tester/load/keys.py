@@ -16,6 +16,7 @@ class KeySpace:
 
     def __init__(self, prefix: str, keys: int, distribution: KeyDistribution, rng: Random) -> None:
         self._prefix = prefix
+        self._form = prefix.replace("%", "%%") + "k%08d"
         self._keys = keys
         self._rng = rng
         self._random = rng.random
@@ -38,11 +39,11 @@ class KeySpace:
 
     def at(self, place: int) -> str:
         """The key at a place."""
-        return f"{self._prefix}k{place:08d}"
+        return self._form % place
 
     def key(self) -> str:
         """A key, drawn."""
-        return self.at(self.place())
+        return self._form % self.place()
 
     def _uniform(self) -> int:
         return int(self._random() * self._keys)

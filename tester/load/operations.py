@@ -72,6 +72,7 @@ class OperationSource:
         """
         self._mix = mix
         self._rng = rng
+        self._random = rng.random
         self._value_ids = value_ids
         self._space = KeySpace(prefix, mix.keys, mix.distribution, rng)
         self._txns = Transactions(mix, self._space, self._value, rng)
@@ -99,13 +100,14 @@ class OperationSource:
         }
         self._makers = [makers[kind] for kind, _ in mix.weights]
         self._bounds = list(accumulate(weight for _, weight in mix.weights))
+        self._total = self._bounds[-1]
         kinds = {kind for kind, _ in mix.weights}
         self._remembers = bool(kinds & Transactions.GUARDED)
         self._lists = OperationKind.LIST in kinds
 
     def draw(self) -> KvOperation:
         """The next operation."""
-        return self._makers[bisect(self._bounds, self._rng.random() * self._bounds[-1])]()
+        return self._makers[bisect(self._bounds, self._random() * self._total)]()
 
     def learn(self, op: KvOperation, revision: int, result: Result | None) -> None:
         """Take in an acknowledged answer: guards, pages and reads of the past need what was seen."""
@@ -125,7 +127,7 @@ class OperationSource:
         return values.text(next(self._value_ids), size)
 
     def _put(self) -> Put:
-        return Put(k=self._space.key(), v=self._value(self._mix.value_size))
+        return Put(k=self._space.key(), v=values.text(next(self._value_ids), self._mix.value_size))
 
     def _put_large(self) -> Put:
         return Put(k=self._space.key(), v=self._value(self._mix.large_value_size))

@@ -12,7 +12,7 @@ from tester.etcd.h2.calls import PREFIX_BYTES
 from tester.etcd.h2.frames import END_STREAM, HTTP_OK, PADDED, ErrorCode, ProtocolError
 from tester.etcd.h2.headers import ResponseHeaders
 from tester.etcd.h2.keepalive import TICK_SECONDS, Keepalive
-from tester.etcd.h2.outbox import Outbox
+from tester.etcd.h2.outbox import LAST_STREAM, Outbox
 from tester.etcd.h2.reader import FrameReader
 
 if TYPE_CHECKING:
@@ -132,10 +132,15 @@ class Connection(asyncio.Protocol):
             return 0
         message, after = answer
         self._received(len(message) + PREFIX_BYTES)
-        self._keepalive.answered()
-        call.succeed(message)
-        self._end(call, ErrorCode.CANCEL, ended_by_peer=True)
+        self._finish(call)
+        if not call.future.done():
+            call.future.set_result(message)
         return after
+
+    def _finish(self, call: Call) -> None:
+        """The peer has said all it will say on the stream."""
+        self._keepalive.answered()
+        self._end(call, ErrorCode.CANCEL, ended_by_peer=True)
 
     def _received(self, size: int) -> None:
         """Give the peer new window for what came in DATA frames, some time."""
@@ -171,9 +176,8 @@ class Connection(asyncio.Protocol):
         if call is None:
             self._check_known(stream)
         elif flags & END_STREAM:
-            self._keepalive.answered()
+            self._finish(call)
             call.finish(head)
-            self._end(call, ErrorCode.CANCEL, ended_by_peer=True)
         elif call.head is None:
             self._on_first_head(call, head)
         else:
@@ -251,7 +255,7 @@ class Connection(asyncio.Protocol):
             self._outbox.control(frames.rst_stream(call.stream, code))
         if self.leaving:
             self._hang_up_if_done()
-        elif self._outbox.exhausted:
+        elif self._outbox.last_stream >= LAST_STREAM:
             self._leave("the connection has no stream numbers left")
 
     def _leave(self, reason: str) -> None:

@@ -31,7 +31,7 @@ _HEADERS = bytes((frames.HEADERS, frames.END_HEADERS))
 _LAST_DATA = bytes((frames.DATA, frames.END_STREAM))
 
 # Streams are numbered upwards and never reused; a connection that comes near the end takes no more calls.
-_LAST_STREAM = frames.MAX_STREAM - 2
+LAST_STREAM = frames.MAX_STREAM - 2
 
 
 class Outbox:
@@ -90,11 +90,6 @@ class Outbox:
         yield from self.streams.values()
         yield from self._queue
 
-    @property
-    def exhausted(self) -> bool:
-        """No stream numbers are left."""
-        return self.last_stream >= _LAST_STREAM
-
     def flush(self) -> None:
         """Write everything that may leave."""
         self._scheduled = False
@@ -125,8 +120,8 @@ class Outbox:
         # Whoever records invocations writes them to disk before the first request of this turn leaves.
         if self._before_send is not None:
             self._before_send()
-        queue, streams = self._queue, self.streams
-        while queue and len(streams) < self._max_streams and not self._paused and not self.exhausted:
+        queue, streams, most = self._queue, self.streams, self._max_streams
+        while queue and len(streams) < most and not self._paused and self.last_stream < LAST_STREAM:
             call = queue[0]
             if call.future.done():  # cancelled, or too late, while it waited
                 queue.popleft()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from tester import loop
 from tester.errors import EtcdChaosError
 from tester.etcd.connect import connect_grpc, connect_h2
 from tester.history.writer import HistoryWriter
@@ -67,8 +68,9 @@ async def _first_of(*works: Awaitable[None]) -> None:
 async def work() -> None:
     """Do what the order says, until the end."""
     commands = asyncio.StreamReader(limit=MAX_LINE_BYTES)
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(commands), sys.stdin
+    )
     order = Order.decode(await commands.readline())
     writer = HistoryWriter(order.history)
     # An invocation has to be in the history before its request can leave.
@@ -95,7 +97,7 @@ async def work() -> None:
 def main() -> int:
     """The exit status."""
     try:
-        asyncio.run(work())
+        loop.run(work())
     except EtcdChaosError as error:
         _tell(Failed(error.message, error.remedy))
         return _STATUS_FAILED

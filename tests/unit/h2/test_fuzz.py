@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hpack
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +16,9 @@ from tester.etcd.h2 import frames
 from tester.etcd.h2.calls import Call
 from tester.etcd.h2.connection import Connection
 from tester.etcd.h2.headers import Head, RequestHeaders
+
+if TYPE_CHECKING:
+    import pytest
 
 QUICK = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CALLS = 3
@@ -168,7 +170,8 @@ def answer(stream: int, head: bytes, message: bytes, trailers: bytes) -> bytes:
 
 # Blocks that leave the table as it is: from the second answer on they are known, and answers are taken whole.
 USUAL = GREETING + b"".join(
-    answer(stream, b"\x88\x0f\x10\x10application/grpc", b"abc" * stream, GOOD_TRAILERS) for stream in (1, 3, 5)
+    answer(stream, b"\x88\x0f\x10\x10application/grpc", b"abc" * stream, GOOD_TRAILERS)
+    for stream in (1, 3, 5)
 )
 USUAL_ENDS = [b"abc", b"abc" * 3, b"abc" * 5]
 
