@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from agent_service.audit import AuditLog
@@ -26,12 +25,13 @@ from agent_service.faults.manager import FaultManager
 from agent_service.member import MemberControl
 from agent_service.models import FaultRequest, SlowFsyncFault
 from agent_service.supervisor import create_supervisor
-from benchmarks.load import Figures, Nowhere, stretch
+from benchmarks.load import Bench, Figures, Nowhere, loaded
 from tester.clock import RunClock
 from tester.etcd.connect import connect_h2
 from tester.etcd.endpoint import Endpoint
 from tester.etcd.monitor import ClusterMonitor
 from tester.events import EventBus
+from tester.load.kinds import OperationKind
 from tester.orchestration.paths import cache_dir
 from tests.unit.member.settings import agent_settings, member_spec
 
@@ -39,11 +39,8 @@ _INSIDE = "ETCD_CHAOS_BENCHMARK_INSIDE"
 _DELAY_SECONDS = 0.02
 
 
-@dataclass(frozen=True)
-class One:
-    """A cluster of one, as ``stretch`` wants it."""
-
-    endpoints: tuple[Endpoint, ...] = (Endpoint("m1", "127.0.0.1", 2379),)
+_ONE = (Endpoint("m1", "127.0.0.1", 2379),)
+"""A cluster of one."""
 
 
 async def measure(options: argparse.Namespace, directory: Path) -> dict[str, object]:
@@ -53,6 +50,7 @@ async def measure(options: argparse.Namespace, directory: Path) -> dict[str, obj
     await member.adopt()
     faults = FaultManager(settings, member, AuditLog(settings.state_dir / "audit.jsonl"))
     await faults.adopt()
+    bench = Bench(_ONE, (), OperationKind.PUT, options.clients, options.seconds)
     taken: dict[str, list[Figures]] = {"bare": [], "fuse": [], "fuse, syncs 20 ms slower": []}
     latencies: dict[str, list[float]] = {"inject": [], "heal": []}
     try:
@@ -60,16 +58,14 @@ async def measure(options: argparse.Namespace, directory: Path) -> dict[str, obj
             for disk in ("bare", "fuse"):
                 await member.start(member_spec(options.version, disk=disk))
                 await _served()
-                taken[disk].append(
-                    await stretch(One(), Nowhere(), options.clients, options.seconds, connect_h2)
-                )
+                taken[disk].append(await loaded(bench, Nowhere(), connect_h2))
                 if disk == "fuse":
                     spec = SlowFsyncFault(delay_seconds=_DELAY_SECONDS)
                     request = FaultRequest(id=f"f-{turn}", spec=spec, lease_seconds=600, reason="benchmark")
                     begun = time.perf_counter()
                     await faults.inject(request, "benchmark")
                     latencies["inject"].append(time.perf_counter() - begun)
-                    slow = await stretch(One(), Nowhere(), options.clients, options.seconds, connect_h2)
+                    slow = await loaded(bench, Nowhere(), connect_h2)
                     taken["fuse, syncs 20 ms slower"].append(slow)
                     begun = time.perf_counter()
                     await faults.heal(request.id, "benchmark")
@@ -96,7 +92,7 @@ def _medians(figures: list[Figures]) -> dict[str, float]:
 
 
 async def _served() -> None:
-    monitor = ClusterMonitor(One().endpoints, RunClock(), EventBus())
+    monitor = ClusterMonitor(_ONE, RunClock(), EventBus())
     await monitor.start()
     try:
         await monitor.wait_writes(30)

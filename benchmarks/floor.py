@@ -7,7 +7,6 @@ but answer stops the measurement. Only for benchmarks.
 from __future__ import annotations
 
 import asyncio
-from struct import Struct
 from typing import TYPE_CHECKING, cast
 
 from tester.etcd.h2 import frames
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 _WINDOW = 2**30
 _TIMEOUT_SECONDS = 5.0
 _HEADERS, _LAST_DATA = bytes((frames.HEADERS, frames.END_HEADERS)), bytes((frames.DATA, frames.END_STREAM))
-_frame = Struct(">HBBBL").unpack_from
 
 
 class Bare(asyncio.Protocol):
@@ -69,8 +67,9 @@ class Bare(asyncio.Protocol):
         """Hand out answers."""
         data, at = self._rest + data, 0
         while len(data) - at >= frames.HEADER_BYTES:
-            high, low, kind, flags, stream = _frame(data, at)
-            start, end = at + frames.HEADER_BYTES, at + frames.HEADER_BYTES + (high << 8 | low)
+            word, flags, stream = frames.unpack_header(data, at)
+            kind, start = word & 0xFF, at + frames.HEADER_BYTES
+            end = start + (word >> 8)
             if end > len(data):
                 break
             if kind == frames.DATA:

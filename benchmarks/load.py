@@ -52,9 +52,10 @@ from tester.load.watcher import Watcher
 from tests.etcd.inside.cluster import Cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from tester.etcd.channel import Connect
+    from tester.etcd.endpoint import Endpoint
 
 _INSIDE = "ETCD_CHAOS_BENCHMARK_INSIDE"
 _KEYS = 1000
@@ -85,15 +86,16 @@ class Figures:
 class Bench:
     """What all stretches of an operation have in common."""
 
-    cluster: Cluster
-    directory: Path
+    endpoints: Sequence[Endpoint]
+    members: Sequence[int]
+    """Their processes."""
     operation: OperationKind
     clients: int
     seconds: float
 
     def members_cpu(self) -> float:
         """Seconds of processor that the members have used."""
-        times = [psutil.Process(p.pid).cpu_times() for p in self.cluster.processes.values()]
+        times = [psutil.Process(pid).cpu_times() for pid in self.members]
         return sum(one.user + one.system for one in times)
 
     async def measure(
@@ -120,7 +122,7 @@ async def loaded(bench: Bench, recorder: Recorder, connect: Connect) -> Figures:
     clock, figures = RunClock(), Statistics()
     shared = Shared(recorder, clock, figures, count(1), asyncio.Event())
     shared.gate.set()
-    channels = {endpoint.member: connect(endpoint) for endpoint in bench.cluster.endpoints}
+    channels = {endpoint.member: connect(endpoint) for endpoint in bench.endpoints}
     members = list(channels)
     mix = Mix(weights=((bench.operation, 1.0),), keys=_KEYS, value_size=_VALUE_BYTES)
     value_ids = count(1)
@@ -138,7 +140,7 @@ async def loaded(bench: Bench, recorder: Recorder, connect: Connect) -> Figures:
 
 async def floored(bench: Bench) -> Figures:
     """The same requests, serialized and parsed, and their times kept in memory."""
-    connections = [await floor.connect(endpoint) for endpoint in bench.cluster.endpoints]
+    connections = [await floor.connect(endpoint) for endpoint in bench.endpoints]
     await asyncio.sleep(0.1)
     taken: list[tuple[int, int, int, int, bytes]] = []
     value = b"v" * _VALUE_BYTES
@@ -164,16 +166,18 @@ async def floored(bench: Bench) -> Figures:
     return Figures(*measured, statistics.median(ended - began for _, began, ended, _, _ in taken) / 1e6)
 
 
-async def recorded(bench: Bench, *, over_grpc: bool = False, watched: bool = False) -> Figures:
+async def recorded(
+    directory: Path, bench: Bench, *, over_grpc: bool = False, watched: bool = False
+) -> Figures:
     """With a history, which is removed again."""
-    path = bench.directory / "history.jsonl"
+    path = directory / "history.jsonl"
     writer = HistoryWriter(path)
     # As the tester does it: an invocation is with the kernel before its request.
     connect = connect_grpc if over_grpc else partial(connect_h2, before_send=writer.flush)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(writer.close)
         if watched:
-            for number, endpoint in enumerate(bench.cluster.endpoints):
+            for number, endpoint in enumerate(bench.endpoints):
                 watcher = Watcher(number, endpoint, writer, RunClock(), "b/", await _revision(bench) + 1)
                 await watcher.start()
                 stack.push_async_callback(watcher.stop)
@@ -186,7 +190,7 @@ async def recorded(bench: Bench, *, over_grpc: bool = False, watched: bool = Fal
 
 async def _revision(bench: Bench) -> int:
     """Of the cluster, by a write."""
-    channel = connect_h2(bench.cluster.endpoints[0])
+    channel = connect_h2(bench.endpoints[0])
     try:
         request = pb.PutRequest(key=b"a", value=b"1:").SerializeToString()
         answer = pb.PutResponse.FromString(await channel.call(Method.PUT, request, 5.0))
@@ -204,16 +208,16 @@ async def _wait_writes(cluster: Cluster) -> None:
         await monitor.stop()
 
 
-async def measure(bench: Bench, turns: int, *, watched: bool) -> dict[str, object]:
+async def measure(bench: Bench, directory: Path, turns: int, *, watched: bool) -> dict[str, object]:
     """All ways in turn; medians, and ratios turn by turn."""
     ways: dict[str, Callable[[Bench], Awaitable[Figures]]] = {
         "floor": floored,
         "bare": lambda bench: loaded(bench, Nowhere(), connect_h2),
-        "recorded": recorded,
-        "grpc": partial(recorded, over_grpc=True),
+        "recorded": partial(recorded, directory),
+        "grpc": partial(recorded, directory, over_grpc=True),
     }
     if watched:
-        ways["recorded and watched"] = partial(recorded, watched=True)
+        ways["recorded and watched"] = partial(recorded, directory, watched=True)
     taken: dict[str, list[Figures]] = {name: [] for name in ways}
     for _ in range(turns):
         for name, way in ways.items():
@@ -249,8 +253,10 @@ async def bench_all(options: argparse.Namespace, directory: Path) -> dict[str, o
     try:
         await _wait_writes(cluster)
         for operation in options.operations:
-            bench = Bench(cluster, directory, OperationKind(operation), options.clients, options.seconds)
-            found[operation] = await measure(bench, options.turns, watched=options.watched)
+            members = [process.pid for process in cluster.processes.values()]
+            kind = OperationKind(operation)
+            bench = Bench(cluster.endpoints, members, kind, options.clients, options.seconds)
+            found[operation] = await measure(bench, directory, options.turns, watched=options.watched)
     finally:
         cluster.stop_all()
     return found

@@ -66,9 +66,8 @@ class HistoryWriter:
         Raises:
             LoadError: an earlier record could not be written.
         """
-        if self._error is not None:
-            raise self._error
-        if self._closed:
+        if self._closed or self._error is not None:
+            self.check()
             return
         self._pending.append(record)
         if not self._scheduled:

@@ -94,6 +94,9 @@ class Statistics:
     def __init__(self) -> None:
         self._fine: deque[_Stretch] = deque()
         self._coarse: deque[_Stretch] = deque(maxlen=_COARSE_KEPT)
+        self._newest = _Stretch()
+        self._until_ns = 0
+        """What ends before goes into the newest stretch; 0: nothing more does."""
         self._sampled_ns = 0
         self._gaps = Gaps()
         self.ok = 0
@@ -110,7 +113,7 @@ class Statistics:
         if outcome is Outcome.OK:
             self.answered(end_ns, latency_ns, lag_ns)
             return
-        stretch = self._stretch(end_ns)
+        stretch = self._newest if end_ns < self._until_ns else self._begin(end_ns)
         if lag_ns > stretch.lag_ns:
             stretch.lag_ns = lag_ns
         self._gaps.not_ok(end_ns - latency_ns)
@@ -124,7 +127,7 @@ class Statistics:
 
     def answered(self, end_ns: int, latency_ns: int, lag_ns: int = 0) -> None:
         """As ``add`` with ``ok``, without the detour: nearly all operations end so."""
-        stretch = self._stretch(end_ns)
+        stretch = self._newest if end_ns < self._until_ns else self._begin(end_ns)
         if lag_ns > stretch.lag_ns:
             stretch.lag_ns = lag_ns
         self.ok += 1
@@ -168,6 +171,7 @@ class Statistics:
 
     def absorb(self, stretches: Iterable[Stretch]) -> None:
         """Take in what another process reported; its totals are for whoever gathers them."""
+        self._until_ns = 0
         for one in stretches:
             if len(self._fine) == _FINE_KEPT:
                 self._fold(self._fine.popleft())
@@ -185,6 +189,7 @@ class Statistics:
 
     def _unsampled(self) -> list[_Stretch]:
         """Stretches that nobody was told of yet; what comes next goes into others."""
+        self._until_ns = 0
         new = list(takewhile(lambda one: not one.sampled, reversed(self._fine)))
         for stretch in new:
             stretch.sampled = True
@@ -210,20 +215,14 @@ class Statistics:
             errors=stats.errors,
         )
 
-    def _stretch(self, at_ns: int) -> _Stretch:
-        """The one that ``at_ns`` falls into."""
-        stretch = self._fine[-1] if self._fine else None
-        if stretch is None or stretch.sampled or at_ns >= stretch.start_ns + _FINE_NS:
-            return self._begin(at_ns)
-        return stretch
-
     def _begin(self, at_ns: int) -> _Stretch:
         start = at_ns - at_ns % _FINE_NS
         if len(self._fine) == _FINE_KEPT:
             self._fold(self._fine.popleft())
-        stretch = _Stretch(start)
-        self._fine.append(stretch)
-        return stretch
+        self._newest = _Stretch(start)
+        self._until_ns = start + _FINE_NS
+        self._fine.append(self._newest)
+        return self._newest
 
     def _fold(self, old: _Stretch) -> None:
         start = old.start_ns - old.start_ns % _COARSE_NS

@@ -33,7 +33,7 @@ def to_bytes(recorded: str) -> bytes:
     identifier, separator, size = recorded.partition(":")
     if not separator or not identifier.isdecimal():
         raise ValueError(f"{recorded!r} is not a value of the load")
-    return _repeated(b"%b:" % identifier.encode(), int(size))
+    return _repeated(identifier.encode() + b":", int(size))
 
 
 def decode(value: bytes) -> str:

@@ -18,7 +18,6 @@ from tester.etcd.h2.frames import (
     END_STREAM,
     HEADER_BYTES,
     HEADERS,
-    HTTP_OK,
     unpack_header,
 )
 
@@ -32,8 +31,9 @@ WholeAnswer: TypeAlias = "tuple[bytes, int]"
 """The message, and where in the buffer the answer ends."""
 
 # A frame header as ``unpack_header`` has it, then the flag and the length before a message.
-_unpack_data = Struct(">HBBBLBL").unpack_from
+_unpack_data = Struct(">LBLBL").unpack_from
 _DATA_BYTES = HEADER_BYTES + PREFIX_BYTES
+_LARGEST_MESSAGE = DEFAULT_FRAME_BYTES - PREFIX_BYTES
 _LAST_FLAGS = END_HEADERS | END_STREAM
 
 
@@ -49,28 +49,29 @@ def whole_answer(
         stream: of that frame.
         heads: blocks seen before, and what they say now.
     """
-    end = len(buffer)
     head = heads.get(buffer[start:stop])
-    if head is None or not head.grpc or head.http_status != HTTP_OK or end - stop < _DATA_BYTES:
-        return None
-    high, low, kind, flags, same, compressed, size = _unpack_data(buffer, stop)
     message = stop + _DATA_BYTES
-    last = message + size
+    end = len(buffer)
+    if head is None or not head.opens or message > end:
+        return None
+    word, flags, same, compressed, size = _unpack_data(buffer, stop)
     if (
-        kind != DATA
+        word != (size + PREFIX_BYTES) << 8 | DATA
         or flags
-        or same != stream
         or compressed
-        or (high << 8 | low) != size + PREFIX_BYTES
-        or size + PREFIX_BYTES > DEFAULT_FRAME_BYTES
-        or end - last < HEADER_BYTES
+        or same != stream
+        or size > _LARGEST_MESSAGE
     ):
         return None
-    high, low, kind, flags, same = unpack_header(buffer, last)
-    after = last + HEADER_BYTES + (high << 8 | low)
-    if kind != HEADERS or flags != _LAST_FLAGS or same != stream or after > end:
+    last = message + size
+    block = last + HEADER_BYTES
+    if block > end:
         return None
-    trailers = heads.get(buffer[last + HEADER_BYTES : after])
+    word, flags, same = unpack_header(buffer, last)
+    after = block + (word >> 8)
+    if word & 0xFF != HEADERS or flags != _LAST_FLAGS or same != stream or after > end:
+        return None
+    trailers = heads.get(buffer[block:after])
     if trailers is None or trailers.grpc_status != 0:
         return None
     return buffer[message:last], after

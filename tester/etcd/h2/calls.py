@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from tester.etcd.h2.headers import Head
 
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024
-UNCOMPRESSED = b"\x00"
 PREFIX_BYTES = 5
 """Before every gRPC message: a flag (compressed) and four bytes of length."""
 
@@ -43,7 +42,7 @@ class Call:
     @property
     def body(self) -> bytes:
         """The request as gRPC frames it."""
-        return UNCOMPRESSED + len(self.request).to_bytes(4) + self.request
+        return b"\x00" + len(self.request).to_bytes(4) + self.request
 
     @property
     def sent(self) -> bool:

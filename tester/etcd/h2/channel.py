@@ -88,7 +88,8 @@ class H2Channel:
             connection.submit(call)
         else:
             self._wait(call)
-        self._deadlines.watch(deadline)
+        if deadline < self._deadlines.earliest:
+            self._deadlines.watch(deadline)
         try:
             return await call.future
         except asyncio.CancelledError:

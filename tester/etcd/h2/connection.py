@@ -9,7 +9,7 @@ from tester.etcd.errors import RpcError, StatusCode
 from tester.etcd.h2 import frames, status
 from tester.etcd.h2.answers import whole_answer
 from tester.etcd.h2.calls import PREFIX_BYTES
-from tester.etcd.h2.frames import END_STREAM, HTTP_OK, PADDED, ErrorCode, ProtocolError
+from tester.etcd.h2.frames import END_STREAM, PADDED, ErrorCode, ProtocolError
 from tester.etcd.h2.headers import ResponseHeaders
 from tester.etcd.h2.keepalive import TICK_SECONDS, Keepalive
 from tester.etcd.h2.outbox import LAST_STREAM, Outbox
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _STREAM_WINDOW = 1024 * 1024
 _CONNECTION_WINDOW = 16 * 1024 * 1024
+_UNACKED_BYTES = _CONNECTION_WINDOW // 2
 _WRITE_BUFFER_BYTES = 256 * 1024
 _LINGER_SECONDS = 1.0
 _PING = frames.frame(frames.PING, 0, 0, b"chaos\x00\x00\x00")
@@ -131,27 +132,23 @@ class Connection(asyncio.Protocol):
         if answer is None:
             return 0
         message, after = answer
-        self._received(len(message) + PREFIX_BYTES)
-        self._finish(call)
-        if not call.future.done():
-            call.future.set_result(message)
+        self._unacked += len(message) + PREFIX_BYTES
+        if self._unacked > _UNACKED_BYTES:
+            self._renew_window()
+        self._keepalive.answered()
+        call.succeed(message)
+        self._end(call, ErrorCode.CANCEL, ended_by_peer=True)
         return after
 
-    def _finish(self, call: Call) -> None:
-        """The peer has said all it will say on the stream."""
-        self._keepalive.answered()
-        self._end(call, ErrorCode.CANCEL, ended_by_peer=True)
-
-    def _received(self, size: int) -> None:
-        """Give the peer new window for what came in DATA frames, some time."""
-        self._unacked += size
-        if self._unacked > _CONNECTION_WINDOW // 2:
-            self._outbox.control(frames.window_update(0, self._unacked))
-            self._unacked = 0
+    def _renew_window(self) -> None:
+        self._outbox.control(frames.window_update(0, self._unacked))
+        self._unacked = 0
 
     def _on_data(self, flags: int, stream: int, payload: bytes) -> None:
         size = len(payload)
-        self._received(size)
+        self._unacked += size
+        if self._unacked > _UNACKED_BYTES:
+            self._renew_window()
         if flags & PADDED:
             payload = frames.content(PADDED, payload)
         call = self._streams.get(stream)
@@ -176,8 +173,9 @@ class Connection(asyncio.Protocol):
         if call is None:
             self._check_known(stream)
         elif flags & END_STREAM:
-            self._finish(call)
+            self._keepalive.answered()
             call.finish(head)
+            self._end(call, ErrorCode.CANCEL, ended_by_peer=True)
         elif call.head is None:
             self._on_first_head(call, head)
         else:
@@ -187,7 +185,7 @@ class Connection(asyncio.Protocol):
         if head.informational:
             return
         call.head = head
-        if head.http_status != HTTP_OK or not head.grpc:
+        if not head.opens:
             call.fail(status.from_http(head.http_status or 0))
             self._end(call, ErrorCode.CANCEL)
 

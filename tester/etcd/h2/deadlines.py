@@ -33,23 +33,23 @@ class Deadlines:
         self._in_flight = in_flight
         self._expire = expire
         self._timer: asyncio.TimerHandle | None = None
-        self._at = float("inf")
+        self.earliest = float("inf")
 
     def watch(self, deadline: float) -> None:
-        """A call with this deadline, on the clock of the loop, is in flight now."""
-        if deadline < self._at:
+        """A call with this deadline, on the clock of the loop, is in flight; of no use from ``earliest`` on."""
+        if deadline < self.earliest:
             self._arm(deadline)
 
     def close(self) -> None:
         """Watch no more."""
         if self._timer is not None:
             self._timer.cancel()
-        self._at = float("inf")
+        self.earliest = float("inf")
 
     def _arm(self, at: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._at = at
+        self.earliest = at
         self._timer = self._loop.call_at(at, self._sweep)
 
     def _sweep(self) -> None:
@@ -57,6 +57,6 @@ class Deadlines:
         waiting = [call for call in self._in_flight() if not call.future.done()]
         for call in sorted((call for call in waiting if call.deadline <= now), key=attrgetter("deadline")):
             self._expire(call)
-        self._timer, self._at = None, float("inf")
+        self._timer, self.earliest = None, float("inf")
         if rest := [call.deadline for call in waiting if call.deadline > now]:
             self._arm(max(min(rest), now + _BETWEEN_SWEEPS_SECONDS))

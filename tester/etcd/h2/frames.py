@@ -25,11 +25,9 @@ PADDED = 0x8
 PRIORITIZED = 0x20
 
 
-unpack_header = Struct(">HBBBL").unpack_from
-"""Of the frame at a place in a buffer: high and low part of the size, kind, flags, and stream with its reserved bit.
-
-    size = high << 8 | low
-"""
+_HEADER = Struct(">LBL")
+pack_header, unpack_header = _HEADER.pack, _HEADER.unpack_from
+"""Of a frame: ``size << 8 | kind`` (three bytes and one, taken as one number), flags, stream with its reserved bit."""
 
 
 class ErrorCode(IntEnum):

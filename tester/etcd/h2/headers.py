@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import hpack
 
-from tester.etcd.h2.frames import DEFAULT_FRAME_BYTES, ErrorCode, ProtocolError
+from tester.etcd.h2.frames import DEFAULT_FRAME_BYTES, HTTP_OK, ErrorCode, ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -109,6 +109,8 @@ class Head:
     grpc_status: int | None
     """-1: something that is no number."""
     grpc_message: bytes
+    opens: bool
+    """It is the first one of a gRPC answer."""
 
     @property
     def informational(self) -> bool:
@@ -167,7 +169,7 @@ def _head(fields: Iterable[tuple[bytes, bytes]]) -> Head:
             grpc_status = _number(value)
         elif name == b"grpc-message":
             message = value
-    return Head(http_status, grpc, grpc_status, message)
+    return Head(http_status, grpc, grpc_status, message, opens=grpc and http_status == HTTP_OK)
 
 
 def _number(value: bytes) -> int:

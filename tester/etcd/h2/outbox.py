@@ -9,11 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from struct import Struct
 from typing import TYPE_CHECKING
 
 from tester.etcd.h2 import frames
-from tester.etcd.h2.calls import PREFIX_BYTES, UNCOMPRESSED
-from tester.etcd.h2.frames import ErrorCode, ProtocolError
+from tester.etcd.h2.calls import PREFIX_BYTES
+from tester.etcd.h2.frames import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    ErrorCode,
+    ProtocolError,
+    pack_header,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,8 +36,8 @@ _MAX_BUFFERED_BYTES = 4 * 1024 * 1024
 # Handed to the transport in pieces of about this size, so that it can say stop in between.
 _WRITE_BYTES = 64 * 1024
 
-_HEADERS = bytes((frames.HEADERS, frames.END_HEADERS))
-_LAST_DATA = bytes((frames.DATA, frames.END_STREAM))
+# A frame header as ``pack_header`` has it, then the flag and the length before a message.
+_pack_data = Struct(">LBLBL").pack
 
 # Streams are numbered upwards and never reused; a connection that comes near the end takes no more calls.
 LAST_STREAM = frames.MAX_STREAM - 2
@@ -53,6 +62,8 @@ class Outbox:
         self._initial_window = frames.DEFAULT_WINDOW
         self._frame_bytes = frames.DEFAULT_FRAME_BYTES
         self._max_streams = frames.MAX_STREAM
+        self._whole_bytes = min(self._initial_window, self._frame_bytes)
+        """Requests up to this size need one frame, and no window of their own."""
 
     # --- what goes out --------------------------------------------------------------------------------------
 
@@ -120,47 +131,35 @@ class Outbox:
         # Whoever records invocations writes them to disk before the first request of this turn leaves.
         if self._before_send is not None:
             self._before_send()
-        queue, streams, most = self._queue, self.streams, self._max_streams
-        while queue and len(streams) < most and not self._paused and self.last_stream < LAST_STREAM:
+        queue, streams, out = self._queue, self.streams, self._out
+        while (
+            queue and len(streams) < self._max_streams and not self._paused and self.last_stream < LAST_STREAM
+        ):
             call = queue[0]
+            request = call.request
+            size = len(request) + PREFIX_BYTES
             if call.future.done():  # cancelled, or too late, while it waited
                 queue.popleft()
                 continue
-            size = len(call.request) + PREFIX_BYTES
+            whole = size <= self._whole_bytes and size <= self._window
             # Begin only what can leave whole or with a full frame, unless nothing else would ever move.
-            wanted = min(size, self._frame_bytes) if streams else 1
-            if self._window < wanted:
+            if not whole and self._window < (min(size, self._frame_bytes) if streams else 1):
                 return
             queue.popleft()
-            stream = self.last_stream + 2
-            self.last_stream = call.stream = stream
+            self.last_stream = stream = self.last_stream + 2
+            call.stream = stream
             streams[stream] = call
-            if size <= self._window and size <= self._initial_window and size <= self._frame_bytes:
-                self._start_whole(call, size)
+            block = call.block
+            out.append(pack_header(len(block) << 8 | HEADERS, END_HEADERS, stream) + block)
+            if whole:
+                self._window -= size
+                self._out_bytes += size
+                out.append(_pack_data(size << 8 | DATA, END_STREAM, stream, 0, size - PREFIX_BYTES) + request)
             else:
-                self._start_large(call, transport)
+                unfinished = self._unfinished[stream] = _Body(stream, call.body, self._initial_window)
+                self._continue(unfinished, transport)
             if self._out_bytes > _WRITE_BYTES:
                 self._write(transport)
-
-    def _start_whole(self, call: Call, size: int) -> None:
-        """Both frames of a call at once: what is nearly always asked, in one piece of memory."""
-        self._window -= size
-        self._out_bytes += size
-        block, request, number = call.block, call.request, call.stream.to_bytes(4)
-        self._out.append(
-            b"".join(
-                (
-                    *(len(block).to_bytes(3), _HEADERS, number, block),
-                    *(size.to_bytes(3), _LAST_DATA, number),
-                    *(UNCOMPRESSED, len(request).to_bytes(4), request),
-                )
-            )
-        )
-
-    def _start_large(self, call: Call, transport: asyncio.Transport) -> None:
-        self._out.append(frames.frame(frames.HEADERS, frames.END_HEADERS, call.stream, call.block))
-        unfinished = self._unfinished[call.stream] = _Body(call.stream, call.body, self._initial_window)
-        self._continue(unfinished, transport)
 
     def _continue(self, body: _Body, transport: asyncio.Transport) -> None:
         """Send as much of a large request as both windows and the transport allow."""
@@ -205,6 +204,7 @@ class Outbox:
             if body.window > frames.MAX_WINDOW:
                 raise ProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "SETTINGS overflow the window of a stream")
         self._initial_window = initial
+        self._whole_bytes = min(initial, self._frame_bytes)
         self.control(frames.SETTINGS_ACK)
 
     def widen(self, stream: int, increment: int) -> None:

@@ -60,8 +60,8 @@ class FrameReader:
         at, end = 0, len(buffer)
         handlers, on_block, take_answer = self._handlers, self._on_block, self._take_answer
         while end - at >= HEADER_BYTES:
-            high, low, kind, flags, stream = unpack_header(buffer, at)
-            size = high << 8 | low
+            word, flags, stream = unpack_header(buffer, at)
+            size, kind = word >> 8, word & 0xFF
             if size > DEFAULT_FRAME_BYTES or self._block is not None or not self._greeted:
                 self._check(size, kind, flags)
             stop = at + HEADER_BYTES + size
