@@ -141,7 +141,8 @@ class Client:
             if isinstance(op, LeaseKeepAlive):
                 response = await self._renew(op)
             else:
-                response = await self._channel.call(*codec.request(op), self.timeout)
+                method, request = codec.request(op)
+                response = await self._channel.call(method, request, self.timeout)
             answer = codec.answer(op, response)
         except RpcError as error:
             self._not_ok(identifier, invoked - late_ns, op, error)

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+from tester import loop
 from tester.clock import RunClock
 from tester.history.writer import HistoryWriter
 from tester.load.engine import Load
@@ -22,4 +23,4 @@ async def main(path: Path, prefix: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
+    loop.run(main(Path(sys.argv[1]), sys.argv[2]))

@@ -12,6 +12,7 @@ import grpc
 import pytest
 from etcd3.etcdrpc import rpc_pb2 as pb
 
+from tester import loop
 from tester.clock import RunClock
 from tester.etcd.endpoint import Endpoint
 from tester.etcd.grpc_channel import GrpcChannel
@@ -63,7 +64,8 @@ def witness(tmp_path: Path) -> Iterator[tuple[Witness, int]]:
     server.stop(None).wait()
 
 
-async def load_it(writer: HistoryWriter, port: int) -> None:
+async def load_it(kind: type[HistoryWriter], path: Path, port: int) -> None:
+    writer = kind(path)
     channel = GrpcChannel(Endpoint("m", "127.0.0.1", port))
     shared = Shared(writer, RunClock(), Statistics(), count(1), asyncio.Event())
     shared.gate.set()
@@ -82,9 +84,9 @@ async def load_it(writer: HistoryWriter, port: int) -> None:
     await writer.close()
 
 
-async def test_the_invocation_is_in_the_file_when_the_request_arrives(witness: tuple[Witness, int]) -> None:
+def test_the_invocation_is_in_the_file_when_the_request_arrives(witness: tuple[Witness, int]) -> None:
     seen, port = witness
-    await load_it(HistoryWriter(seen.path), port)
+    loop.run(load_it(HistoryWriter, seen.path, port))
     assert seen.unknown == 0
     assert seen.known > 20
 
@@ -97,7 +99,7 @@ class Lazy(HistoryWriter):
         asyncio.get_running_loop().call_later(0.05, self.flush)
 
 
-async def test_the_witness_notices_a_writer_that_is_late(witness: tuple[Witness, int]) -> None:
+def test_the_witness_notices_a_writer_that_is_late(witness: tuple[Witness, int]) -> None:
     seen, port = witness
-    await load_it(Lazy(seen.path), port)
+    loop.run(load_it(Lazy, seen.path, port))
     assert seen.unknown > 0

@@ -260,20 +260,6 @@ async def test_a_disk_that_takes_no_output_is_an_error_of_ansible(tmp_path: Path
         await playbooks.run("cleanup")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-async def test_a_signal_asks_for_the_end_once(number: signal.Signals) -> None:
-    interrupt = Interrupt(EventBus())
-
-    async def work() -> None:
-        with interrupt.watching():
-            os.kill(os.getpid(), number)
-            await asyncio.sleep(60)
-
-    with pytest.raises(asyncio.CancelledError):
-        await asyncio.create_task(work())
-    assert interrupt.asked
-
-
 async def test_a_signal_that_was_ignored_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
