@@ -72,6 +72,7 @@ bench: $(VENV)/dev.stamp packages
 	python -m benchmarks.agent_rpc
 	python -m benchmarks.channel
 	python -m benchmarks.load
+	python -m benchmarks.load_alone
 	python -m benchmarks.disk
 	python -m benchmarks.check
 	python -m benchmarks.faults
