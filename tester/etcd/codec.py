@@ -33,7 +33,7 @@ from tester.history.records import (
 from tester.load import values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
 KvStep: TypeAlias = Put | Range | Delete | Txn
 """What a transaction may hold."""
@@ -103,9 +103,12 @@ def key_value(kv: kv_pb2.KeyValue) -> KeyValue:
     )
 
 
-def events(received: Iterable[kv_pb2.Event]) -> tuple[Event, ...]:
+# Of repeated fields a copy is taken, ``[:]``: to walk through a container of upb costs as much as three messages in it.
+
+
+def events(received: Sequence[kv_pb2.Event]) -> tuple[Event, ...]:
     """The events of one watch response."""
-    return tuple(map(_event, received))
+    return tuple(map(_event, received[:]))
 
 
 def _event(event: kv_pb2.Event) -> Event:
@@ -197,11 +200,11 @@ def _compare(condition: Compare) -> pb.Compare:
 
 
 def _range_result(response: pb.RangeResponse) -> RangeResult:
-    return RangeResult(kv=tuple(map(key_value, response.kvs)), count=response.count, more=response.more)
+    return RangeResult(kv=tuple(map(key_value, response.kvs[:])), count=response.count, more=response.more)
 
 
 def _txn_result(response: pb.TxnResponse) -> TxnResult:
-    return TxnResult(succeeded=response.succeeded, responses=tuple(map(_response_op, response.responses)))
+    return TxnResult(succeeded=response.succeeded, responses=tuple(map(_response_op, response.responses[:])))
 
 
 def _response_op(response: pb.ResponseOp) -> RangeResult | PutResult | DeleteResult | TxnResult:

@@ -8,9 +8,10 @@ held as ``sha256:`` and its digest.
 from __future__ import annotations
 
 import hashlib
-import re
 
-_HEAD = re.compile(rb"([1-9][0-9]{0,17}):")
+_ZERO = ord("0")
+_LONGEST_UNIT = 19
+"""Eighteen digits and a colon: ids fit into 63 bits."""
 
 
 def encode(identifier: int, size: int) -> bytes:
@@ -40,9 +41,11 @@ def decode(value: bytes) -> str:
     """``ID:SIZE`` if ``value`` is whole and the load's, empty if it is empty, else ``sha256:DIGEST``."""
     if not value:
         return ""
-    head = _HEAD.match(value)
-    if head is not None and _repeated(head[0], len(value)) == value:
-        return f"{head[1].decode()}:{len(value)}"
+    digits, colon, _ = value.partition(b":")
+    period = len(digits) + 1
+    is_id = colon and digits.isdigit() and digits[0] != _ZERO and period <= _LONGEST_UNIT
+    if is_id and value[period:] == value[: len(value) - period]:  # what has a period repeats its beginning
+        return f"{digits.decode()}:{len(value)}"
     return f"sha256:{hashlib.sha256(value).hexdigest()}"
 
 
