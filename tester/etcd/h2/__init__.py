@@ -7,6 +7,7 @@
     connection.py   one connection: frames in, what they mean
     outbox.py       one connection: calls out, flow control, one write per turn of the loop
     calls.py        one call: its request, what has arrived of its answer, how it ends
+    answers.py      finds an answer that is as usual in one look
     headers.py      HPACK: request blocks encoded once, response blocks decoded in order
     reader.py       bytes to frames
     frames.py       RFC 9113 as constants and pure functions
