@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
-from tester.errors import EtcdChaosError
-from tester.history.columns import NONE, EventCol, Kind, KvCol, ResponseCol
+import numpy as np
+
+from tester.history.columns import NONE, EventCol, KvCol, ResponseCol
 from tester.history.describe import describe_invoke, describe_joined
-from tester.history.operations import Operations, is_write, range_flags
+from tester.history.mismatch import HistoryMismatchError, without_question
+from tester.history.operations import Operations, fill_key_values, is_write
 from tester.history.records import (
     ClaimRecord,
     ClientRecord,
@@ -26,21 +28,17 @@ from tester.history.records import (
     HistoryRecord,
     Info,
     Invoke,
-    KeyValue,
     LeaderRecord,
     LeaseGrant,
     LeaseKeepAlive,
     MemberRecord,
     Ok,
     PhaseRecord,
-    Put,
-    Range,
-    RangeResult,
     Watched,
     WatchEnd,
     WatchStart,
 )
-from tester.history.table import Interner, Table
+from tester.history.table import Interner, Table, column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -48,15 +46,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Looked up for every operation: a member of an IntEnum costs several times as much as an int.
-_PUT, _RANGE = int(Kind.PUT), int(Kind.RANGE)
-
-_BATCH = 5000
-"""Records that are taken before their numbers become columns: few enough to stay in the cache."""
-
-
-class HistoryMismatchError(EtcdChaosError):
-    """Records contradict each other: an answer without a question, or of another kind than the question."""
+_BATCH = 10_000
+"""Records that are taken before they become columns: few enough to stay in the cache, and enough that an array
+operation costs little for each."""
 
 
 _NO_LEASE = "requested lease not found"
@@ -135,59 +127,37 @@ class History:
         remaining = iter(records)
         while batch := list(islice(remaining, _BATCH)):
             self._take(batch)
-            self.operations.pack()
-            for table in (self.responses, self.events, self.previous):
-                table.pack()
 
-    # One loop, and the plain operations spelled out in it: reading a history costs what this loop costs, and a
-    # call per record would double that.
-    def _take(self, batch: list[HistoryRecord]) -> None:  # noqa: C901
-        opened, end = self._open, self._open.pop
-        keys, values, members = self.keys.numbers, self.values.numbers, self.members.numbers
-        operations = self.operations
-        rows, leaves, answers = operations.rows, operations.leaves, operations.answers
-        row, leaf, answer = rows.size, leaves.size, answers.size
+    def _take(self, batch: list[HistoryRecord]) -> None:  # noqa: C901 - one loop, nothing called for operations
+        """One loop that joins and sorts; columns are made of what it leaves, all at once."""
+        opened, end, current = self._open, self._open.pop, self._current
+        asked: list[Invoke] = []
+        told: list[Ok] = []
+        watched: list[Watched] = []
+        sessions: list[int] = []
         for record in batch:
             if type(record) is Invoke:
                 if opened.setdefault(record.id, record) is not record:
                     raise HistoryMismatchError(f"operation {record.id} is invoked twice")
             elif type(record) is Ok:
-                asked = end(record.id, None)
-                if asked is None:
+                invoke = end(record.id, None)
+                if invoke is None:
                     raise without_question(record.id)
-                member = members.setdefault(asked.m, len(members))
-                op, out = asked.op, record.out
-                if type(op) is Put and out is None:
-                    kind, local, wrote = _PUT, 0, 1
-                    key, value = keys.setdefault(op.k, len(keys)), values.setdefault(op.v, len(values))
-                    leaves.new += (row, kind, key, NONE, value, op.l, 0, 0, 0, 0, 0, answer)
-                elif type(op) is Range and not op.e and type(out) is RangeResult:
-                    kind, local, wrote = _RANGE, op.s, 0
-                    key, flags = keys.setdefault(op.k, len(keys)), range_flags(op, out)
-                    leaves.new += (row, kind, key, NONE, NONE, 0, 0, out.count, op.r, op.n, flags, answer)
-                    for kv in out.kv:
-                        key, value = keys.setdefault(kv.k, len(keys)), values.setdefault(kv.v, len(values))
-                        answers.new += (leaf, key, value, kv.c, kv.m, kv.ver, kv.l)
-                        answer += 1
-                else:
-                    rows.size, leaves.size, answers.size = row, leaf, answer
-                    try:
-                        operations.add(asked, record, member)
-                    except ValueError as error:
-                        raise HistoryMismatchError(f"operation {record.id}: {error}") from error
-                    row, leaf, answer = rows.size, leaves.size, answers.size
-                    continue
-                who = (record.id, asked.c, member, kind)
-                rows.new += (*who, asked.at, record.at, record.rev, local, wrote, leaf)
-                row += 1
-                leaf += 1
+                asked.append(invoke)
+                told.append(record)
             elif type(record) is Watched:
-                self._watched(record)
+                if record.w not in current:
+                    raise _not_started(record.w)
+                sessions.append(current[record.w])
+                watched.append(record)
             elif isinstance(record, Info | Fail):
                 self._not_ok(record)
             else:
                 self._frame(record)
-        rows.size, leaves.size, answers.size = row, leaf, answer
+        if asked:
+            self.operations.extend(asked, told, self.members)
+        if watched:
+            self._add_watched(sessions, watched)
 
     def keep(self, kind: type[T], of: object, make: Callable[[], T]) -> T:
         """A conclusion ``of`` something, made once for all checkers that need it.
@@ -227,30 +197,34 @@ class History:
         elif isinstance(invoke.op, Compact):
             self.unknown_compactions.append(invoke)
 
-    def _watched(self, record: Watched) -> None:
-        session = self._session(record.w)
-        responses, events = self.responses, self.events
-        keys, values = self.keys.numbers, self.values.numbers
-        response, row = responses.size, events.size
-        responses.append(session, record.at, record.rev, row)
-        for event in record.ev:
-            previous = NONE if event.p is None else self._add_previous(row, event.p)
-            value = NONE if event.d else values.setdefault(event.v, len(values))
-            key = keys.setdefault(event.k, len(keys))
-            events.new += (session, response, event.m, key, value, event.c, event.ver, event.l, previous)
-            row += 1
-        events.size = row
-
-    def _add_previous(self, event_row: int, kv: KeyValue) -> int:
-        key, value = self.keys.number(kv.k), self.values.number(kv.v)
-        self.previous.append(event_row, key, value, kv.c, kv.m, kv.ver, kv.l)
-        return self.previous.size - 1
-
-    def _session(self, watcher: int) -> int:
-        session = self._current.get(watcher)
-        if session is None:
-            raise HistoryMismatchError(f"watcher {watcher} reports, but was not started")
-        return session
+    def _add_watched(self, sessions: list[int], watched: list[Watched]) -> None:
+        keys, values, response, row = (
+            self.keys.numbers,
+            self.values.numbers,
+            len(self.responses),
+            len(self.events),
+        )
+        told = column([len(record.ev) for record in watched])
+        responses = self.responses.grow(len(watched))
+        responses[ResponseCol.SESSION] = column(sessions)
+        responses[ResponseCol.AT] = column([record.at for record in watched])
+        responses[ResponseCol.REV] = column([record.rev for record in watched])
+        responses[ResponseCol.EVENT] = row + np.cumsum(told) - told
+        changes = [event for record in watched for event in record.ev]
+        events = self.events.grow(len(changes))
+        events[EventCol.SESSION] = np.repeat(responses[ResponseCol.SESSION], told)
+        events[EventCol.RESPONSE] = np.repeat(np.arange(response, response + len(watched)), told)
+        events[EventCol.REV] = column([event.m for event in changes])
+        events[EventCol.KEY] = column([keys[event.k] for event in changes])
+        events[EventCol.VALUE] = column([NONE if event.d else values[event.v] for event in changes])
+        events[EventCol.CREATE] = column([event.c for event in changes])
+        events[EventCol.VERSION] = column([event.ver for event in changes])
+        events[EventCol.LEASE] = column([event.l for event in changes])
+        events[EventCol.PREV] = NONE
+        if previous := [event.p for event in changes if event.p is not None]:
+            changed = np.flatnonzero(column([event.p is not None for event in changes]))
+            events[EventCol.PREV, changed] = np.arange(len(self.previous), len(self.previous) + len(previous))
+            fill_key_values(self.previous.grow(len(previous)), row + changed, previous, keys, values)
 
     def _frame(self, record: HistoryRecord) -> None:  # noqa: C901 - one arm per record, nothing nested
         match record:
@@ -258,8 +232,9 @@ class History:
                 self._current[record.w] = len(self.sessions)
                 self.sessions.append(WatchSession(record))
             case WatchEnd():
-                self.sessions[self._session(record.w)].end = record
-                del self._current[record.w]
+                if record.w not in self._current:
+                    raise _not_started(record.w)
+                self.sessions[self._current.pop(record.w)].end = record
             case Header():
                 self.header = record
             case PhaseRecord():
@@ -278,6 +253,5 @@ class History:
                 self.client_deaths.append(record)
 
 
-def without_question(operation_id: int) -> HistoryMismatchError:
-    """For an end without an invocation."""
-    return HistoryMismatchError(f"operation {operation_id} ends, but was not invoked or has ended before")
+def _not_started(watcher: int) -> HistoryMismatchError:
+    return HistoryMismatchError(f"watcher {watcher} reports, but was not started")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
 
 from tester.history.columns import (
@@ -19,45 +17,31 @@ from tester.history.columns import (
     OpCol,
 )
 from tester.history.records import (
-    Compact,
-    Compare,
     Delete,
-    DeleteResult,
     Invoke,
-    LeaseGrant,
+    KeyValue,
     LeaseKeepAlive,
-    LeaseResult,
     LeaseRevoke,
     LeaseTimeToLive,
     Ok,
     Operation,
     Put,
-    PutResult,
     Range,
-    RangeResult,
     Result,
     Txn,
-    TxnResult,
 )
-from tester.history.table import Interner, Table
+from tester.history.steps import Steps
+from tester.history.table import Columns, Interner, Table, column
 
-# Looked up for every operation: a member of an IntEnum costs several times as much as an int.
-_PUT, _DELETE, _RANGE = int(Kind.PUT), int(Kind.DELETE), int(Kind.RANGE)
+# numpy takes a member of an IntEnum for an object, and compares slowly.
+_PUT, _DELETE, _RANGE, _TXN, _REVOKE = map(int, (Kind.PUT, Kind.DELETE, Kind.RANGE, Kind.TXN, Kind.REVOKE))
 _MORE, _KEYS_ONLY, _COUNT_ONLY = int(Flag.MORE), int(Flag.KEYS_ONLY), int(Flag.COUNT_ONLY)
-_KINDS: dict[type[Operation], int] = {
-    Put: _PUT,
-    Delete: _DELETE,
-    Range: _RANGE,
-    Txn: int(Kind.TXN),
-    Compact: int(Kind.COMPACT),
-    LeaseGrant: int(Kind.GRANT),
-    LeaseRevoke: int(Kind.REVOKE),
-    LeaseTimeToLive: int(Kind.TTL),
-    LeaseKeepAlive: int(Kind.KEEPALIVE),
-}
-
-Step: TypeAlias = Put | Range | Delete | Txn
-StepResult: TypeAlias = PutResult | RangeResult | DeleteResult | TxnResult
+_TARGETS = {target: number for number, target in enumerate(TARGETS)}
+_OPERATORS = {operator: number for number, operator in enumerate(OPERATORS)}
+_OTHER_FIELDS = (LeafCol.LEASE, LeafCol.COUNT, LeafCol.AT, LeafCol.LIMIT)
+"""Of ``Steps.others``."""
+_LEAF_DEFAULTS = np.zeros((len(LeafCol), 1), dtype=np.int64)
+_LEAF_DEFAULTS[[LeafCol.KEY, LeafCol.END, LeafCol.VALUE]] = NONE
 
 
 def is_write(op: Operation) -> bool:
@@ -65,11 +49,6 @@ def is_write(op: Operation) -> bool:
     if isinstance(op, Txn):
         return any(is_write(step) for step in (*op.then, *op.orelse))
     return isinstance(op, Put | Delete | LeaseRevoke)
-
-
-def range_flags(op: Range, out: RangeResult) -> int:
-    """``LeafCol.FLAGS`` of a range."""
-    return (out.more and _MORE) | (op.keys_only and _KEYS_ONLY) | (op.count_only and _COUNT_ONLY)
 
 
 def is_plain(op: Operation, out: Result | None) -> bool:
@@ -91,7 +70,7 @@ def is_local(op: Operation) -> bool:
     return (isinstance(op, Range) and op.s) or isinstance(op, LeaseKeepAlive | LeaseTimeToLive)
 
 
-def _only_local(steps: tuple[Step, ...]) -> bool:
+def _only_local(steps: tuple[Put | Range | Delete | Txn, ...]) -> bool:
     for step in steps:  # noqa: SIM110 - a loop: a generator costs more than the whole operation
         if type(step) is not Range or not step.s:
             return False
@@ -118,92 +97,118 @@ class Operations:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def add(self, invoke: Invoke, ok: Ok, member: int) -> None:
-        """Take an operation with its answer.
-
-        Raises:
-            ValueError: the answer is of another kind than the question.
-        """
-        op = invoke.op
-        row, first = self.rows.size, self.leaves.size
-        wrote = self._add_step(row, op, ok.out, 0)
-        kind, local = _KINDS[type(op)], is_local(op)
-        self.rows.append(invoke.id, invoke.c, member, kind, invoke.at, ok.at, ok.rev, local, wrote, first)
-
-    def pack(self) -> None:
-        """Make columns of what was added: they take less memory."""
-        for table in self.tables:
-            table.pack()
-
     def row_of(self, operation_id: int) -> int | None:
         """The row of the operation with this id."""
         found = np.flatnonzero(self.rows.columns[OpCol.ID] == operation_id)
         return int(found[0]) if found.size else None
 
-    def _add_step(self, row: int, op: Operation, out: Result | None, slot: int) -> int:
-        """Append the rows of ``op``, which ``slot`` changes precede. Returns how many it made."""
-        if type(op) is Range and type(out) is RangeResult:
-            self._add_range(row, op, out, slot)
-            return 0
-        if type(op) is Put and (out is None or type(out) is PutResult):
-            key, value = self.keys.number(op.k), self.values.number(op.v)
-            self.leaves.append(row, _PUT, key, NONE, value, op.l, slot, 0, 0, 0, 0, self.answers.size)
-            return 1
-        if type(op) is Txn and type(out) is TxnResult:
-            return self._add_txn(row, op, out, slot)
-        if type(op) is Delete and type(out) is DeleteResult:
-            key, end, answer = self.keys.number(op.k), self._end(op.e), self.answers.size
-            self.leaves.append(row, _DELETE, key, end, NONE, 0, slot, out.deleted, 0, 0, 0, answer)
-            return out.deleted
-        return self._add_admin(row, op, out)
+    # A column at a time: a list comprehension costs a third of a row at a time, and what follows from other
+    # columns is numpy's.
+    def extend(self, invokes: list[Invoke], oks: list[Ok], members: Interner) -> None:
+        """Take operations with their answers; some thousand at a time is fastest.
 
-    def _add_admin(self, row: int, op: Operation, out: Result | None) -> int:
-        lease, count, at, limit = 0, 0, 0, 0
-        match op:
-            case Compact() if out is None:
-                at = op.r
-            case LeaseGrant() | LeaseKeepAlive() if isinstance(out, LeaseResult):
-                lease, count = op.l, out.ttl
-            case LeaseTimeToLive() if isinstance(out, LeaseResult):
-                lease, count, limit = op.l, out.ttl, out.granted
-            case LeaseRevoke() if out is None or isinstance(out, LeaseResult):
-                lease = op.l
-            case _:
-                answer = type(out).__name__ if out is not None else "nothing"
-                raise ValueError(f"{type(op).__name__} answered with {answer}")
-        kind = _KINDS[type(op)]
-        self.leaves.append(row, kind, NONE, NONE, NONE, lease, 0, count, at, limit, 0, self.answers.size)
-        return NONE if kind == Kind.REVOKE else 0
+        Raises:
+            HistoryMismatchError: an answer is of another kind than the question.
+            OverflowError: a number takes more than 64 bits.
+        """
+        ops, ids = [invoke.op for invoke in invokes], [invoke.id for invoke in invokes]
+        steps = Steps(ids)
+        steps.add(range(len(ops)), ops, [ok.out for ok in oks])
+        row, leaf, number = len(self.rows), len(self.leaves), members.numbers
+        rows = self.rows.grow(len(ops))
+        rows[OpCol.ID] = column(ids)
+        rows[OpCol.CLIENT] = column([invoke.c for invoke in invokes])
+        rows[OpCol.MEMBER] = column([number[invoke.m] for invoke in invokes])
+        rows[OpCol.CALL] = column([invoke.at for invoke in invokes])
+        rows[OpCol.RET] = column([ok.at for ok in oks])
+        rows[OpCol.REV] = column([ok.rev for ok in oks])
+        owners, kinds = column(steps.owners), rows[OpCol.KIND]
+        kinds[:] = _TXN
+        kinds[owners] = column(steps.kinds)
+        kinds[column(steps.nodes)] = _TXN
+        rows[OpCol.LOCAL] = column([type(op) is Range and op.s for op in ops])
+        if steps.nodes or steps.others:
+            rest = np.flatnonzero(kinds >= _TXN)
+            rows[OpCol.LOCAL, rest] = column([is_local(ops[place]) for place in rest.tolist()])
+        first = np.searchsorted(owners, np.arange(len(ops) + 1))
+        rows[OpCol.LEAF] = leaf + first[:-1]
+        before = self._add_leaves(steps, row, owners, first)
+        rows[OpCol.WROTE] = before[first[1:]] - before[first[:-1]]
+        rows[OpCol.WROTE, kinds == _REVOKE] = NONE
+        self._add_nodes(steps, row)
 
-    def _add_range(self, row: int, op: Range, out: RangeResult, slot: int) -> None:
-        keys, values, answers = self.keys.numbers, self.values.numbers, self.answers
-        leaf, answer = self.leaves.size, answers.size
-        key, end, flags = keys.setdefault(op.k, len(keys)), self._end(op.e), range_flags(op, out)
-        self.leaves.append(row, _RANGE, key, end, NONE, 0, slot, out.count, op.r, op.n, flags, answer)
-        for kv in out.kv:
-            key, value = keys.setdefault(kv.k, len(keys)), values.setdefault(kv.v, len(values))
-            answers.new += (leaf, key, value, kv.c, kv.m, kv.ver, kv.l)
-        answers.size = answer + len(out.kv)
+    def _add_leaves(self, steps: Steps, row: int, owners: Columns, first: Columns) -> Columns:
+        """Rows of all steps. Returns how many changes there were before each, and one more: before the end."""
+        keys, values = self.keys.numbers, self.values.numbers
+        kinds, leaf = column(steps.kinds), len(self.leaves)
+        leaves = self.leaves.grow(len(kinds))
+        leaves[:] = _LEAF_DEFAULTS
+        leaves[LeafCol.OP], leaves[LeafCol.KIND] = owners + row, kinds
+        wrote, answered = np.zeros_like(kinds), np.zeros_like(kinds)
+        if steps.puts:
+            puts = np.flatnonzero(kinds == _PUT)
+            leaves[LeafCol.KEY, puts] = column([keys[op.k] for op in steps.puts])
+            leaves[LeafCol.VALUE, puts] = column([values[op.v] for op in steps.puts])
+            leaves[LeafCol.LEASE, puts] = column([op.l for op in steps.puts])
+            wrote[puts] = 1
+        if steps.ranges:
+            ranges = np.flatnonzero(kinds == _RANGE)
+            self._fill_ranges(leaves, ranges, steps)
+            answered[ranges] = column([len(out.kv) for out in steps.found])
+        if steps.deletes:
+            deletes = np.flatnonzero(kinds == _DELETE)
+            leaves[LeafCol.KEY, deletes] = column([keys[op.k] for op, _ in steps.deletes])
+            leaves[LeafCol.END, deletes] = column([keys[op.e] if op.e else NONE for op, _ in steps.deletes])
+            leaves[LeafCol.COUNT, deletes] = wrote[deletes] = column(
+                [out.deleted for _, out in steps.deletes]
+            )
+        if steps.others:
+            told = zip(*steps.others, strict=True)
+            for field, numbers in zip(_OTHER_FIELDS, told, strict=True):
+                leaves[field, kinds > _TXN] = column(numbers)
+        before = np.append(0, np.cumsum(wrote))
+        leaves[LeafCol.SLOT] = before[:-1] - before[first[owners]]
+        leaves[LeafCol.KV] = len(self.answers) + np.cumsum(answered) - answered
+        told_by = np.repeat(np.arange(leaf, leaf + len(kinds)), answered)
+        kvs = [kv for out in steps.found for kv in out.kv]
+        fill_key_values(self.answers.grow(len(kvs)), told_by, kvs, keys, values)
+        return before
 
-    def _add_txn(self, row: int, op: Txn, out: TxnResult, slot: int) -> int:
-        node = self.nodes.size
-        self.nodes.append(row, out.succeeded)
-        for compare in op.cmp:
-            self._add_compare(node, compare)
-        steps = op.then if out.succeeded else op.orelse
-        if len(steps) != len(out.responses):
-            raise ValueError(f"{len(steps)} steps of a transaction answered with {len(out.responses)}")
-        wrote = 0
-        for step, response in zip(steps, out.responses, strict=True):
-            wrote += self._add_step(row, step, response, slot + wrote)
-        return wrote
+    def _fill_ranges(self, leaves: Columns, places: Columns, steps: Steps) -> None:
+        keys, asked, found = self.keys.numbers, steps.ranges, steps.found
+        flags = [
+            (out.more and _MORE) | (op.keys_only and _KEYS_ONLY) | (op.count_only and _COUNT_ONLY)
+            for op, out in zip(asked, found, strict=True)
+        ]
+        leaves[LeafCol.KEY, places] = column([keys[op.k] for op in asked])
+        leaves[LeafCol.END, places] = column([keys[op.e] if op.e else NONE for op in asked])
+        leaves[LeafCol.COUNT, places] = column([out.count for out in found])
+        leaves[LeafCol.AT, places] = column([op.r for op in asked])
+        leaves[LeafCol.LIMIT, places] = column([op.n for op in asked])
+        leaves[LeafCol.FLAGS, places] = column(flags)
 
-    def _add_compare(self, node: int, compare: Compare) -> None:
-        x = self.values.number(compare.x) if isinstance(compare.x, str) else compare.x
-        target, operator = TARGETS.index(compare.target), OPERATORS.index(compare.op)
-        if isinstance(compare.x, str) != (compare.target == "value"):
-            raise ValueError(f"{compare.target} is compared with {compare.x!r}")
-        self.compares.append(node, self.keys.number(compare.k), self._end(compare.e), target, operator, x)
+    def _add_nodes(self, steps: Steps, row: int) -> None:
+        keys, values, node, compares = self.keys.numbers, self.values.numbers, len(self.nodes), steps.compares
+        nodes = self.nodes.grow(len(steps.nodes))
+        nodes[NodeCol.OP] = column(steps.nodes) + row
+        nodes[NodeCol.SUCCEEDED] = column(steps.succeeded)
+        rows = self.compares.grow(len(compares))
+        rows[CompareCol.NODE] = column(steps.compared) + node
+        rows[CompareCol.KEY] = column([keys[c.k] for c in compares])
+        rows[CompareCol.END] = column([keys[c.e] if c.e else NONE for c in compares])
+        rows[CompareCol.TARGET] = column([_TARGETS[c.target] for c in compares])
+        rows[CompareCol.OPERATOR] = column([_OPERATORS[c.op] for c in compares])
+        rows[CompareCol.X] = column([values[c.x] if isinstance(c.x, str) else c.x for c in compares])
 
-    def _end(self, end: str) -> int:
-        return self.keys.number(end) if end else NONE
+
+def fill_key_values(
+    rows: Columns, owners: Columns, kvs: list[KeyValue], keys: dict[str, int], values: dict[str, int]
+) -> None:
+    """Write answered keys to ``KvCol`` columns; ``owners`` goes to the first."""
+    rows[KvCol.LEAF] = owners
+    rows[KvCol.KEY] = column([keys[kv.k] for kv in kvs])
+    rows[KvCol.VALUE] = column([values[kv.v] for kv in kvs])
+    rows[KvCol.CREATE] = column([kv.c for kv in kvs])
+    rows[KvCol.MOD] = column([kv.m for kv in kvs])
+    rows[KvCol.VERSION] = column([kv.ver for kv in kvs])
+    rows[KvCol.LEASE] = column([kv.l for kv in kvs])

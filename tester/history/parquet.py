@@ -7,7 +7,9 @@ JSONL format, and every row knows which line it came from. Needs pyarrow (``etcd
 from __future__ import annotations
 
 import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,7 +22,7 @@ from tester.history.operations import is_plain
 from tester.history.records import Fail, HistoryRecord, Info, Invoke, Ok, Watched
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from enum import IntEnum
     from pathlib import Path
 
@@ -45,6 +47,9 @@ EXTRA: dict[str, tuple[str, ...]] = {"operations": ("term", "invoke_line", "line
 
 TEXTS = ("keys", "values", "members")
 """Files of texts by number."""
+
+_LINES_TOGETHER = 1 << 16
+"""Lines that are unpacked together, or passed over: those that the tables hold, too, come after all others."""
 
 _VERSION_KEY = b"etcd-chaos.history"
 
@@ -88,14 +93,15 @@ def load_parquet(path: Path, *, every_column: bool) -> Stored:
     """
     history = History()
     extra = {}
-    for name, table in _tables(history).items():
+    for name, table in tables_of(history).items():
         wanted = _names(name, every_column=every_column)
-        numbers = _numbers(_read(path, name, wanted), wanted)
+        numbers = _numbers(path, name, wanted)
         width = len(TABLES[name])
         table.extend(numbers[:width])
         extra[name] = numbers[width:]
     for name, interner in _interners(history).items():
-        interner.fill(_read(path, name, ["text"]).column(0).to_pylist())
+        with _opened(path, name, ["text"]) as file:
+            interner.fill(file.read(["text"], use_threads=False).column(0).to_pylist())
     lines = _lines(path, every_column=every_column)
     history.extend(record for _, in_tables, record in lines if not in_tables)
     return Stored(history, extra, [(line, record) for line, _, record in lines])
@@ -125,7 +131,7 @@ def write_parquet(records: Iterable[HistoryRecord], path: Path) -> None:
 
 def _write_all(directory: Path, history: History, source: _Source) -> None:
     noted = {"operations": source.operations, "responses": source.responses}
-    for name, table in _tables(history).items():
+    for name, table in tables_of(history).items():
         rows = np.array(noted.get(name, ()), dtype=np.int64).reshape(len(table), len(EXTRA.get(name, ())))
         numbers = [*table.columns, *rows.T]
         _write(directory, name, dict(zip(_names(name, every_column=True), numbers, strict=True)))
@@ -169,7 +175,7 @@ class _Source:
     def lines(self) -> dict[str, Sequence[int | bool | str]]:
         """The table ``lines``; to be asked for when all records have gone by."""
         opened = [(line, False, invoke) for line, invoke in self._open.values()]
-        lines = sorted([*self._lines, *opened], key=lambda entry: entry[0])
+        lines = sorted([*self._lines, *opened], key=itemgetter(1, 0))
         return {
             "line": [line for line, _, _ in lines],
             "in_tables": [in_tables for _, in_tables, _ in lines],
@@ -178,22 +184,30 @@ class _Source:
 
 
 def _lines(path: Path, *, every_column: bool) -> list[tuple[int, bool, HistoryRecord]]:
-    table = _read(path, "lines", ["line", "in_tables", "json"])
     decoder: msgspec.json.Decoder[HistoryRecord] = msgspec.json.Decoder(HistoryRecord)
-    columns = [column.to_pylist() for column in table.columns]
-    try:
-        return [
-            (line, in_tables, decoder.decode(text))
-            for line, in_tables, text in zip(*columns, strict=True)
-            if every_column or not in_tables
-        ]
-    except msgspec.MsgspecError as error:
-        raise ParquetError(
-            f"{path / 'lines.parquet'}: {error}", remedy="convert the history again"
-        ) from error
+    names = ["line", "in_tables", "json"]
+    found: list[tuple[int, bool, HistoryRecord]] = []
+    with _opened(path, "lines", names) as file:
+        for group in range(file.num_row_groups):
+            (flags,) = file.read_row_group(group, ["in_tables"], use_threads=False).columns
+            if not every_column and all(flags.to_pylist()):
+                continue
+            columns = [c.to_pylist() for c in file.read_row_group(group, names, use_threads=False).columns]
+            try:
+                found += [
+                    (line, in_tables, decoder.decode(text))
+                    for line, in_tables, text in zip(*columns, strict=True)
+                    if every_column or not in_tables
+                ]
+            except msgspec.MsgspecError as error:
+                raise ParquetError(
+                    f"{path / 'lines.parquet'}: {error}", remedy="convert the history again"
+                ) from error
+    return sorted(found, key=itemgetter(0))
 
 
-def _tables(history: History) -> dict[str, Table]:
+def tables_of(history: History) -> dict[str, Table]:
+    """Its tables by the names of their files."""
     tables = (*history.operations.tables, history.responses, history.events, history.previous)
     return dict(zip(TABLES, tables, strict=True))
 
@@ -219,7 +233,9 @@ def _arrow() -> Any:  # noqa: ANN401 - pyarrow has no types
     return pa
 
 
-def _read(path: Path, name: str, columns: Sequence[str]) -> Any:  # noqa: ANN401 - pyarrow has no types
+@contextmanager
+def _opened(path: Path, name: str, columns: Sequence[str]) -> Iterator[Any]:
+    """One of the files, which has these columns."""
     place, arrow = path / f"{name}.parquet", _arrow()
     try:
         with arrow.parquet.ParquetFile(place) as file:
@@ -230,18 +246,20 @@ def _read(path: Path, name: str, columns: Sequence[str]) -> Any:  # noqa: ANN401
                 )
             if missing := set(columns) - set(file.schema_arrow.names):
                 raise ParquetError(f"{place}: there is no column {', '.join(sorted(missing))}")
-            return file.read(columns=list(columns), use_threads=False)
+            yield file
     except (OSError, arrow.ArrowException) as error:
         raise ParquetError(f"{place}: {error}", remedy="convert the history again") from error
 
 
-def _numbers(table: Any, wanted: Sequence[str]) -> Columns:  # noqa: ANN401 - pyarrow has no types
-    numbers = np.empty((len(wanted), table.num_rows), dtype=np.int64)
-    for row, name in zip(numbers, wanted, strict=True):
-        place = 0
-        for chunk in table.column(name).chunks:
-            row[place : place + len(chunk)] = chunk.to_numpy()
-            place += len(chunk)
+def _numbers(path: Path, name: str, wanted: Sequence[str]) -> Columns:
+    with _opened(path, name, wanted) as file:
+        numbers = np.empty((len(wanted), file.metadata.num_rows), dtype=np.int64)
+        # One by one they fit in memory that arrow has already: new memory costs more than the reading.
+        for row, column in zip(numbers, wanted, strict=True):
+            place = 0
+            for chunk in file.read([column], use_threads=False).column(0).chunks:
+                row[place : place + len(chunk)] = chunk.to_numpy()
+                place += len(chunk)
     return numbers
 
 
@@ -255,6 +273,7 @@ def _write(directory: Path, name: str, columns: dict[str, Any]) -> None:
     arrow.parquet.write_table(
         table,
         directory / f"{name}.parquet",
+        row_group_size=_LINES_TOGETHER if name == "lines" else None,
         compression="zstd",
         use_dictionary=False,
         column_encoding=deltas,

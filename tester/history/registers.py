@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from tester.history.history import without_question
+from tester.history.mismatch import without_question
 from tester.history.operations import is_write
 from tester.history.records import (
     Compact,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tester.history.history import without_question
+from tester.history.mismatch import without_question
 from tester.history.records import (
     Fail,
     FaultRecord,

@@ -194,7 +194,7 @@ def _told_rows(
     mod, key, lease, create, version = answers[columns]
     rows = np.stack([mod, key, value, lease, create, version, np.zeros(mod.size, dtype=np.int64)])
     kept = [
-        (kv.m, history.keys.number(kv.k), history.values.number(kv.v), kv.l, kv.c, kv.ver, 0)
+        (kv.m, history.keys.numbers[kv.k], history.values.numbers[kv.v], kv.l, kv.c, kv.ver, 0)
         for member in end.members.values()
         for kv in member.content or ()
     ]

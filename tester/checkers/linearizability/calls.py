@@ -189,17 +189,17 @@ class Resolved:
         keys, values = self._history.keys, self._history.values
         match op:
             case Put():
-                key, value = keys.number(op.k), values.number(op.v)
+                key, value = keys.numbers[op.k], values.numbers[op.v]
                 self._leaves.append(row, Kind.PUT, key, NONE, value, op.l, slot, 0, 0, 0, 0, 0)
             case Delete():
-                key, end = keys.number(op.k), keys.number(op.e) if op.e else NONE
+                key, end = keys.numbers[op.k], keys.numbers[op.e] if op.e else NONE
                 self._leaves.append(row, Kind.DELETE, key, end, NONE, 0, slot, count, 0, 0, 0, 0)
             case LeaseRevoke():
                 self._leaves.append(row, Kind.REVOKE, NONE, NONE, NONE, op.l, slot, count, 0, 0, 0, 0)
 
     def _compare(self, node: int, compare: Compare) -> None:
         keys = self._history.keys
-        x = self._history.values.number(compare.x) if isinstance(compare.x, str) else compare.x
-        end = keys.number(compare.e) if compare.e else NONE
+        x = self._history.values.numbers[compare.x] if isinstance(compare.x, str) else compare.x
+        end = keys.numbers[compare.e] if compare.e else NONE
         target, operator = TARGETS.index(compare.target), OPERATORS.index(compare.op)
-        self._compares.append(node, keys.number(compare.k), end, target, operator, x)
+        self._compares.append(node, keys.numbers[compare.k], end, target, operator, x)

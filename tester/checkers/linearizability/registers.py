@@ -189,17 +189,17 @@ def _needed(target: str, operator: str, x: int) -> int | None:
 
 def _unknown(history: History, invoke: Invoke) -> tuple[int, int, int]:
     """Key, what it needs and what it leaves, of a write that may have happened."""
-    key, value = history.keys.number, history.values.number
+    key, value = history.keys.numbers, history.values.numbers
     match invoke.op:
         case Put(k=k, v=v, l=0):
-            return key(k), _ANYTHING, value(v)
+            return key[k], _ANYTHING, value[v]
         case Delete(k=k, e=""):
-            return key(k), _ANYTHING, NONE
+            return key[k], _ANYTHING, NONE
         case Txn(cmp=(Compare(e="") as compare,), then=(Put(k=k, v=v, l=0),), orelse=()) if compare.k == k:
-            x = value(compare.x) if isinstance(compare.x, str) else compare.x
+            x = value[compare.x] if isinstance(compare.x, str) else compare.x
             needs = _needed(compare.target, compare.op, x)
             if needs is not None:
-                return key(k), needs, value(v)
+                return key[k], needs, value[v]
     raise NotARegisterError(f"operation {invoke.id} is more than one access to one key")
 
 

@@ -72,7 +72,7 @@ class Search:
         history = evidences.history
         self._unknown = sorted(history.unknown_writes(), key=lambda invoke: invoke.at)
         for put in (put for invoke in self._unknown for put in puts_of(invoke.op)):
-            history.keys.number(put.k)  # before ranks are given
+            history.keys.numbers[put.k]  # before ranks are given
         self._store = Store(history, KeyOrder(history.keys.texts))
         self._replayer = Replayer(history, evidences.calls, self._store)
         self._writer: dict[int, int] = {}

@@ -157,7 +157,7 @@ class Store:
     def _imagine_leaf(self, leaf: Put | Delete) -> list[Change]:
         if isinstance(leaf, Put):
             keys, values = self._history.keys, self._history.values
-            return [Change(keys.number(leaf.k), values.number(leaf.v), leaf.l)]
+            return [Change(keys.numbers[leaf.k], values.numbers[leaf.v], leaf.l)]
         return [Change(key, NONE) for key, _ in self.live(self.span(leaf.k, leaf.e))]
 
     def _paths(self, op: Operation) -> Iterator[list[Put | Delete]]:

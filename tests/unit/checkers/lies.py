@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 import msgspec
 
 from tester.history.endstate import EndState, MemberExit
-from tester.history.history import History, HistoryMismatchError
+from tester.history.history import History
+from tester.history.mismatch import HistoryMismatchError
 from tester.history.operations import is_local
 from tester.history.records import (
     Delete,

@@ -10,7 +10,8 @@ import pytest
 from tester.checkers import CHECKERS, run_checkers
 from tester.checkers.base import run
 from tester.history.endstate import CaseRecovery, EndState, EndStateError, MemberEnd, MemberExit
-from tester.history.history import History, HistoryMismatchError
+from tester.history.history import History
+from tester.history.mismatch import HistoryMismatchError
 from tester.history.records import Delete, Invoke, MemberRecord, Ok, Put, RangeResult
 from tester.results import CheckResult, Recovery, Verdict
 from tests.unit.checkers.story import Story, kv

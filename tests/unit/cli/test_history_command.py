@@ -12,13 +12,13 @@ from tester.cli.entry import run_command
 from tester.errors import ExitCode
 from tester.history.endstate import EndState
 from tester.history.loading import load_history
-from tester.history.records import Compare, Delete, DeleteResult, Info, Invoke, Ok, Put, Range, Txn
+from tester.history.records import Delete, DeleteResult, Invoke, Ok, Put
 from tester.results import Verdict
-from tests.unit.checkers.model import Store
 from tests.unit.checkers.story import Story
 from tests.unit.checkers.world import Mix, simulate
 from tests.unit.history.registers import simulate as simulate_registers
 from tests.unit.history.registers import to_edn
+from tests.unit.history.registerworld import register_history
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,32 +53,6 @@ def test_jepsens_registers_come_back_as_they_were(tmp_path: Path, seed: int) -> 
     before, after = (run_checkers(["linearizable"], load_history(path), NEVER)[0] for path in (ours, again))
     assert before.verdict is Verdict.VALID
     assert before.message == after.message
-
-
-def register_history(rng: Random) -> list[HistoryRecord]:
-    """Thirty overlapping operations of thirty clients on two keys, as etcd answers them; some answers lost."""
-    store, moments = Store(), []
-    acknowledged = {"k0": 0, "k1": 0}
-    for number in range(1, 31):
-        key = f"k{rng.randrange(2)}"
-        compare = Compare(key, "mod", "=", acknowledged[key])
-        op = rng.choice(
-            (
-                Put(key, f"{number}:4"),
-                Range(key),
-                Delete(key),
-                Txn((compare,), (Put(key, f"{number}:4"),), (Range(key),)),
-            )
-        )
-        revision, out = store.apply(op)
-        ended = number * 100 + rng.randrange(100, 300)
-        lost = rng.random() < 0.1
-        if not lost and key in store.live:
-            acknowledged[key] = acknowledged[key] if store.live[key].m < revision else revision
-        moments.append((number * 100 - rng.randrange(300), Invoke(number, 0, number, "m1", op)))
-        moments.append((ended, Info(number, 0, "X") if lost else Ok(number, 0, revision, 1, out)))
-    moments.sort(key=lambda moment: moment[0])
-    return [msgspec.structs.replace(record, at=at) for at, record in moments]
 
 
 @pytest.mark.parametrize("seed", range(30))
