@@ -83,7 +83,7 @@ bench: $(VENV)/dev.stamp packages
 # Verdicts against a search through every order, on many small histories; minutes.
 FUZZ ?= 100000
 fuzz: $(VENV)/dev.stamp
-	ETCD_CHAOS_FUZZ=$(FUZZ) pytest tests/unit/checkers/test_bruteforce.py
+	ETCD_CHAOS_FUZZ=$(FUZZ) pytest --timeout 7200 --hypothesis-show-statistics tests/unit/checkers/test_bruteforce.py
 
 # A healthy etcd is never called a liar: every load, members killed and stopped, both versions; minutes.
 CONTROLS ?= 50
