@@ -120,9 +120,9 @@ class Watcher:
     async def caught_up(self, revision: int, timeout: float) -> bool:
         """Wait for an event at ``revision`` or later, as long as none lets more than ``timeout`` seconds pass.
 
-        Whether it came. It is not for how long it takes in all that a member that is behind is given up, and what it
-        was about to tell is missing in the evidence. ``revision`` must be of a write under the prefix (``Load.mark``), or it
-        may never come.
+        Whether it came. A member that is behind is not given up for how long it takes in all: what it was about to
+        tell would be missing in the evidence. ``revision`` must be of a write under the prefix (``Load.mark``), or
+        it may never come.
 
         Raises:
             LoadError: the watcher died.
