@@ -95,6 +95,7 @@ __all__ = [
     "Direction",
     "DiskScope",
     "DiskSection",
+    "FailpointSection",
     "Fault",
     "FaultSection",
     "Flap",
