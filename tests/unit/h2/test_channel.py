@@ -445,7 +445,9 @@ async def test_a_slow_answer_with_pings_answered_is_waited_for(monkeypatch: pyte
     monkeypatch.setattr(connection, "TICK_SECONDS", 0.01)
 
     async def slow(server: Server, request: Request) -> None:
-        await asyncio.sleep(0.5)
+        async with asyncio.timeout(30):
+            while server.pings < 3:  # noqa: ASYNC110 - nothing here tells of a ping
+                await asyncio.sleep(0.01)
         server.respond(request.stream, b"at last")
 
     async with running(Script(on_request=slow)) as run:
