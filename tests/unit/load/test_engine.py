@@ -143,11 +143,15 @@ async def test_a_history_that_cannot_be_written_ends_the_load() -> None:
 
     load = load_of(Member(), Full(), {})
     await load.start()
-    with pytest.raises(LoadError, match="the disk is full"):
+
+    async def until_dead() -> None:
         async with asyncio.timeout(30):
             while True:
                 load.check_alive()
                 await asyncio.sleep(0.01)
+
+    with pytest.raises(LoadError, match="the disk is full"):
+        await until_dead()
     await load.stop()
 
 
