@@ -8,7 +8,7 @@ BIN := $(abspath $(VENV))/bin
 PACKAGES := debian-archive-keyring debootstrap fuse3 gpgv iproute2 iptables nftables openssh-client systemd-container
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help demo deploy lab test lint unit real-tests lab-tests soak-faults soak bench fuzz controls lock clean packages gofail-etcd gofail-packages
+.PHONY: help demo deploy lab test lint lint-types lint-ansible unit real-tests lab-tests soak-faults soak bench fuzz controls lock clean packages gofail-etcd gofail-packages
 
 help:
 	@echo "demo        install what is missing, build the lab, deploy, run scenarios/quick.yml"
@@ -35,11 +35,17 @@ lab: $(VENV)/controller.stamp packages
 
 test: lint unit real-tests
 
+# Types and playbooks take a minute each, on one core.
 lint: $(VENV)/dev.stamp
 	ruff check .
 	ruff format --check .
-	mypy
 	yamllint --strict .
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint-types lint-ansible
+
+lint-types:
+	mypy
+
+lint-ansible:
 	ansible-lint
 
 unit: $(VENV)/dev.stamp
@@ -53,10 +59,14 @@ gofail-etcd: $(VENV)/controller.stamp gofail-packages
 # Where this machine cannot hold a lab, its tests are named as skipped, with the reason.
 real-tests: $(VENV)/dev.stamp packages gofail-etcd
 	pytest --no-fold-skipped -n auto tests/agent tests/etcd
-	pytest --no-fold-skipped tests/lab
+	$(LAB_TESTS)
 
 lab-tests: $(VENV)/dev.stamp packages
-	pytest --no-fold-skipped tests/lab
+	$(LAB_TESTS)
+
+# A lab each: what tests mostly do is wait for hosts.
+LABS ?= 2
+LAB_TESTS := pytest --no-fold-skipped -n $(LABS) --dist worksteal tests/lab
 
 # 200 random compositions with a fixed seed, and every fault with whoever dies while it is held; half an hour.
 SOAK ?= 200
