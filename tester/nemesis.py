@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tester.quorum import most_at_once, objection
-from tester.scenario.faults import AnyFault, Occupied, PartitionSection
+from tester.scenario.faults import AnyFault, PartitionSection
 from tester.scenario.model import CaseSection, NemesisItem
 from tester.scenario.target import parse_target
 
@@ -126,5 +126,5 @@ def _problem(case: CaseSection, voters: Sequence[str], bound: int | None) -> str
 
 def _collide(faults: Sequence[AnyFault]) -> bool:
     """Whether two of them might want the same thing of the same host."""
-    held = [fault.occupies for fault in faults if fault.occupies is not Occupied.NOTHING]
+    held = [what for fault in faults for what in fault.holds()]
     return len(held) != len(set(held))

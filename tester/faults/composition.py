@@ -14,7 +14,7 @@ from tester.faults.scene import FaultTiming
 from tester.partitions import resolve_cuts
 from tester.quorum import Impact, refuse
 from tester.results import InjectedFault
-from tester.scenario.faults import Occupied, PartitionSection
+from tester.scenario.faults import PartitionSection
 from tester.targets import resolve_targets
 
 if TYPE_CHECKING:
@@ -209,8 +209,7 @@ class CaseFaults:
         taken = {
             name
             for other in self._parts
-            if other.impact is not None
-            and other.fault.occupies is part.fault.occupies is not Occupied.NOTHING
+            if other.impact is not None and other.fault.holds() & part.fault.holds()
             for name in other.impact.members
         }
         return Impact(

@@ -76,6 +76,8 @@ class FaultSection(Section):
     """One fault on one target. Subclasses add ``fault``, its name, and what it needs to know."""
 
     occupies: ClassVar[Occupied]
+    also_occupies: ClassVar[frozenset[Occupied]] = frozenset()
+    """What else its healing would take from another fault."""
     on_agent: ClassVar[str | None]
     """The kind of fault that agents are asked for; ``None``: they have no part in it."""
     downs: ClassVar[bool] = True
@@ -108,6 +110,11 @@ class FaultSection(Section):
             ValueError: there is nothing to do at this place.
         """
         raise NotImplementedError(f"{self.kind()} is no fault of an agent")
+
+    @classmethod
+    def holds(cls) -> frozenset[Occupied]:
+        """All that no other fault may have on the same member meanwhile."""
+        return (cls.also_occupies | {cls.occupies}) - {Occupied.NOTHING}
 
     @classmethod
     def kind(cls) -> str:

@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
 
 class LoseDataSection(FaultSection):
-    """SIGQUIT to etcd, and its data are gone."""
+    """SIGQUIT to etcd, and its data are gone; with them the layer below that a fault on the disk lives in."""
 
     fault: Literal["lose-data"] = "lose-data"
     occupies: ClassVar = Occupied.PROCESS
+    also_occupies: ClassVar = frozenset({Occupied.DISK_SPEED, Occupied.DISK_ERRORS, Occupied.DISK_ROOM})
     on_agent: ClassVar = "lose-data"
     wave: ClassVar = Wave.TAKES
 

@@ -71,6 +71,10 @@ async def test_two_faults_may_be_on_one_member_but_not_hold_the_same_thing(stage
         with pytest.raises(FaultIneffectiveError, match="another fault of the case has hold of h1"):
             await case.inject(whole)
     assert stage.clean
+    gone = [{"fault": "lose-data", "target": "leader"}, {"fault": "io-error", "target": "h1"}]
+    async with faults(stage, gone) as case:
+        with pytest.raises(FaultIneffectiveError, match="another fault of the case has hold of h1"):
+            await case.inject(whole)
     drawn = [{"fault": "pause", "target": "leader"}, {"fault": "kill"}]
     async with faults(stage, drawn) as case:
         await case.inject(whole)
