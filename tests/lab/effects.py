@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tests.lab.standing import Standing
 
 ANSWER_SECONDS: Final = 2.0
+WRITE_SECONDS: Final = 15.0
+"""A write that a slow disk holds up is acknowledged in the end: how long it took is what is looked for."""
 TRIES: Final = 3
 
 
@@ -36,8 +38,8 @@ def _url(cluster: Standing, host: str) -> str:
 
 def _ask(url: str, body: dict[str, str] | None = None) -> str:
     """The answer's text; raises ``OSError`` where none comes."""
-    data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(url, data), timeout=ANSWER_SECONDS) as answer:  # noqa: S310 - http
+    data, seconds = (None, ANSWER_SECONDS) if body is None else (json.dumps(body).encode(), WRITE_SECONDS)
+    with urllib.request.urlopen(urllib.request.Request(url, data), timeout=seconds) as answer:  # noqa: S310 - http
         text: str = answer.read().decode()
     return text
 
@@ -143,7 +145,7 @@ SIGHTS: Final[dict[str, Sight]] = {
     "network": partial(far_away, seconds=0.04),
     "slow-fsync": partial(slow_writes, seconds=0.2),
     "slow-io": partial(slow_writes, seconds=0.06),
-    "disk-throttle": partial(slow_writes, seconds=0.4, size=512 * 1024),
+    "disk-throttle": partial(slow_writes, seconds=0.2, size=256 * 1024),
     "io-error": partial(ended_for, why="input/output error"),
     "disk-full": partial(ended_for, why="no space left on device", size=512 * 1024),
 }
