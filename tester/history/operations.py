@@ -108,8 +108,8 @@ class Operations:
         """Take operations with their answers; some thousand at a time is fastest.
 
         Raises:
-            HistoryMismatchError: an answer is of another kind than the question.
-            OverflowError: a number takes more than 64 bits.
+            HistoryMismatchError: an answer is of another kind than the question, or a number takes more than
+                64 bits.
         """
         ops, ids = [invoke.op for invoke in invokes], [invoke.id for invoke in invokes]
         steps = Steps(ids)

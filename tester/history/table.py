@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tester.history.mismatch import HistoryMismatchError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from enum import IntEnum
@@ -29,12 +31,12 @@ def column(numbers: Sequence[int]) -> Columns:
     """Numbers as a read-only column; numpy's own ways to make one take twice as long.
 
     Raises:
-        OverflowError: a number takes more than 64 bits.
+        HistoryMismatchError: a number takes more than 64 bits.
     """
     try:
         return np.frombuffer(struct.pack(f"{len(numbers)}q", *numbers), dtype=np.int64)
     except struct.error as error:
-        raise OverflowError(f"{max(numbers, key=abs)} takes more than 64 bits") from error
+        raise HistoryMismatchError(f"{max(numbers, key=abs)} takes more than 64 bits") from error
 
 
 class Table:

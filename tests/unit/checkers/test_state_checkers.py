@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -9,12 +10,25 @@ import pytest
 
 from tester.checkers import CHECKERS, run_checkers
 from tester.checkers.base import run
+from tester.history.columns import NONE, TARGETS, CompareCol
 from tester.history.endstate import CaseRecovery, EndState, EndStateError, MemberEnd, MemberExit
 from tester.history.history import History
 from tester.history.mismatch import HistoryMismatchError
-from tester.history.records import Delete, Invoke, MemberRecord, Ok, Put, RangeResult
+from tester.history.parquet import TABLES, tables_of
+from tester.history.records import (
+    Compare,
+    Delete,
+    Invoke,
+    MemberRecord,
+    Ok,
+    Put,
+    RangeResult,
+    Txn,
+    TxnResult,
+)
 from tester.results import CheckResult, Recovery, Verdict
 from tests.unit.checkers.story import Story, kv
+from tests.unit.checkers.world import Mix, simulate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -159,12 +173,43 @@ def test_extending_bit_by_bit_is_the_same_history() -> None:
     assert "put ka = 1:4" in grown.describe(1)
 
 
+def texts_of(history: History) -> dict[str, list[list[int | str]]]:
+    """Every table, row by row; texts instead of their numbers, which depend on who was seen first."""
+    found = {}
+    for name, table in tables_of(history).items():
+        columns: list[list[int | str]] = table.columns.tolist()
+        for column in TABLES[name]:
+            texts = {"KEY": history.keys.texts, "END": history.keys.texts, "VALUE": history.values.texts}
+            if column.name in texts:
+                columns[column] = ["" if n == NONE else texts[column.name][int(n)] for n in columns[column]]
+        found[name] = columns
+    operands, targets = found["conditions"][CompareCol.X], found["conditions"][CompareCol.TARGET]
+    found["conditions"][CompareCol.X] = [
+        history.values.texts[int(x)] if TARGETS[int(target)] == "value" else x
+        for x, target in zip(operands, targets, strict=True)
+    ]
+    return found
+
+
+def test_rows_do_not_depend_on_what_is_read_together() -> None:
+    run = simulate(Random(3), Mix(operations=80, txns=0.4, leases=0.2, unknown=0.2, breaks=0.1))
+    one_by_one = History()
+    for record in run.records:
+        one_by_one.extend([record])
+    assert all(texts_of(run.history).values())
+    assert texts_of(one_by_one) == texts_of(run.history)
+
+
 @pytest.mark.parametrize(
     "records",
     [
         [Ok(1, 1, 2)],
         [Invoke(1, 1, 1, "m1", Put("k", "v")), Invoke(1, 1, 1, "m1", Put("k", "v"))],
         [Invoke(1, 1, 1, "m1", Delete("k")), Ok(1, 2, 2, 1, RangeResult())],
+        [Invoke(1, 1, 1, "m1", Put("k", "v")), Ok(1, 2, 2**64, 1)],
+        [Invoke(1, 1, 1, "m1", Txn((Compare("k", "mod", "=", "x"),))), Ok(1, 2, 2, 1, TxnResult())],
+        [Invoke(1, 1, 1, "m1", Txn((Compare("k", "size", "=", 1),))), Ok(1, 2, 2, 1, TxnResult())],
+        [Invoke(1, 1, 1, "m1", Txn((), (Put("k", "v"),))), Ok(1, 2, 2, 1, TxnResult(succeeded=True))],
     ],
 )
 def test_contradicting_records_are_refused(records: list[Invoke | Ok]) -> None:
