@@ -37,6 +37,8 @@ _LOOK_SECONDS: Final = 0.2
 _SCRAPE_SECONDS: Final = 2.0
 _STALLED_SECONDS: Final = 15.0
 """Without a single commit for so long, the load will not get there."""
+_SILENT_SECONDS: Final = 60.0
+"""The same where no member says how far it is: a machine that is busy, and not a load that stands still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,31 +69,34 @@ class CommitWait:
     def __init__(self, monitor: ClusterMonitor, clock: RunClock) -> None:
         self._monitor = monitor
         self._clock = clock
-        self._from = self._index()
-        self._since = clock.now()
 
     async def until(self, entries: int) -> Reached:
-        """Return when so many entries have been committed since this object was made.
+        """Return when so many entries have been committed since a member first answered.
 
         Raises:
             FaultIneffectiveError: nothing was committed for a while; tells how far it came, and how fast.
         """
-        last, moved = self._index(), self._clock.now()
-        while (done := self._index() - self._from) < entries:
+        first = last = self._index()
+        since = moved = self._clock.now()
+        while first is None or last is None or last - first < entries:
             await asyncio.sleep(_LOOK_SECONDS)
             now = self._index()
-            if now > last:
+            if now is not None and (last is None or now > last):
+                first = now if first is None else first
                 last, moved = now, self._clock.now()
-            elif (self._clock.now() - moved) / 1e9 > _STALLED_SECONDS:
+                continue
+            patience = _SILENT_SECONDS if now is None else _STALLED_SECONDS
+            if (self._clock.now() - moved) / 1e9 > patience:
                 raise FaultIneffectiveError(
-                    f"only {done} of {entries} entries were committed, and none for {_STALLED_SECONDS:g} s",
+                    f"only {(last or 0) - (first or 0)} of {entries} entries were committed, and none for {patience:g} s",
                     remedy="a fault that takes quorum away commits nothing; or give the scenario a stresser",
                 )
-        return Reached(done, (self._clock.now() - self._since) / 1e9)
+        return Reached(last - first, (self._clock.now() - since) / 1e9)
 
-    def _index(self) -> int:
+    def _index(self) -> int | None:
+        """The newest that a member tells; ``None``: none has answered within the last second."""
         known = [health.raft_index for health in self._monitor.view().health.values() if health is not None]
-        return max(known, default=0)
+        return max(known, default=None)
 
 
 async def snapshots_received(endpoints: Collection[Endpoint]) -> dict[str, float]:

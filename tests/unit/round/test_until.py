@@ -65,6 +65,27 @@ async def test_a_load_that_stands_still_is_not(monkeypatch: pytest.MonkeyPatch) 
         await wait.until(100)
 
 
+async def test_members_that_do_not_answer_for_a_while_commit_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(until, "_LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(until, "_STALLED_SECONDS", 0.0)
+    indices = iter([None, 1000, None, None, 1050, None, 1100])
+
+    class Silent:
+        def view(self) -> SimpleNamespace:
+            index = next(indices)
+            return SimpleNamespace(health={"m1": index and SimpleNamespace(raft_index=index)})
+
+    # counted from the first answer, and not from 0
+    assert (await CommitWait(cast("ClusterMonitor", Silent()), RunClock()).until(60)).entries == 100
+    assert next(indices, "all asked") == "all asked"
+    monkeypatch.setattr(until, "_SILENT_SECONDS", 0.0)
+    indices = iter([None, None])
+    with pytest.raises(FaultIneffectiveError, match="only 0 of 60 entries"):
+        await CommitWait(cast("ClusterMonitor", Silent()), RunClock()).until(60)
+
+
 @pytest.mark.parametrize(
     ("told", "restarted", "problem"),
     [
