@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tester.results import CheckResult, InjectedFault
     from tester.scenario.model import CaseSection
     from tester.stage import Stage
+    from tester.targets import Roles
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class CaseRunner:
         self._clock = setting.clock
         self._phases = Phases(setting.clock, setting.bus, setting.number, case.name)
         self._course = _Course()
+        self._known: Roles | None = None
         self._started = self._clock.now()
 
     async def run(self) -> CaseEnd:
@@ -117,13 +119,14 @@ class CaseRunner:
 
     async def _break_and_heal(self) -> None:
         case, stage, course = self._case, self._stage, self._course
-        faults = CaseFaults(case, self._scene, stage.roles, self._draw)
+        faults = CaseFaults(case, self._scene, self._look, self._draw)
         try:
             async with faults:
                 received = await snapshots_received(stage.membership.endpoints) if case.until else {}
                 with self._phases.phase(Phase.INJECT):
-                    await stage.while_alive(election_ends(stage.monitor, self._limits.recovery))
+                    self._known = await stage.while_alive(self._see_leader())
                     await stage.while_alive(faults.inject(self._recover))
+                    self._known = None
                 self._actions.hit = faults.targets
                 self._actions.held = lambda: faults.targets
                 with self._phases.phase(Phase.HOLD, case.hold):
@@ -149,6 +152,14 @@ class CaseRunner:
     async def _measure(self) -> Recovery:
         rest = self._actions.finish if self._actions.unfinished else None
         return await measure_recovery(self._stage.monitor, self._limits.recovery, rest)
+
+    async def _see_leader(self) -> Roles:
+        """The roles by which the first faults are drawn: of a moment with a leader, if there is one in time."""
+        await election_ends(self._stage.monitor, self._limits.recovery)
+        return self._stage.roles()
+
+    def _look(self) -> Roles:
+        return self._known or self._stage.roles()
 
     async def _hold(self, hold: Coroutine[Any, Any, None]) -> None:
         """Hold for the scenario's time, until every action is done, and for what the case waits."""

@@ -87,8 +87,9 @@ class CommitWait:
                 continue
             patience = _SILENT_SECONDS if now is None else _STALLED_SECONDS
             if (self._clock.now() - moved) / 1e9 > patience:
+                done = (last or 0) - (first or 0)
                 raise FaultIneffectiveError(
-                    f"only {(last or 0) - (first or 0)} of {entries} entries were committed, and none for {patience:g} s",
+                    f"only {done} of {entries} entries were committed, and none for {patience:g} s",
                     remedy="a fault that takes quorum away commits nothing; or give the scenario a stresser",
                 )
         return Reached(last - first, (self._clock.now() - since) / 1e9)
