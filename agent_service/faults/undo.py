@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent_service.errors import AgentServiceError
+from agent_service.faults.disksteps import ExcuseNothing
 from agent_service.faults.execute import act, confirm
 from agent_service.faults.quality_execute import count
 
@@ -33,13 +34,18 @@ class Undone:
 async def undo(steps: FaultSteps, member: MemberControl, cause: str) -> Undone:
     """Run every undo step, also after one that failed, and then look. Never raises for what goes wrong.
 
-    Only looking decides: a step that complained about what is gone anyway is no failure.
+    Only looking decides: a step that complained about what is gone anyway is no failure. But as long as one has
+    complained, what the fault may still do to etcd is not etcd's doing: its excuse stays until the undo is repeated.
     """
     notes: list[str] = []
+    problems: list[str] = []
     for action in steps.undo:
-        told = await _attempt(act(action, member, cause), notes)
+        if problems and isinstance(action, ExcuseNothing):
+            continue
+        told = await _attempt(act(action, member, cause), problems)
         if told is not None:
             notes.append(told)
+    notes = problems + notes
     seen = await _attempt(confirm(steps.verify_healed, member), notes)
     if seen is not None:
         notes.append(seen)
