@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 from typing import TYPE_CHECKING, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from agent_client.connection import Connection, not_understood
+from agent_client.connection import Connection, Upload, not_understood
 from agent_client.errors import AgentVersionError
 from agent_client.transport import TlsTransport
 from agent_service import API_VERSION
@@ -29,12 +31,15 @@ from agent_service.models import (
     MemberStatus,
     MemberTls,
     RenewRequest,
+    RestoredData,
+    RestoreRequest,
     StopRequest,
+    StoredSnapshot,
     Usage,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
     from types import TracebackType
 
@@ -45,6 +50,11 @@ T = TypeVar("T")
 
 DEFAULT_GRACE_SECONDS = StopRequest().grace_seconds
 DOWNLOAD_SECONDS = 300.0
+UPLOAD_SECONDS = 600.0
+RESTORE_SECONDS = 620.0
+"""Beyond the usual: two commands of etcd's tool, as long as the agent lets them run."""
+
+_PIECE_BYTES = 256 * 1024
 
 _AUDIT = TypeAdapter(tuple[AuditEntry, ...])
 _FAULTS = TypeAdapter(tuple[FaultStatus, ...])
@@ -194,6 +204,28 @@ class AgentClient:
             ArchiveResult.model_validate_json, "member/archive", ArchiveRequest(label=label, data=data)
         )
 
+    # snapshots
+
+    async def put_snapshot(self, file: Path) -> StoredSnapshot:
+        """Send a snapshot there, in place of the last one; the agent sees that it came whole."""
+        size, digest = await asyncio.to_thread(_sum, file)
+        target = f"/v1/snapshots/{digest}"
+        received = await self._connection.call(
+            "PUT", target, Upload(size, lambda: _pieces(file)), UPLOAD_SECONDS
+        )
+        return self._read(StoredSnapshot.model_validate_json, f"PUT {target}", received)
+
+    async def restore(self, spec: MemberSpec, sha256: str) -> RestoredData:
+        """Make the data of a member that has none out of a snapshot that was sent; starts nothing."""
+        request = RestoreRequest(spec=spec, sha256=sha256)
+        return await self._post(
+            RestoredData.model_validate_json, "member/restore", request, more_seconds=RESTORE_SECONDS
+        )
+
+    async def keep_restored(self) -> MemberStatus:
+        """What was restored stays, also when the loss of the old data is healed."""
+        return await self._post(MemberStatus.model_validate_json, "member/restore/keep")
+
     # emergency stop
 
     async def emergency(self) -> EmergencyStop:
@@ -263,10 +295,25 @@ class AgentClient:
         content = body.model_dump_json().encode() if body is not None else b""
         timeout_seconds = self._timeout_seconds + more_seconds
         received = await self._connection.call(method, target, content, timeout_seconds)
+        return self._read(read, f"{method} {target}", received)
+
+    def _read(self, read: Callable[[bytes], T], what: str, received: bytes) -> T:
         try:
             return read(received)
         except ValidationError as error:
-            raise not_understood(f"agent {self._connection.url}: {method} {target}", error) from error
+            raise not_understood(f"agent {self._connection.url}: {what}", error) from error
+
+
+def _sum(file: Path) -> tuple[int, str]:
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        return opened.tell(), digest
+
+
+async def _pieces(file: Path) -> AsyncIterator[bytes]:
+    with await asyncio.to_thread(file.open, "rb") as opened:
+        while piece := await asyncio.to_thread(opened.read, _PIECE_BYTES):
+            yield piece
 
 
 def _transport(tls: ClientTls | None, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncBaseTransport:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -16,14 +17,23 @@ from agent_client.errors import AgentRefusedError, AgentTlsError, AgentUnreachab
 from agent_service.models import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from agent_client.tls import ClientTls
 
 _MISDIRECTED = 421
 _JSON = (("content-type", "application/json"),)
+_BINARY = (("content-type", "application/octet-stream"),)
 _PROBLEM = "application/problem+json"
 _VERSION_REMEDY = "deploy the agent of this release: ansible-playbook playbooks/deploy.yml"
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A body that is too large to hold: ``size`` bytes, that ``pieces`` gives anew for each attempt."""
+
+    size: int
+    pieces: Callable[[], AsyncIterator[bytes]]
 
 
 class Connection:
@@ -46,7 +56,7 @@ class Connection:
         """Close the connections."""
         await self._transport.aclose()
 
-    async def call(self, method: str, target: str, body: bytes, timeout_seconds: float) -> bytes:
+    async def call(self, method: str, target: str, body: bytes | Upload, timeout_seconds: float) -> bytes:
         """One request, its whole answer.
 
         Raises:
@@ -57,7 +67,7 @@ class Connection:
 
     @asynccontextmanager
     async def stream(
-        self, method: str, target: str, body: bytes, timeout_seconds: float
+        self, method: str, target: str, body: bytes | Upload, timeout_seconds: float
     ) -> AsyncIterator[httpx.Response]:
         """One request; its answer as it comes, surely not an error.
 
@@ -92,7 +102,7 @@ class Connection:
             return False  # an agent that has begun to answer has taken the certificate
         return await certificate_is_refused(self.url.host, self.url.port or 443, self._tls.context)
 
-    async def _send(self, method: str, target: str, body: bytes) -> httpx.Response:
+    async def _send(self, method: str, target: str, body: bytes | Upload) -> httpx.Response:
         response = await self._attempt(method, target, body)
         if response.status_code != _MISDIRECTED:
             return response
@@ -102,9 +112,13 @@ class Connection:
         await response.aclose()
         return await self._attempt(method, target, body)
 
-    async def _attempt(self, method: str, target: str, body: bytes) -> httpx.Response:
-        headers = [*self._headers, *(_JSON if body else ())]
-        request = httpx.Request(method, self._join(target), headers=headers, content=body)
+    async def _attempt(self, method: str, target: str, body: bytes | Upload) -> httpx.Response:
+        if isinstance(body, Upload):
+            headers = [*self._headers, *_BINARY, ("content-length", str(body.size))]
+            content: bytes | AsyncIterator[bytes] = body.pieces()
+        else:
+            headers, content = [*self._headers, *(_JSON if body else ())], body
+        request = httpx.Request(method, self._join(target), headers=headers, content=content)
         response = await self._transport.handle_async_request(request)
         response.request = request
         return response

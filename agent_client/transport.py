@@ -43,10 +43,9 @@ class TlsTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; the head of its answer. The body has to be read or closed."""
-        message = _encode(request)
         await self._slots.acquire()
         try:
-            link = await self._ask(request, message)
+            link = await self._ask(request)
         except BaseException:
             self._slots.release()
             raise
@@ -62,16 +61,23 @@ class TlsTransport(httpx.AsyncBaseTransport):
         while self._idle:
             await self._idle.pop().close()
 
-    async def _ask(self, request: httpx.Request, message: bytes) -> _Link:
-        link = self._reusable()
-        if link is not None:
+    async def _ask(self, request: httpx.Request) -> _Link:
+        if not isinstance(request.stream, httpx.ByteStream):
+            if not isinstance(request.stream, httpx.AsyncByteStream):
+                raise TypeError("a body is bytes, or comes asynchronously")
+            link = await self._connect(request.url)  # what has been sent of it cannot be sent again
+            await link.ask_with(_encode(request, b""), request.stream)
+            return link
+        message = _encode(request, request.content)
+        idle = self._reusable()
+        if idle is not None:
             try:
-                await link.ask(message)
+                await idle.ask(message)
             except httpx.ReadError:
                 if request.method != "GET":  # the agent may have acted before it hung up
                     raise
             else:
-                return link
+                return idle
         link = await self._connect(request.url)
         await link.ask(message)
         return link
@@ -178,11 +184,20 @@ class _Link(asyncio.Protocol):
         self._closed = asyncio.get_running_loop().create_future()
         self._asked = False
         self._used_at = 0.0
+        self._writable = asyncio.Event()
+        self._writable.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
 
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._writable.set()
         if self._asked and not self.answer.complete:
             self.answer.lost(exc)
         if not self._closed.done():
@@ -203,8 +218,29 @@ class _Link(asyncio.Protocol):
 
     async def ask(self, message: bytes) -> None:
         """Send a request and wait for the head of its answer."""
+        self._begin(message)
+        await self._head()
+
+    async def ask_with(self, head: bytes, body: httpx.AsyncByteStream) -> None:
+        """The same with a body that comes piece by piece; an answer that comes before its end is the answer."""
+        self._begin(head)
+        try:
+            async for piece in body:
+                if self.answer.head.done():
+                    break
+                self._transport.write(piece)
+                await self._writable.wait()
+        except BaseException:
+            self.answer.head.cancel()
+            self.abort()
+            raise
+        await self._head()
+
+    def _begin(self, message: bytes) -> None:
         self.answer, self._asked = _Answer(), True
         self._transport.write(message)
+
+    async def _head(self) -> None:
         try:
             await self.answer.head
         except BaseException:
@@ -243,7 +279,7 @@ class _Link(asyncio.Protocol):
         await self._closed
 
 
-def _encode(request: httpx.Request) -> bytes:
+def _encode(request: httpx.Request, body: bytes) -> bytes:
     lines = [request.method.encode("ascii") + b" " + request.url.raw_path + b" HTTP/1.1"]
     lines += [name + b": " + value for name, value in request.headers.raw]
-    return b"\r\n".join(lines) + b"\r\n\r\n" + request.content
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body

@@ -18,6 +18,7 @@ from agent_service.routes.faults import add_fault_routes
 from agent_service.routes.host import add_host_routes
 from agent_service.routes.member import add_member_routes
 from agent_service.routes.metrics import add_metrics_route
+from agent_service.routes.snapshot import add_snapshot_routes
 from agent_service.usage import UsageMeter
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def create_app(agent: Agent, access: Access) -> FastAPI:
     # On the app itself, not on routers of their own: a flat list is matched faster and knows a path's methods
     add_host_routes(app, facts, meter, agent.member, agent.audit)
     add_member_routes(app, agent.member)
+    add_snapshot_routes(app, agent.member)
     add_fault_routes(app, agent.faults)
     brake = EmergencyBrake(agent.settings.state_dir, agent.faults, agent.audit)
     add_emergency_routes(app, brake)

@@ -11,6 +11,7 @@ from agent_service.errors import UnavailableError
 if TYPE_CHECKING:
     from pathlib import Path
 
+_RESTORE_TOOLS = ("etcdutl", "etcdctl")
 _NUMBER = re.compile(r"(\d+)")
 
 
@@ -52,6 +53,22 @@ def etcd_binary(root: Path, version: str) -> Path:
             remedy="run playbooks/deploy.yml to install it again",
         )
     return path
+
+
+def restore_tool(root: Path, version: str) -> Path:
+    """The program of an installed version that restores snapshots: ``etcdutl`` (3.5 and later), or ``etcdctl``.
+
+    Raises:
+        UnavailableError: it has neither.
+    """
+    for name in _RESTORE_TOOLS:
+        path = root / version / "bin" / name
+        if _is_executable(path):
+            return path
+    raise UnavailableError(
+        f"nothing restores a snapshot: there is neither {' nor '.join(_RESTORE_TOOLS)} in {root / version / 'bin'}",
+        remedy="add a build with one of them to etcd_builds and run playbooks/deploy.yml",
+    )
 
 
 def _binary(root: Path, version: str) -> Path:

@@ -38,8 +38,10 @@ if TYPE_CHECKING:
 
 _MOUNTINFO: Final = Path("/proc/self/mountinfo")
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
-_ETCD_DATA: Final = "member"
+ETCD_DATA: Final = "member"
 """What etcd makes first in its data directory."""
+PROVISIONAL: Final = "restored data that are not kept yet"
+"""Purpose of a directory whose content gives way to what was set aside."""
 
 
 def ensure_directory(path: Path) -> None:
@@ -88,13 +90,51 @@ def create_owned(
             with place.opened("name another data_dir, or move it away") as directory:
                 _check_usable(path, directory)
                 if marker_in(directory) is None:
-                    marker = Marker(host=host, purpose=purpose, created_realtime_ns=time.time_ns())
-                    write_at(directory, path, MARKER, marker.model_dump_json().encode())
+                    _mark(directory, path, host, purpose)
                     os.fsync(place.above)
                 if owner is not None:
                     os.fchown(directory, owner.pw_uid, owner.pw_gid)
     except OSError as error:
         raise UnavailableError(f"cannot make {path}: {error.strerror}") from error
+
+
+def _mark(directory: int, path: Path, host: str, purpose: str) -> None:
+    marker = Marker(host=host, purpose=purpose, created_realtime_ns=time.time_ns())
+    write_at(directory, path, MARKER, marker.model_dump_json().encode())
+
+
+def mark_again(path: Path, roots: Sequence[Path], *, host: str, purpose: str) -> None:
+    """Give a directory of the agent's another purpose. Raises as ``check_owned`` does."""
+    with _owned(path, roots) as (_, directory):
+        _mark(directory, path, host, purpose)
+
+
+def is_provisional(path: Path) -> bool:
+    """Whether what lies there gives way to what was set aside."""
+    return _is_provisional(read_marker(path))
+
+
+def _is_provisional(marker: Marker | None) -> bool:
+    return marker is not None and marker.purpose == PROVISIONAL
+
+
+def move_between(source: Path, within: str, path: Path, roots: Sequence[Path]) -> None:
+    """Move etcd's data from ``source/within`` into ``path``, both of them directories of the agent's on one disk.
+
+    Raises:
+        RefusedError: ``check_owned`` refuses one of them.
+        UnavailableError: the disk does not take it.
+    """
+    with _owned(source, roots) as (_, outer), _owned(path, roots) as (_, target):
+        try:
+            inner = os.open(within, beneath.DIRECTORY, dir_fd=outer)
+            try:
+                os.rename(ETCD_DATA, ETCD_DATA, src_dir_fd=inner, dst_dir_fd=target)
+            finally:
+                os.close(inner)
+            os.fsync(target)
+        except OSError as error:
+            raise UnavailableError(f"cannot move {source / within} into {path}: {error.strerror}") from error
 
 
 def check_owned(path: Path, roots: Sequence[Path]) -> None:
@@ -207,14 +247,15 @@ def rename_owned(path: Path, aside: Path, roots: Sequence[Path]) -> None:
 def restore_owned(path: Path, aside: Path, roots: Sequence[Path]) -> None:
     """Undo ``rename_owned``; where there are new data under that name, remove the old. Raises as it does.
 
-    A directory that a start has made and etcd has not filled is no data: it gives way.
+    A directory that a start has made and etcd has not filled is no data: it gives way, and so do restored data
+    that were not kept.
     """
     if not os.path.lexists(aside):
         return
     with place_of(path, roots) as place:
         if place.is_there():
             with place.opened() as directory:
-                filled = exists(_ETCD_DATA, directory)
+                filled = exists(ETCD_DATA, directory) and not _is_provisional(marker_in(directory))
             if filled:
                 remove_owned(aside, roots)
                 return

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers
 
 from agent_service.identity import caller_of
+from agent_service.models import MAX_SNAPSHOT_BYTES
 from agent_service.problems import problem, problem_response
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from agent_service.models import Problem
 
 MAX_BODY_BYTES = 64 * 1024
+STREAMED = "/v1/snapshots/"
+"""Where a large body goes piece by piece to its handler, bounded in size, and in time for each piece."""
 MAX_REQUESTS = 64
 BODY_SECONDS = 10.0
 SEND_SECONDS = 30.0
@@ -50,10 +53,10 @@ class Gate:
     """ASGI middleware around the whole application.
 
     In this order: Host header, connection still trusted, client on the list, number of requests, body. The
-    body is read here, bounded in size and time, and handed on as one piece. Every mutating request leaves a
-    line in the audit log before its answer leaves, refused ones too; only renewals that are granted do not.
-    What changes something is not cancelled by a timeout: its handler bounds itself, and half a fault is worse
-    than a late answer.
+    body is read here, bounded in size and time, and handed on as one piece; a snapshot passes through. Every
+    mutating request leaves a line in the audit log before its answer leaves, refused ones too; only renewals
+    that are granted do not. What changes something is not cancelled by a timeout: its handler bounds itself,
+    and half a fault is worse than a late answer.
     """
 
     def __init__(self, app: ASGIApp, access: Access, audit: AuditLog) -> None:
@@ -112,13 +115,17 @@ class _Request:
         self._audit = audit
         self._body = b""
         self._replayed = False
+        self._streamed = scope["method"] == "PUT" and scope["path"].startswith(STREAMED)
         self.status: int | None = None
 
     async def read_body(self) -> None:
-        """Take the whole body in, within bounds."""
+        """Take the whole body in, within bounds; of one that is streamed, see that it says how large it is."""
         announced = Headers(scope=self._scope).get("content-length", "0")
-        if not announced.isdecimal() or int(announced) > MAX_BODY_BYTES:
-            raise _too_large()
+        limit = MAX_SNAPSHOT_BYTES if self._streamed else MAX_BODY_BYTES
+        if not announced.isdecimal() or int(announced) > limit:
+            raise _too_large(limit)
+        if self._streamed:
+            return
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 while await self._read_piece():
@@ -133,15 +140,25 @@ class _Request:
             raise _RefusalError(problem(400, "the connection ended within the body"), close=True)
         self._body += message.get("body", b"")
         if len(self._body) > MAX_BODY_BYTES:
-            raise _too_large()
+            raise _too_large(MAX_BODY_BYTES)
         return bool(message.get("more_body", False))
 
     async def receive(self) -> Message:
         """The body for the application, once; then whatever the connection says."""
+        if self._streamed and self.status is None:
+            return await self._next_piece()
         if self._replayed:
             return await self._receive()
         self._replayed = True
         return {"type": "http.request", "body": self._body, "more_body": False}
+
+    async def _next_piece(self) -> Message:
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                return await self._receive()
+        except TimeoutError:
+            late = problem(408, f"a piece of the body did not arrive within {BODY_SECONDS:g} s")
+            raise _RefusalError(late, close=True) from None
 
     async def send(self, message: Message) -> None:
         """Hand a piece of the answer to the connection, with a limit in time; the audit line comes first."""
@@ -169,8 +186,8 @@ class _Request:
         )
 
 
-def _too_large() -> _RefusalError:
-    return _RefusalError(problem(413, f"a body has at most {MAX_BODY_BYTES} bytes"), close=True)
+def _too_large(limit: int) -> _RefusalError:
+    return _RefusalError(problem(413, f"a body has at most {limit} bytes"), close=True)
 
 
 def _host(values: Sequence[str]) -> str:

@@ -21,11 +21,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from agent_service import archive, datadir, failpoints, membertls
+from agent_service import archive, datadir, failpoints, membertls, snapshots
 from agent_service.disk.layer import mount_of
 from agent_service.errors import IllegalStateError
 from agent_service.failpoints import HTTP_VARIABLE
-from agent_service.launch import HostPort, data_dir_of
+from agent_service.launch import HostPort, check_spec, data_dir_of
 from agent_service.lifecycle import Lifecycle
 from agent_service.logfile import last_lines, log_size
 from agent_service.member_record import Ending, Operation, require
@@ -37,7 +37,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from agent_service.disk.layer import DiskLayer
-    from agent_service.models import ArchiveRequest, ArchiveResult, MemberSpec, MemberTls
+    from agent_service.models import (
+        ArchiveRequest,
+        ArchiveResult,
+        MemberSpec,
+        MemberTls,
+        RestoredData,
+        RestoreRequest,
+        StoredSnapshot,
+    )
     from agent_service.processes import ProcessId, ProcessWatch
     from agent_service.settings import AgentSettings
     from agent_service.supervisor.base import Supervisor
@@ -184,9 +192,10 @@ class MemberControl:
             for directory in self._life.record.data_dirs:
                 await asyncio.to_thread(datadir.remove_owned, Path(directory), self._settings.data_roots)
             await asyncio.to_thread(membertls.remove, self._settings)
+            await asyncio.to_thread(snapshots.remove_all, self._settings)
             await self._supervisor.release()
             if self._life.record.spec is not None:
-                self._life.update(state=MemberState.TERMINATED, data_dirs=())
+                self._life.update(state=MemberState.TERMINATED, data_dirs=(), displaced=None)
                 await self._life.note()
         return self.status()
 
@@ -237,9 +246,52 @@ class MemberControl:
     async def bring_data_back(self, directory: Path, aside: Path) -> None:
         """Undo that, or remove what was set aside where the member has new data. Raises as it does."""
         async with self._operation(Operation.MOVE_DATA):
+            if await asyncio.to_thread(self._gives_way, directory, aside):
+                await self._life.end(
+                    _stop("heal: restored data that were not kept"), _TERMINATE_GRACE_SECONDS
+                )
             if self.process is None:
                 await self._unmount()
             await asyncio.to_thread(datadir.restore_owned, directory, aside, self._settings.data_roots)
+            if self._life.record.displaced is not None:
+                self._life.update(spec=self._life.record.displaced, displaced=None)
+                await self._life.note()
+
+    # --- a disaster, and what comes after ------------------------------------------------------------------
+
+    async def store_snapshot(self, sha256: str, size: int, pieces: AsyncIterator[bytes]) -> StoredSnapshot:
+        """Take a snapshot in; raises as ``snapshots.store`` does."""
+        return await snapshots.store(self._settings, sha256, size, pieces)
+
+    async def restore(self, request: RestoreRequest) -> RestoredData:
+        """Make the data of a member that has none out of a snapshot; raises as ``snapshots.restore`` does.
+
+        Until ``keep_restored``, ``bring_data_back`` removes them and brings the old ones and the old spec back.
+        """
+        async with self._operation(Operation.RESTORE):
+            spec = request.spec
+            await asyncio.to_thread(check_spec, self._settings, spec)
+            data = data_dir_of(self._settings, spec)
+            await self._unmount()
+            dirs = tuple(dict.fromkeys((*self._life.record.data_dirs, str(data))))
+            former = self._life.record.displaced or self._life.record.spec
+            self._life.update(data_dirs=dirs, displaced=former, spec=spec)
+            await self._life.note()
+            return await snapshots.restore(self._settings, spec, request.sha256, data)
+
+    async def keep_restored(self) -> MemberStatus:
+        """From now on what was restored is the member's data, whatever was set aside."""
+        async with self._operation(Operation.MOVE_DATA):
+            spec = self._life.last_spec()
+            data = data_dir_of(self._settings, spec)
+            await asyncio.to_thread(snapshots.keep, self._settings, spec, data)
+            self._life.update(displaced=None)
+            await self._life.note()
+        return self.status()
+
+    @staticmethod
+    def _gives_way(directory: Path, aside: Path) -> bool:
+        return aside.exists() and datadir.is_provisional(directory)
 
     # --- faults on its disk -------------------------------------------------------------------------------
 

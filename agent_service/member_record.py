@@ -40,6 +40,7 @@ class Operation(StrEnum):
     ARCHIVE = "archive"
     FORESEE = "foresee an end of"
     MOVE_DATA = "move the data of"
+    RESTORE = "restore"
     RECOVER = "recover"
     """Back to running after a fault, if it was not removed meanwhile."""
 
@@ -59,6 +60,7 @@ LEGAL: Final[Mapping[Operation, frozenset[MemberState]]] = {
     Operation.ARCHIVE: frozenset({_S.STOPPED, _S.EXITED, _S.TERMINATED}),
     Operation.FORESEE: frozenset(MemberState),
     Operation.MOVE_DATA: frozenset(MemberState),
+    Operation.RESTORE: frozenset({_S.UNINITIALIZED, _S.STOPPED, _S.EXITED, _S.TERMINATED}),
     Operation.RECOVER: frozenset(MemberState),
 }
 """From which states an operation is legal. In states where there is nothing to do it does nothing."""
@@ -103,6 +105,8 @@ class MemberRecord(Wire):
     started_monotonic_ns: int | None = None
     data_dirs: tuple[str, ...] = ()
     """Directories made for members since the last terminate, which removes them."""
+    displaced: MemberSpec | None = None
+    """What ran here before data were restored that are not kept yet."""
     log_offset: int = 0
     """Where in the log file the output of the current process begins."""
     ending: Ending | None = None

@@ -94,9 +94,17 @@ from agent_service.models.processfaults import (
     RestartFault,
     StopFault,
 )
+from agent_service.models.snapshot import (
+    MAX_SNAPSHOT_BYTES,
+    RestoredData,
+    RestoreRequest,
+    Sha256,
+    StoredSnapshot,
+)
 
 __all__ = [
     "MAX_LEASE_SECONDS",
+    "MAX_SNAPSHOT_BYTES",
     "UNREACHED",
     "AbsolutePath",
     "Address",
@@ -167,11 +175,15 @@ __all__ = [
     "RebootFault",
     "RenewRequest",
     "RestartFault",
+    "RestoreRequest",
+    "RestoredData",
+    "Sha256",
     "Share",
     "SlowFsyncFault",
     "SlowIoFault",
     "StopFault",
     "StopRequest",
+    "StoredSnapshot",
     "Usage",
     "Value",
     "Version",
