@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tester.actions.course import CaseActions
+from tester.actions.course import CaseActions, Disaster
 from tester.cluster import election_ends, measure_recovery
 from tester.errors import EtcdChaosError, FaultIneffectiveError, FaultUnreachedError
 from tester.events import Event, LeaderChanged, Notice, Phase
@@ -15,6 +15,7 @@ from tester.faults import CaseFaults
 from tester.history.endstate import CaseRecovery
 from tester.phases import Phases, Span
 from tester.results import CaseResult, CaseState, PhaseStats, Recovery, Verdict
+from tester.scenario.faults import LoseDataSection
 from tester.scenario.model import Until
 from tester.until import CommitWait, entries_needed, require_snapshots, snapshots_received
 
@@ -58,8 +59,9 @@ class CaseRunner:
         self._scene = scene
         self._case = case
         self._draw = draw
-        self._actions = CaseActions(case, stage.ground, stage.roles, act)
         setting = stage.setting
+        worst = Disaster(stage.turn, setting.directory.snapshot(case.name))
+        self._actions = CaseActions(case, stage.ground, stage.roles, act, worst)
         self._limits = setting.plan.scenario.limits
         self._clock = setting.clock
         self._phases = Phases(setting.clock, setting.bus, setting.number, case.name)
@@ -82,7 +84,7 @@ class CaseRunner:
                 unreached = isinstance(error, FaultUnreachedError)
                 state, reason = CaseState.SKIPPED if unreached else CaseState.ERROR, error.message
                 # The next case needs a whole cluster, and all that was injected is healed by now.
-                fatal = await self._make_whole()
+                fatal = error if self._stage.turn.is_midway else await self._make_whole()
             except EtcdChaosError as error:
                 state, reason, fatal = CaseState.ERROR, error.message, error
         return CaseEnd(self._result(state, reason), fatal)
@@ -104,9 +106,16 @@ class CaseRunner:
             await self._stage.load.resume()
 
     async def _stress(self) -> None:
+        try:
+            await self._course_of_things()
+        finally:
+            await self._stage.turn.resume()  # of a load that an action has paused
+
+    async def _course_of_things(self) -> None:
         case, stage = self._case, self._stage
         with self._phases.phase(Phase.STEADY, case.steady):
-            await stage.look_on(case.steady)
+            await stage.while_alive(_both(asyncio.sleep(case.steady), self._actions.prepare()))
+            stage.check_alive()
         if not case.faults:
             with self._phases.phase(Phase.HOLD, case.hold):
                 await stage.while_alive(self._hold(asyncio.sleep(case.hold)))
@@ -129,6 +138,7 @@ class CaseRunner:
                     self._known = None
                 self._actions.hit = faults.targets
                 self._actions.held = lambda: faults.targets
+                self._actions.lose = lambda members: faults.also(LoseDataSection(), members)
                 with self._phases.phase(Phase.HOLD, case.hold):
                     await stage.while_alive(self._hold(faults.hold(case.hold)))
                 with self._phases.phase(Phase.RECOVER):
@@ -163,18 +173,11 @@ class CaseRunner:
 
     async def _hold(self, hold: Coroutine[Any, Any, None]) -> None:
         """Hold for the scenario's time, until every action is done, and for what the case waits."""
-        tasks = [asyncio.create_task(hold), asyncio.create_task(self._actions.run())]
         if self._case.until is not None:
-            tasks.append(asyncio.create_task(self._commits(self._case.until)))
+            await _both(hold, self._actions.run(), self._commits(self._case.until))
         else:
             self._actions.reached.set()
-        try:
-            for done in asyncio.as_completed(tasks):
-                await done
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _both(hold, self._actions.run())
 
     async def _commits(self, until: Until) -> None:
         stage, setting = self._stage, self._stage.setting
@@ -241,6 +244,18 @@ class CaseRunner:
 
     def _stats(self, span: Span | None) -> PhaseStats:
         return self._stage.load.window(span.start_ns, span.end_ns) if span else PhaseStats()
+
+
+async def _both(*work: Coroutine[Any, Any, None]) -> None:
+    """Wait for all; the first error ends the others, and is raised as it is."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        for done in asyncio.as_completed(tasks):
+            await done
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def skipped(case: CaseSection, reason: str) -> CaseResult:

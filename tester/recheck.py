@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from tester.checkers import CHECKERS, run_checkers
 from tester.errors import ExitCode, UsageError
 from tester.history.endstate import EndState
-from tester.history.loading import load_history
+from tester.history.loading import load_history, records_of
 from tester.history.parquet import is_parquet
 from tester.results import CheckResult, Verdict
 from tester.rundir import MARKER, RunDirectory
@@ -92,6 +93,7 @@ def _asked_for(history: Path) -> tuple[str, ...]:
 
 def _judge(path: Path, names: Sequence[str]) -> Iterator[Judgement]:
     history = load_history(path)
+    anew = partial(records_of, path)
     found = [
         (one.stem.removeprefix(_END_STATE), EndState.load(one))
         for one in path.parent.glob(f"{_END_STATE}*.json")
@@ -99,6 +101,6 @@ def _judge(path: Path, names: Sequence[str]) -> Iterator[Judgement]:
     ends = sorted(found, key=lambda pair: pair[1].at)
     for case, end in ends[:-1]:
         wanted = [name for name in names if CHECKERS[name].scope == "case"]
-        yield Judgement(path, case, run_checkers(wanted, history, end))
+        yield Judgement(path, case, run_checkers(wanted, history, end, anew))
     case, end = ends[-1] if ends else ("", EndState(at=2**62, members={}))
-    yield Judgement(path, case, run_checkers(names, history, end))
+    yield Judgement(path, case, run_checkers(names, history, end, anew))

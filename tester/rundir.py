@@ -91,7 +91,7 @@ class RoundDirectory:
         return self.path / "history.jsonl"
 
     def prune(self) -> None:
-        """Remove the evidence of a valid round: the history, end states, output of playbooks and scripts.
+        """Remove the evidence of a valid round: history, end states, snapshots, output of playbooks and scripts.
 
         The result stays.
 
@@ -99,7 +99,8 @@ class RoundDirectory:
             InfrastructureError: something could not be removed.
         """
         with _disk_errors(self.path):
-            for file in (self.history, *self.path.glob(f"{_END_STATE}*.json")):
+            ends, snapshots = self.path.glob(f"{_END_STATE}*.json"), self.path.glob("snapshot-*.db")
+            for file in (self.history, *ends, *snapshots):
                 file.unlink(missing_ok=True)
             for folder in (self.ansible, self.scripts, self.path / _MEMBERS):
                 if folder.is_dir() and not folder.is_symlink():
@@ -118,6 +119,10 @@ class RoundDirectory:
     def end_state(self, case: str) -> Path:
         """The file with the end state of a case."""
         return self.path / f"{_END_STATE}{case}.json"
+
+    def snapshot(self, case: str) -> Path:
+        """Where the snapshot goes that a case saves."""
+        return self.path / f"snapshot-{case}.db"
 
     def member(self, host: str) -> Path:
         """Where logs and data of a host's member are collected."""

@@ -26,6 +26,7 @@ from tester.exits import ExitWatch, measure_offset
 from tester.faults.finish import to_the_end
 from tester.fleet import ask_all
 from tester.history.history import History
+from tester.history.loading import records_of
 from tester.history.parts import PartsReader, join_parts, part_of
 from tester.history.records import FORMAT_VERSION, CompactionRecord, Header
 from tester.history.writer import HistoryWriter
@@ -40,6 +41,7 @@ from tester.roundlog import RoundLog
 from tester.scenario.model import CheckerName, Transport
 from tester.security import Security, make_security
 from tester.targets import Roles
+from tester.turn import EpochTurn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
@@ -111,6 +113,7 @@ class Stage:
             self.membership.subscribe(self.load)
         for follower in (self.watchers, self.witness):
             self.membership.subscribe(follower)
+        self.turn = EpochTurn(self.load, self.watchers, writer, setting.clock, LOAD_PREFIX)
         self.ground = Ground(
             hosts={host.name: host for host in plan.hosts},
             agents=setting.agents,
@@ -222,7 +225,7 @@ class Stage:
 
     def _judge(self, names: Sequence[str], end: EndState) -> tuple[CheckResult, ...]:
         self._history.extend(self._reader.read_new())
-        return run_checkers(names, self._history, end)
+        return run_checkers(names, self._history, end, partial(records_of, self.setting.directory.history))
 
     async def _end_state(self) -> EndState:
         try:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
-from tester.actions import membership, quota, upkeep, versions
+from tester.actions import disaster, membership, quota, upkeep, versions
 from tester.actions.mistakes import make_mistakes
+from tester.errors import ActionError
 from tester.events import Notice
 from tester.results import ActionResult, CheckResult
 from tester.scenario.actions import (
@@ -23,16 +25,19 @@ from tester.scenario.actions import (
     RefuseVersionSection,
     RemoveAndAddBackSection,
     ReplaceSection,
+    RestoreSnapshotSection,
+    SaveSnapshotSection,
     ShrinkSection,
 )
 from tester.targets import resolve_targets
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
+    from pathlib import Path
     from random import Random
 
+    from tester.actions.disaster import Lose, Snapshot, Turn
     from tester.actions.ground import Done, Ground
-    from tester.scenario.actions import AnyAction
     from tester.scenario.model import CaseSection
     from tester.scenario.target import TargetSum
     from tester.targets import Roles
@@ -41,21 +46,58 @@ Rest: TypeAlias = Callable[[], Awaitable["Done"]]
 """What is left of an action."""
 
 
+_OnACluster: TypeAlias = (
+    RemoveAndAddBackSection
+    | ReplaceSection
+    | GrowSection
+    | ShrinkSection
+    | MoveLeaderSection
+    | MistakesSection
+    | CompactSection
+    | DefragmentSection
+    | ExceedQuotaSection
+    | ChangeVersionSection
+    | RefuseVersionSection
+)
+"""Actions on a cluster that lives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disaster:
+    """What a cluster's loss and restoration need besides the cluster."""
+
+    turn: Turn
+    file: Path
+    """Where the case's snapshot goes."""
+
+
+async def _nobody_can(members: Sequence[str]) -> None:
+    raise ActionError(f"{', '.join(members)} cannot lose data: the case has no fault")
+
+
 class CaseActions:
-    """The actions of a case. ``run`` once; what was done until then stays readable after an error."""
+    """The actions of a case. ``prepare`` and ``run`` once; what was done until then stays readable after an error."""
 
     def __init__(
-        self, case: CaseSection, ground: Ground, look: Callable[[], Roles], draw: Callable[[int], Random]
+        self,
+        case: CaseSection,
+        ground: Ground,
+        look: Callable[[], Roles],
+        draw: Callable[[int], Random],
+        disaster: Disaster | None = None,
     ) -> None:
         """``draw`` gives each action, counted from 0, a random generator of its own."""
         self._case = case
         self._ground = ground
         self._look = look
         self._draw = draw
+        self._disaster = disaster
+        self._snapshot: Snapshot | None = None
         self.hit: tuple[str, ...] = ()
         """Whom the faults of the case have hit: the target ``same``."""
         self.held: Callable[[], Collection[str]] = tuple
         """Whom they hold at the moment, or have held in this case: those may not answer yet."""
+        self.lose: Lose = _nobody_can
         self.reached = asyncio.Event()
         """Set when what the case waits for (``until``) is so."""
         self.done: list[ActionResult] = []
@@ -67,17 +109,26 @@ class CaseActions:
         """Whether something is left to be done when the faults are healed."""
         return bool(self._rests)
 
+    async def prepare(self) -> None:
+        """Do those that come before any fault. Raises as ``run``."""
+        await self._all(first=True)
+
     async def run(self) -> None:
-        """Do them all.
+        """Do the others.
 
         Raises:
             ActionError: one was refused, or did not come to its end.
             AgentError: an agent could not do its part.
             FaultIneffectiveError: a target means nobody now.
         """
+        await self._all(first=False)
+
+    async def _all(self, *, first: bool) -> None:
         clock = self._ground.clock
         begun = clock.now()
         for number, action in enumerate(self._case.actions):
+            if action.first is not first:
+                continue
             await asyncio.sleep(action.after - (clock.now() - begun) / 1e9)
             if action.last:
                 await self.reached.wait()
@@ -86,7 +137,11 @@ class CaseActions:
             def targets(target: TargetSum, rng: Random = rng) -> tuple[str, ...]:
                 return resolve_targets(target, self._look(), rng, same=self.hit)
 
-            await self._note(action.kind(), _perform(action, self._ground, targets, rng, self.held))
+            if isinstance(action, SaveSnapshotSection | RestoreSnapshotSection):
+                work: Awaitable[Done] = self._on_the_worst_day(action, targets)
+            else:
+                work = _perform(action, self._ground, targets, rng, self.held)
+            await self._note(action.kind(), work)
             if not self._case.faults:
                 await self.finish()
 
@@ -111,9 +166,28 @@ class CaseActions:
             self._rests.append((kind, done.rest))
         self._ground.bus.publish(Notice(f"{self._case.name}: {done.text}"))
 
+    async def _on_the_worst_day(
+        self,
+        action: SaveSnapshotSection | RestoreSnapshotSection,
+        targets: Callable[[TargetSum], tuple[str, ...]],
+    ) -> Done:
+        place = self._disaster
+        if place is None:
+            raise ActionError(f"{action.kind()}: nobody keeps a history that another cluster could begin in")
+        if isinstance(action, SaveSnapshotSection):
+            (member, *_) = targets(action.target)
+            if action.quiet:
+                await place.turn.quiet()
+            done, self._snapshot = await disaster.save(self._ground, member, place.file)
+            return done
+        if self._snapshot is None:
+            raise ActionError("restore-snapshot: the case has saved none")
+        onto = targets(action.target)
+        return await disaster.restore(self._ground, place.turn, self._snapshot, onto, self.lose)
+
 
 async def _perform(  # noqa: C901 - one arm per action, nothing nested
-    action: AnyAction,
+    action: _OnACluster,
     ground: Ground,
     targets: Callable[[TargetSum], tuple[str, ...]],
     rng: Random,

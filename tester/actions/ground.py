@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, TypeVar
 from tester.errors import ActionError, ClusterError
 from tester.etcd.admin import AdminClient
 from tester.etcd.errors import RpcError
+from tester.etcd.snapshot import save_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from pathlib import Path
 
     from agent_client import AgentClient
     from agent_service.models import MemberSpec, MemberTls
     from tester.clock import RunClock
     from tester.etcd.channel import Connect
     from tester.etcd.client import ListedMember
+    from tester.etcd.endpoint import Endpoint
     from tester.etcd.monitor import ClusterMonitor
     from tester.events import EventBus
     from tester.inventory import Host
@@ -57,6 +60,7 @@ class Ground:
     """Of a member, by its version; without it each keeps those that it has."""
     announce_compaction: Callable[[int], None] = _to_nobody
     """Told the revision before it is compacted: the history must know who asked."""
+    save_snapshot: Callable[[Endpoint, Path, float], Awaitable[int]] = save_snapshot
 
     def as_version(self, spec: MemberSpec, version: str) -> MemberSpec:
         """How a member is started with another etcd: its flags may be others."""

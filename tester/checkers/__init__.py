@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from tester.checkers.alarms import Alarms
 from tester.checkers.availability import Availability
-from tester.checkers.base import Checker, run
+from tester.checkers.base import Checker
 from tester.checkers.durability import Durability
+from tester.checkers.epochs import run_over
 from tester.checkers.exits import Exits
 from tester.checkers.kv_hash import KvHash
 from tester.checkers.leases import Leases
@@ -15,14 +16,16 @@ from tester.checkers.linearizability.checker import Linearizable
 from tester.checkers.logs import Logs
 from tester.checkers.ownership import Elections, Locks
 from tester.checkers.recovery import RecoveryTimes
+from tester.checkers.restore import Restore
 from tester.checkers.serializable import Serializable
 from tester.checkers.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from tester.history.endstate import EndState
     from tester.history.history import History
+    from tester.history.records import HistoryRecord
     from tester.results import CheckResult
 
 CHECKERS: dict[str, Checker] = {
@@ -41,13 +44,23 @@ CHECKERS: dict[str, Checker] = {
         Availability(),
         Logs(),
         Alarms(),
+        Restore(),
     )
 }
 
 
-def run_checkers(names: Iterable[str], history: History, end: EndState) -> tuple[CheckResult, ...]:
-    """Run the named checkers. One that crashes or lacks evidence is ``unknown`` with the reason."""
-    return run(CHECKERS, names, history, end)
+def run_checkers(
+    names: Iterable[str],
+    history: History,
+    end: EndState,
+    records: Callable[[], Iterable[HistoryRecord]] | None = None,
+) -> tuple[CheckResult, ...]:
+    """Run the named checkers. One that crashes or lacks evidence is ``unknown`` with the reason.
+
+    ``records`` reads the history anew: a history in which a cluster was lost and restored is judged epoch by epoch,
+    and without it most checkers have to say ``unknown``.
+    """
+    return run_over(CHECKERS, names, history, end, records)
 
 
 __all__ = ["CHECKERS", "Checker", "run_checkers"]

@@ -37,7 +37,7 @@ class Durability:
         evidence = Evidence(self.name)
         writes = Acknowledged(history, end.at)
         log = merge_watch_log(history)
-        contents = _distinct_contents(end)
+        contents = distinct_contents(end)
         if not len(writes):
             evidence.doubt("no write was acknowledged")
         if not contents:
@@ -46,7 +46,7 @@ class Durability:
         kept = {kv.m for _, member in contents for kv in member.content or ()}
         _judge_log(evidence, writes, log, kept)
         for names, member in contents:
-            _ContentJudge(evidence, history, writes, log, names, member).judge()
+            ContentJudge(evidence, history, writes, log, names, member).judge()
         keys = int(np.unique(writes.leaves[LeafCol.KEY]).size)
         members = sum(len(names) for names, _ in contents)
         return evidence.result(
@@ -55,7 +55,7 @@ class Durability:
         )
 
 
-def _distinct_contents(end: EndState) -> list[tuple[tuple[str, ...], MemberEnd]]:
+def distinct_contents(end: EndState) -> list[tuple[tuple[str, ...], MemberEnd]]:
     """Members grouped by equal content: each is judged once."""
     groups: list[tuple[list[str], MemberEnd]] = []
     for name, member in sorted(end.members.items()):
@@ -128,8 +128,8 @@ def _event(history: History, event: np.ndarray[tuple[int], np.dtype[np.int64]]) 
     return f"delete {key}" if value == NONE else f"put {key} = {history.values.texts[value]}"
 
 
-class _ContentJudge:
-    """One content against what was acknowledged."""
+class ContentJudge:
+    """One content against what was acknowledged up to its revision."""
 
     def __init__(
         self,
@@ -148,8 +148,8 @@ class _ContentJudge:
         self._content = {kv.k: kv for kv in member.content or ()}
         self._last = writes.last_changes(self._at)
         self._ranged = writes.last_ranged_deletions(self._at)
-        self._revoked = writes.revoked
-        self._deleted_at = _last_watched_deletions(log)
+        self._revoked = {lease: at for lease, at in writes.revoked.items() if at <= self._at}
+        self._deleted_at = _last_watched_deletions(log, self._at)
 
     def judge(self) -> None:
         """Every key that was changed, and every key that should be gone."""
@@ -222,9 +222,9 @@ class _ContentJudge:
         )
 
 
-def _last_watched_deletions(log: WatchLog) -> dict[int, int]:
+def _last_watched_deletions(log: WatchLog, up_to: int) -> dict[int, int]:
     deletions: defaultdict[int, int] = defaultdict(int)
-    gone = log.events[:, log.events[EventCol.VALUE] == NONE]
+    gone = log.events[:, (log.events[EventCol.VALUE] == NONE) & (log.events[EventCol.REV] <= up_to)]
     for key, revision in zip(gone[EventCol.KEY].tolist(), gone[EventCol.REV].tolist(), strict=True):
         deletions[key] = max(deletions[key], revision)
     return dict(deletions)

@@ -148,6 +148,17 @@ class CaseFaults:
             raise
         self._held_ns = self._scene.clock.now()
 
+    async def also(self, fault: FaultSection, members: Sequence[str]) -> None:
+        """Inject one more fault now: what an action needs. It is healed with the others.
+
+        Raises:
+            FaultIneffectiveError: it was refused, or had no verified effect.
+            HealError: that, and it could not be healed.
+        """
+        part = _Part(len(self._parts), fault, Impact(fault, tuple(members), cuts={}))
+        self._parts.append(part)
+        await self._start(part, self._next_turn(part))
+
     async def hold(self, seconds: float) -> None:
         """Return ``seconds`` after the last of the first injections; what comes and goes does so meanwhile.
 

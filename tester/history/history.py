@@ -22,6 +22,7 @@ from tester.history.records import (
     ClientRecord,
     Compact,
     CompactionRecord,
+    EpochRecord,
     Fail,
     FaultRecord,
     Header,
@@ -34,6 +35,7 @@ from tester.history.records import (
     MemberRecord,
     Ok,
     PhaseRecord,
+    RestoredRecord,
     Watched,
     WatchEnd,
     WatchStart,
@@ -91,6 +93,9 @@ class History:
         self.leaders: list[LeaderRecord] = []
         self.member_events: list[MemberRecord] = []
         self.claims: list[ClaimRecord] = []
+        self.epochs: list[EpochRecord] = []
+        """Where other clusters begin: ``tester.history.epochs``."""
+        self.restored: list[RestoredRecord] = []
         self.client_deaths: list[ClientRecord] = []
         self._open: dict[int, Invoke] = {}
         self._unknown: dict[int, Invoke] = {}
@@ -249,6 +254,10 @@ class History:
                 self.claims.append(record)
             case CompactionRecord():
                 self.compactions.append(record)
+            case EpochRecord():
+                self.epochs.append(record)
+            case RestoredRecord():
+                self.restored.append(record)
             case ClientRecord():
                 self.client_deaths.append(record)
 

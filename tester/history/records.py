@@ -348,6 +348,38 @@ class CompactionRecord(Record, frozen=True, tag="compaction"):
     rev: int
 
 
+class EpochRecord(Record, frozen=True, tag="epoch"):
+    """The cluster is lost: another one begins, restored from a snapshot. Nothing is in flight.
+
+    What was acknowledged before this line with a revision above ``rev`` is lost by design; revisions go on from
+    ``rev`` and mean something else from here on.
+    """
+
+    at: int
+    n: int
+    """Number of the epoch that begins; the first cluster of a round is 1."""
+    rev: int
+    """Newest revision in the snapshot."""
+    m: str
+    """The member that it was taken from."""
+    asked: int
+    """When it was asked for."""
+    taken: int
+    """When it had come as a whole."""
+
+
+class RestoredRecord(Record, frozen=True, tag="restored"):
+    """What member ``m`` of the new cluster holds under the load's prefix at the snapshot's revision.
+
+    Read through a quorum before anybody wrote; ``rev`` is the header revision of the answer.
+    """
+
+    at: int
+    m: str
+    rev: int
+    kv: tuple[KeyValue, ...] = ()
+
+
 class ClientRecord(Record, frozen=True, tag="client"):
     """Client ``c`` (-1: a watcher or another task of the load) died of a defect: the round is an error."""
 
@@ -371,5 +403,7 @@ HistoryRecord: TypeAlias = (
     | MemberRecord
     | ClaimRecord
     | CompactionRecord
+    | EpochRecord
+    | RestoredRecord
     | ClientRecord
 )

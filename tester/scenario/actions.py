@@ -19,7 +19,10 @@ class ActionSection(Section):
     changes_members: ClassVar[bool] = False
     """Whether other hosts are members of the cluster afterwards, or meanwhile."""
 
-    after: Seconds = Field(default=0.0, description="Not before so long after the hold has begun.")
+    first: bool = Field(default=False, description="In the steady time, before any fault.")
+    after: Seconds = Field(
+        default=0.0, description="Not before so long after the hold (`first`: the steady time) has begun."
+    )
     last: bool = Field(default=False, description="Not before what the case waits for: `until`.")
 
     @classmethod
@@ -131,6 +134,29 @@ class RefuseVersionSection(ActionSection):
     to: Version = Field(description="Which etcd.")
 
 
+class SaveSnapshotSection(ActionSection):
+    """Save a snapshot of a member: what `restore-snapshot` of the same case makes a cluster of."""
+
+    action: Literal["save-snapshot"] = "save-snapshot"
+    first: bool = Field(default=True, description="In the steady time, before any fault.")
+    target: Target = Field(default=parse_target("leader"), description="Whose.")
+    quiet: bool = Field(
+        default=False,
+        description="The load is paused from before it until the cluster is restored, so that nothing is lost.",
+    )
+
+
+class RestoreSnapshotSection(ActionSection):
+    """Make a new cluster of the snapshot; who still has data loses them; wait until all of it serves."""
+
+    action: Literal["restore-snapshot"] = "restore-snapshot"
+    changes_members: ClassVar = True
+    target: Target = Field(
+        default=parse_target("all"),
+        description="Who is made of the snapshot; the others are added as new members.",
+    )
+
+
 AnyAction: TypeAlias = (
     RemoveAndAddBackSection
     | ReplaceSection
@@ -145,6 +171,8 @@ AnyAction: TypeAlias = (
     | ExceedQuotaSection
     | ChangeVersionSection
     | RefuseVersionSection
+    | SaveSnapshotSection
+    | RestoreSnapshotSection
 )
 Action = Annotated[AnyAction, Field(discriminator="action")]
 

@@ -165,6 +165,7 @@ class CheckerName(StrEnum):
     AVAILABILITY = "availability"
     LOGS = "logs"
     ALARMS = "alarms"
+    RESTORE = "restore"
 
 
 DEFAULT_CHECKERS = (
@@ -185,10 +186,14 @@ _STRESSER_CHECKERS: Final = {
 }
 """Who judges what a kind of stresser does beside reading and writing."""
 
+_ACTION_CHECKERS: Final = {"restore-snapshot": (CheckerName.RESTORE,)}
+
 
 def _judges(data: Mapping[str, Any]) -> tuple[CheckerName, ...]:
     kinds = {stresser.kind for stresser in data.get("stressers", ())}
     own = {checker for kind in kinds for checker in _STRESSER_CHECKERS.get(kind, ())}
+    actions = (action for case in data.get("cases", ()) for action in case.actions)
+    own |= {checker for action in actions for checker in _ACTION_CHECKERS.get(action.kind(), ())}
     return (*DEFAULT_CHECKERS, *(checker for checker in CheckerName if checker in own))
 
 
@@ -231,7 +236,7 @@ class Scenario(Section):
     )
     checkers: tuple[CheckerName, ...] = Field(
         default_factory=_judges,
-        description=f"Who judges; default: {', '.join(DEFAULT_CHECKERS)}, and those of the stressers.",
+        description=f"Who judges; default: {', '.join(DEFAULT_CHECKERS)}, and those of the stressers and actions.",
     )
     rounds: int = Field(
         default=1, ge=0, le=1_000_000, description="How often, each on a new cluster; 0: until stopped."

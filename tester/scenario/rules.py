@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from tester.learners import missing_learners, wants_learner
 from tester.quorum import objection
 from tester.scenario.actions import ExceedQuotaSection
+from tester.scenario.disaster import disaster_mistakes, stresser_mistakes
 from tester.scenario.faults import (
     CorruptFileSection,
     DiskSection,
@@ -53,6 +54,7 @@ def rule_mistakes(tree: Tree) -> Iterator[Mistake]:
     yield from _limit_mistakes(tree, cases)
     yield from _transport_mistakes(tree)
     yield from _worker_mistakes(tree, cases)
+    yield from stresser_mistakes(tree, cases.values())
 
 
 def _place(tree: Tree, *where: str | int) -> tuple[Position, Where]:
@@ -112,6 +114,7 @@ def _case_mistakes(tree: Tree, number: int, case: CaseSection) -> Iterator[Mista
     if not found and case.faults:
         yield from _quorum_mistakes(tree, number, case)
     yield from _waiting_mistakes(tree, number, case)
+    yield from disaster_mistakes(tree, number, case)
 
 
 def _waiting_mistakes(tree: Tree, number: int, case: CaseSection) -> Iterator[Mistake]:
@@ -140,8 +143,10 @@ def _waiting_mistakes(tree: Tree, number: int, case: CaseSection) -> Iterator[Mi
                 "comes before other actions, and nothing takes writes until the faults are healed",
                 "make it the last action of the case, or leave the fault out",
             )
+        if action.first and action.last:
+            yield Mistake(*_place(tree, *where, "last"), "means nothing beside first", "keep one")
         target = getattr(action, "target", None)
-        if target is not None and target.is_only(TargetWord.SAME) and not case.faults:
+        if target is not None and target.is_only(TargetWord.SAME) and (action.first or not case.faults):
             hint = "name a role or a member"
             yield Mistake(
                 *_place(tree, *where, "target"), "no fault hits anybody who could be the same", hint

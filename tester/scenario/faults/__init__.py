@@ -99,6 +99,7 @@ __all__ = [
     "Fault",
     "FaultSection",
     "Flap",
+    "LoseDataSection",
     "NetworkSection",
     "Occupied",
     "PartitionPreset",
