@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agent_service.faults.machine_steps import BringDataBack, PathAbsent, SetDataAside
 from agent_service.faults.steps import (
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
         RestartFault,
         StopFault,
     )
+
+_NO_DATA: Final = "/DATA"
+"""Stands in a plan for the directory of a member that was never started: nothing is done by such a plan."""
 
 
 def plan_stop(_fault_id: str, spec: StopFault, host: HostContext) -> FaultSteps:
@@ -98,7 +101,7 @@ def plan_crash_loop(_fault_id: str, spec: CrashLoopFault, host: HostContext) -> 
 def plan_lose_data(fault_id: str, _spec: LoseDataFault, host: HostContext) -> FaultSteps:
     """SIGQUIT, and the data are gone; brought back, unless the member was made anew meanwhile."""
     process = host.running_process()
-    directory = Path(host.data_dir or "")
+    directory = Path(host.data_dir or _NO_DATA)
     aside = str(directory.with_name(f"{directory.name}.aside-{fault_id}"))
     return FaultSteps(
         inject=(QuitMember(), SetDataAside(str(directory), aside)),

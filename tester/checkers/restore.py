@@ -62,7 +62,7 @@ class Restore:
         nothing = "" if lost[0] else ", and none came after it"
         return evidence.result(
             f"restored at revision {epoch.rev} from {epoch.m}: {kept} acknowledged writes up to there are on"
-            f" {len(begun.members)} members{after}{nothing}"
+            f" {len(begun.members)} member{'s' * (len(begun.members) != 1)}{after}{nothing}"
         )
 
 

@@ -23,9 +23,13 @@ from agent_service.models import (
     MemberState,
     MemberStatus,
     MemberTls,
+    RestoredData,
+    RestoreRequest,
+    StoredSnapshot,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from agent_service.models import FaultSpec
@@ -107,6 +111,21 @@ class FakeMember:
 
     async def archive(self, request: ArchiveRequest) -> ArchiveResult:
         return ArchiveResult(path=f"/archive/{request.label}", size_bytes=0)
+
+    async def store_snapshot(self, sha256: str, size: int, pieces: AsyncIterator[bytes]) -> StoredSnapshot:
+        came = sum([len(piece) async for piece in pieces])
+        if came != size:
+            raise RefusedError(f"{came} of {size} bytes came")
+        return StoredSnapshot(sha256=sha256, size_bytes=size)
+
+    async def restore(self, request: RestoreRequest) -> RestoredData:
+        if self.state is MemberState.RUNNING:
+            raise IllegalStateError("it runs", state=self.state)
+        self.spec = request.spec
+        return RestoredData(revision=3, total_keys=2, tool="etcdutl")
+
+    async def keep_restored(self) -> MemberStatus:
+        return self.status()
 
     def _running(self) -> None:
         if self.state is not MemberState.RUNNING:

@@ -19,7 +19,7 @@ from tester.etcd.endpoint import Endpoint
 from tester.etcd.h2.channel import H2Channel
 from tester.etcd.monitor import ClusterMonitor
 from tester.events import EventBus
-from tester.faults import CaseFault, Scene
+from tester.faults import CaseFault, FaultTiming, Scene
 from tester.inventory import Host
 from tester.orchestration.paths import cache_dir
 from tester.targets import Roles
@@ -89,12 +89,12 @@ class Fleet:
         assert view.leader is not None
         return Roles(view.voters, view.leader, view.learners)
 
-    def fault(self, fault: FaultSection, label: str = "c") -> CaseFault:
+    def fault(self, fault: FaultSection, label: str = "c", timing: FaultTiming | None = None) -> CaseFault:
         members = [one.host for one in self.hosts.values()]
         scene = Scene(
             "run", 1, members, self.agents, self.bus, self.clock, Path("inventory"), Path("scripts")
         )
-        return CaseFault(fault, label, scene)
+        return CaseFault(fault, label, scene, timing)
 
     def ruleset(self) -> dict[str, str]:
         """All of nftables, by host."""

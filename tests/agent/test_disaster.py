@@ -1,4 +1,4 @@
-"""A cluster that loses every byte and is restored from a snapshot, through real agents; and one where that is broken off."""
+"""A cluster that loses every byte and is restored from a snapshot, through real agents; once it is broken off."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent_client import AgentRefusedError
-from agent_service.models import FaultState
 from tester.actions import disaster
-from tester.errors import AgentError
 from tester.etcd.client import EtcdClient
 from tester.etcd.h2.channel import H2Channel
+from tester.faults import FaultTiming
 from tester.scenario.faults import LoseDataSection
 from tests.agent.hosts import Fleet, fleet_of
 from tests.agent.test_actions import ground_of
@@ -34,6 +33,7 @@ pytestmark = [
 ]
 
 PREFIX = "etcd-chaos/load/"
+PATIENT = FaultTiming(lease=300.0, heal=60.0)
 _SAVE = """\
 import asyncio, sys
 from pathlib import Path
@@ -63,7 +63,6 @@ class Turn:
         self.contents: dict[str, tuple[int, tuple[KeyValue, ...]]] = {}
         self.closed: tuple[str, ...] = ()
         self.watched: tuple[str, ...] = ()
-        self.stop_at_begin = False
 
     async def quiet(self) -> None:
         pass
@@ -119,15 +118,45 @@ async def with_snapshot(fleet: Fleet, file: Path) -> tuple[Ground, disaster.Snap
     return ground, snapshot
 
 
-async def test_all_is_lost_and_restored(tmp_path: Path, etcd_version: str) -> None:
+class BrokenOffError(Exception):
+    """Somebody pulls the plug."""
+
+
+class BrokenOff(Turn):
+    """Ends it when the new cluster serves, and nobody has said yet that it is to stay."""
+
+    def told(self, member: str, revision: int, content: tuple[KeyValue, ...]) -> None:
+        raise BrokenOffError(member)
+
+
+async def test_a_disaster_is_broken_off_and_another_one_is_not(tmp_path: Path, etcd_version: str) -> None:
     async with fleet_of(tmp_path, etcd_version) as fleet:
         ground, snapshot = await with_snapshot(fleet, tmp_path / "snapshot.db")
-        turn, names = Turn(), tuple(fleet.hosts)
-        async with fleet.fault(LoseDataSection()) as fault:
+        names = tuple(fleet.hosts)
+
+        specs = dict(ground.specs)
+        async with fleet.fault(LoseDataSection(), "first", PATIENT) as fault:
             await fault.inject(names)
-            await disaster.restore(ground, turn, snapshot, names, _nobody)
+            with pytest.raises(AgentRefusedError, match="there is no snapshot"):
+                await fleet.agents["h1"].restore(specs["h1"], "0" * 64)
+            with pytest.raises(BrokenOffError):
+                await disaster.restore(ground, BrokenOff(), snapshot, names, _nobody)
+            agent = fleet.hosts["h1"].agent
+            await asyncio.to_thread(agent.kill)  # the next one has to know what gives way
+            await asyncio.to_thread(agent.start)
+        ground.specs.update(specs)
+        await fleet.whole()
+        for name in names:
+            assert await keys(fleet, name) == ["after", "before"], "what was set aside is back"
+            assert (await fleet.agents[name].member()).spec == specs[name]
+
+        turn = Turn()
+        async with fleet.fault(LoseDataSection(), "second", PATIENT) as fault:
+            await fault.inject(names)
+            done = await disaster.restore(ground, turn, snapshot, names, _nobody)
             await fault.heal()
-        assert set(turn.contents) == set(names) == set(turn.watched)
+        assert ("etcdctl" if etcd_version.startswith("3.4") else "etcdutl") in done.text
+        assert set(turn.contents) == set(turn.closed) == set(turn.watched) == set(names)
         for revision, content in turn.contents.values():
             assert revision == turn.revision
             assert [kv.k.removeprefix(PREFIX) for kv in content] == ["before"]
@@ -135,6 +164,29 @@ async def test_all_is_lost_and_restored(tmp_path: Path, etcd_version: str) -> No
         await write(fleet, "new")
         for name in names:
             assert await keys(fleet, name) == ["before", "new"]
+
+
+async def test_a_survivor_begins_anew_and_the_others_join(tmp_path: Path, newest_etcd: str) -> None:
+    async with fleet_of(tmp_path, newest_etcd) as fleet:
+        ground, snapshot = await with_snapshot(fleet, tmp_path / "snapshot.db")
+        leader = snapshot.member
+        others = tuple(name for name in fleet.hosts if name != leader)
+        before = {name: (await fleet.agents[name].member()).spec for name in fleet.hosts}
+        async with (
+            fleet.fault(LoseDataSection(), "others", PATIENT) as fault,
+            fleet.fault(LoseDataSection(), "leader", PATIENT) as last,
+        ):
+            await fault.inject(others)
+            with pytest.raises(AgentRefusedError, match="cannot restore a member that is running"):
+                await fleet.agents[leader].restore(ground.specs[leader], "0" * 64)
+            await disaster.restore(ground, Turn(), snapshot, (leader,), last.inject)
+        await fleet.whole()
+        for name in fleet.hosts:
+            assert await keys(fleet, name) == ["before"]
+            spec = (await fleet.agents[name].member()).spec
+            assert spec is not None
+            assert spec != before[name]
+            assert spec.initial_cluster_state == ("new" if name == leader else "existing")
 
 
 async def _nobody(members: Sequence[str]) -> None:

@@ -21,11 +21,12 @@ from tester.history.records import (
     WatchEnd,
     WatchStart,
 )
-from tests.unit.checkers.model import Store
 from tests.unit.checkers.world import MEMBERS, PREFIX, Mix, Run, World
 
 if TYPE_CHECKING:
     from random import Random
+
+    from tests.unit.checkers.model import Store
 
 
 @dataclass

@@ -9,7 +9,6 @@ import pytest
 
 from tester.checkers import CHECKERS, run_checkers
 from tester.checkers.epochs import OVER
-from tester.history.endstate import EndState
 from tester.history.history import History
 from tester.history.records import (
     EpochRecord,
@@ -37,6 +36,8 @@ from tests.unit.checkers.world import Mix
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from tester.history.endstate import EndState
 
 PROOFS = ("linearizable", "serializable", "watch", "durability", "kv-hash", "restore")
 BEFORE, KEPT = kv("ka", "1:4", 2), kv("kb", "2:4", 3)
