@@ -26,7 +26,7 @@ def add_snapshot_routes(app: FastAPI, member: MemberControl) -> None:
         },
     )
     async def put_snapshot(
-        sha256: Sha256, request: Request, content_length: int = Header(ge=1)
+        sha256: Sha256, request: Request, content_length: int = Header(ge=1, include_in_schema=False)
     ) -> StoredSnapshot:
         """Take a snapshot in, in place of the last one. Its SHA-256 is part of the path."""
         try:

@@ -1,4 +1,4 @@
-"""The history format, version 1: one JSON object a line (``docs/history.md``).
+"""The history format, version 2: one JSON object a line (``docs/history.md``).
 
 Field names are short because a history has millions of lines; docstrings say what each means. Times (``at``) are
 nanoseconds on the run clock. Keys and values are text. A value as recorded is ``ID:SIZE``: the load writes
@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import msgspec
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="t"):

@@ -9,12 +9,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from tester.errors import UsageError
 from tester.history.mismatch import without_question
 from tester.history.operations import is_write
 from tester.history.records import (
     Compact,
     Compare,
     Delete,
+    EpochRecord,
     Fail,
     HistoryRecord,
     Info,
@@ -71,9 +73,15 @@ def as_registers(records: Iterable[HistoryRecord]) -> Registers:
 
     Raises:
         HistoryMismatchError: an operation ends that was not invoked.
+        UsageError: the history has more than one cluster in it.
     """
     translator = _Translator()
     for record in records:
+        if isinstance(record, EpochRecord):
+            raise UsageError(
+                "the cluster of this history was lost and restored from a snapshot: no register forgets by design",
+                remedy="etcd-chaos check judges it; as Parquet it is kept as it is",
+            )
         translator.take(record)
     return translator.finish()
 

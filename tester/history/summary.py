@@ -9,6 +9,7 @@ import msgspec
 
 from tester.history.mismatch import without_question
 from tester.history.records import (
+    EpochRecord,
     Fail,
     FaultRecord,
     Header,
@@ -43,6 +44,8 @@ class Summary(msgspec.Struct):
     changes: int = 0
     leader_changes: int = 0
     faults: list[str] = msgspec.field(default_factory=list)
+    epochs: list[str] = msgspec.field(default_factory=list)
+    """Clusters that were restored from a snapshot."""
 
     def text(self) -> str:
         """As a person reads it."""
@@ -60,7 +63,9 @@ class Summary(msgspec.Struct):
                 lines.append(
                     f"{name:<16}" + "".join(f"{row.get(x, 0):>10}" for x in ("ok", "fail", "info", "open"))
                 )
-        return "\n".join([*lines, *(["", "faults", *self.faults] if self.faults else [])])
+        for title, told in (("faults", self.faults), ("epochs", self.epochs)):
+            lines += ["", title, *told] if told else []
+        return "\n".join(lines)
 
 
 def summarize(records: Iterable[HistoryRecord]) -> Summary:  # noqa: C901 - a case per kind of record
@@ -97,6 +102,10 @@ def summarize(records: Iterable[HistoryRecord]) -> Summary:  # noqa: C901 - a ca
             case FaultRecord():
                 summary.faults.append(
                     f"{record.at / 1e9:10.3f} s  {record.kind} on {record.member} {record.state}"
+                )
+            case EpochRecord():
+                summary.epochs.append(
+                    f"{record.at / 1e9:10.3f} s  cluster {record.n}, restored at revision {record.rev} from {record.m}"
                 )
             case Header():
                 summary.run, summary.round, summary.scenario = record.run, record.round, record.scenario
