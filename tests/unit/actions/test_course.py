@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from random import Random
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from tester.actions import course
-from tester.actions.course import CaseActions
+from tester.actions import course, disaster
+from tester.actions.course import CaseActions, Disaster
+from tester.actions.disaster import Snapshot
 from tester.actions.ground import Done, Ground
 from tester.clock import RunClock
 from tester.errors import ActionError, FaultIneffectiveError, ScenarioError
@@ -57,7 +59,10 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def actions(
-    text: str, leader: str | None = "m2", fault: str = "fault: kill, until: entries"
+    text: str,
+    leader: str | None = "m2",
+    fault: str = "fault: kill, until: entries",
+    place: Disaster | None = None,
 ) -> tuple[CaseActions, list[Event]]:
     case = parse_scenario(
         f"name: s\nstressers: [{{kind: kv}}]\ncases: [{{name: c, {fault}, actions: [{text}]}}]", "s.yml"
@@ -67,7 +72,7 @@ def actions(
     bus.subscribe(events.append)
     ground = cast("Ground", SimpleNamespace(clock=RunClock(), bus=bus))
     look = lambda: Roles(("m1", "m2", "m3"), leader)  # noqa: E731 - as short as it can be
-    return CaseActions(case, ground, look, lambda number: Random(number)), events  # noqa: PLW0108
+    return CaseActions(case, ground, look, lambda number: Random(number), place), events  # noqa: PLW0108
 
 
 async def test_one_after_the_other_on_whom_they_mean_now(heard: list[str]) -> None:
@@ -93,6 +98,50 @@ async def test_those_that_were_hit_when_what_is_waited_for_is_so(heard: list[str
     made.reached.set()
     await running
     assert heard == ["defragment m1", "remove-and-add-back m3"]
+
+
+async def test_those_that_come_first_come_before_the_faults(heard: list[str]) -> None:
+    made, _ = actions("{action: mistakes}, {action: defragment, target: m1, first: true}")
+    made.reached.set()
+    await made.prepare()
+    assert heard == ["defragment m1"]
+    await made.run()
+    assert heard == ["defragment m1", "mistakes"]
+
+
+async def test_a_snapshot_is_restored_in_the_case_that_saved_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    async def save(_ground: Ground, member: str, file: Path) -> tuple[Done, Snapshot]:
+        told.append(f"save {member} {file}")
+        return Done((member,), "saved"), Snapshot(file, member, 1, 2, 3)
+
+    async def restore(_ground: Ground, _turn: object, snapshot: Snapshot, onto: Any, _lose: object) -> Done:
+        told.append(f"restore {snapshot.member} on {' '.join(onto)}")
+        return Done(tuple(onto), "restored")
+
+    class Turn:
+        async def quiet(self) -> None:
+            told.append("quiet")
+
+    monkeypatch.setattr(disaster, "save", save)
+    monkeypatch.setattr(disaster, "restore", restore)
+    place = Disaster(cast("Any", Turn()), Path("snapshot.db"))
+    made, _ = actions(
+        "{action: save-snapshot, quiet: true}, {action: restore-snapshot, target: all - same}",
+        fault="fault: lose-data, until: entries, allow_quorum_loss: true",
+        place=place,
+    )
+    made.hit = ("m1", "m3")
+    made.reached.set()
+    with pytest.raises(ActionError, match="the case has saved none"):
+        await made.run()
+    await made.prepare()
+    await made.run()
+    assert told == ["quiet", "save m2 snapshot.db", "restore m2 on m2"]
+    made, _ = actions("{action: save-snapshot}")
+    with pytest.raises(ActionError, match="nobody keeps a history"):
+        await made.prepare()
 
 
 async def test_what_was_done_before_an_error_is_kept(heard: list[str]) -> None:

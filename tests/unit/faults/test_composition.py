@@ -12,6 +12,7 @@ from agent_service.models import FaultState
 from tester.errors import FaultIneffectiveError, HealError
 from tester.events import FaultHealed, FaultInjected
 from tester.faults import CaseFaults, composition
+from tester.scenario.faults import LoseDataSection
 from tester.scenario.model import CaseSection
 from tester.targets import Roles
 from tests.unit.faults.stage import QUICK, Stage
@@ -133,6 +134,20 @@ async def test_the_guard_counts_what_is_active(stage: Stage) -> None:
         with pytest.raises(FaultIneffectiveError, match="hit 2 members, and etcd_chaos_max_faulted is 1"):
             await case.inject(whole)
     assert stage.log == []
+
+
+async def test_one_more_that_an_action_needs_is_guarded_and_healed_with_the_others(stage: Stage) -> None:
+    written = [{"fault": "lose-data", "target": "h2"}]
+    async with faults(stage, written) as case:
+        await case.inject(whole)
+        await case.also(LoseDataSection(), ["h1", "h3"])
+        assert case.targets == ("h1", "h2", "h3")
+    assert {member for _, member in order(stage, FaultHealed)} == {"h1", "h2", "h3"}
+    assert stage.clean
+    async with faults(stage, written, allow=False) as case:
+        await case.inject(whole)
+        with pytest.raises(FaultIneffectiveError, match="would take quorum"):
+            await case.also(LoseDataSection(), ["h1"])
 
 
 async def test_a_fault_that_has_gone_makes_room_for_the_next(stage: Stage) -> None:

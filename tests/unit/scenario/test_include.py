@@ -87,7 +87,7 @@ def test_mistakes_are_told(folder: Path, text: str, message: str) -> None:
 def test_the_functional_suite_has_every_case_and_shuffles() -> None:
     suite = load_scenario("functional").scenario
     parts = [name for name in builtin_scenarios() if name.startswith("functional/")]
-    assert len(parts) == 14
+    assert len(parts) == 15
     assert len(suite.cases) == 40
     names = [case.name for case in suite.cases]
     drawn = list(names)

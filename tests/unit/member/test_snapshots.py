@@ -1,0 +1,173 @@
+"""Snapshots on a host: taken in whole or not at all, and data that appear only when they are whole."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent_service import builds, datadir, snapshots
+from agent_service.errors import FaultFailedError, NotFoundError, RefusedError, UnavailableError
+from agent_service.models import MAX_SNAPSHOT_BYTES
+from tests.unit.member.settings import agent_settings, member_spec
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from agent_service.settings import AgentSettings
+
+CONTENT = b"a snapshot"
+SUM = hashlib.sha256(CONTENT).hexdigest()
+
+TOOL = """\
+#!/bin/sh
+case "$2" in
+  status) echo '{"hash":1,"revision":7,"totalKey":3,"totalSize":24576}' ;;
+  restore) for word in "$@"; do case $word in --data-dir=*) mkdir -p "${word#*=}/member" ;; esac; done ;;
+esac
+"""
+
+
+async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> AgentSettings:
+    made = agent_settings(tmp_path)
+    made.state_dir.mkdir()
+    made.data_roots[0].mkdir()
+    return made
+
+
+def install(settings: AgentSettings, name: str, text: str = TOOL) -> None:
+    path = settings.etcd_root / "3.5.1" / "bin" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def kept(settings: AgentSettings) -> list[str]:
+    return [path.name for path in (settings.state_dir / "snapshots").iterdir()]
+
+
+def test_golden_command_lines() -> None:
+    spec = member_spec(initial_cluster={"m2": "http://127.0.0.2:2380", "m1": "http://127.0.0.1:2380"})
+    tool, snapshot = Path("/etcd/3.5.1/bin/etcdutl"), Path("/state/snapshots/aa.db")
+    assert snapshots.status_argv(tool, snapshot) == (
+        "/etcd/3.5.1/bin/etcdutl",
+        "snapshot",
+        "status",
+        "/state/snapshots/aa.db",
+        "--write-out=json",
+    )
+    assert snapshots.restore_argv(tool, snapshot, spec, Path("/data/m1/.restoring")) == (
+        "/etcd/3.5.1/bin/etcdutl",
+        "snapshot",
+        "restore",
+        "/state/snapshots/aa.db",
+        "--data-dir=/data/m1/.restoring",
+        "--name=m1",
+        "--initial-cluster=m1=http://127.0.0.1:2380,m2=http://127.0.0.2:2380",
+        "--initial-cluster-token=test",
+        "--initial-advertise-peer-urls=http://127.0.0.1:2380",
+    )
+
+
+def test_etcdutl_comes_first(settings: AgentSettings) -> None:
+    with pytest.raises(UnavailableError, match="neither etcdutl nor etcdctl"):
+        builds.restore_tool(settings.etcd_root, "3.5.1")
+    install(settings, "etcdctl")
+    assert builds.restore_tool(settings.etcd_root, "3.5.1").name == "etcdctl"
+    install(settings, "etcdutl")
+    assert builds.restore_tool(settings.etcd_root, "3.5.1").name == "etcdutl"
+
+
+async def test_the_last_snapshot_is_kept_and_no_other(settings: AgentSettings) -> None:
+    await snapshots.store(settings, SUM, len(CONTENT), pieces(CONTENT[:3], CONTENT[3:]))
+    assert kept(settings) == [f"{SUM}.db"]
+    other = hashlib.sha256(b"other").hexdigest()
+    foreign = settings.state_dir / "snapshots" / "mine.txt"
+    foreign.touch()
+    await snapshots.store(settings, other, 5, pieces(b"other"))
+    assert sorted(kept(settings)) == sorted([f"{other}.db", "mine.txt"])
+    snapshots.remove_all(settings)
+    assert kept(settings) == ["mine.txt"]
+
+
+@pytest.mark.parametrize(
+    ("size", "content", "text"),
+    [
+        (len(CONTENT), (b"another...",), "with the sum"),
+        (len(CONTENT), (CONTENT, b"x"), "more than the 10 bytes"),
+        (len(CONTENT) + 1, (CONTENT,), "10 of 11 bytes came"),
+        (0, (), "between 1 and"),
+        (MAX_SNAPSHOT_BYTES + 1, (CONTENT,), "between 1 and"),
+    ],
+)
+async def test_what_is_not_whole_is_not_kept(
+    settings: AgentSettings, size: int, content: tuple[bytes, ...], text: str
+) -> None:
+    (settings.state_dir / "snapshots").mkdir()
+    with pytest.raises(RefusedError, match=text):
+        await snapshots.store(settings, SUM, size, pieces(*content))
+    assert not kept(settings)
+
+
+async def test_a_disk_without_room_is_told_before_anything_comes(
+    settings: AgentSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = type("Usage", (), {"free": 19})
+    monkeypatch.setattr(snapshots.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(UnavailableError, match="need twice as much"):
+        await snapshots.store(settings, SUM, len(CONTENT), pieces(CONTENT))
+
+
+async def test_restored_data_are_provisional_until_they_are_kept(settings: AgentSettings) -> None:
+    install(settings, "etcdutl")
+    roots, spec = settings.data_roots, member_spec()
+    data, aside = roots[0] / "m1", roots[0] / "m1.aside-f"
+    datadir.create_owned(data, roots, host="host1", purpose="data of member m1")
+    (data / "member").mkdir()
+    (data / "member" / "old").touch()
+    await snapshots.store(settings, SUM, len(CONTENT), pieces(CONTENT))
+    with pytest.raises(RefusedError, match="holds data of a member"):
+        await snapshots.restore(settings, spec, SUM, data)
+
+    datadir.rename_owned(data, aside, roots)
+    restored = await snapshots.restore(settings, spec, SUM, data)
+    assert (restored.revision, restored.total_keys, restored.tool) == (7, 3, "etcdutl")
+    assert sorted(path.name for path in data.iterdir()) == [datadir.MARKER, "member"]
+    datadir.restore_owned(data, aside, roots)
+    assert (data / "member" / "old").exists(), "what was not kept gives way"
+    assert not aside.exists()
+
+    datadir.rename_owned(data, aside, roots)
+    await snapshots.restore(settings, spec, SUM, data)
+    snapshots.keep(settings, spec, data)
+    datadir.restore_owned(data, aside, roots)
+    assert not (data / "member" / "old").exists(), "what was kept stays"
+    assert not aside.exists()
+
+
+async def test_a_restoration_that_fails_leaves_no_data(settings: AgentSettings) -> None:
+    data = settings.data_roots[0] / "m1"
+    await snapshots.store(settings, SUM, len(CONTENT), pieces(CONTENT))
+    with pytest.raises(NotFoundError, match="there is no snapshot 0000"):
+        await snapshots.restore(settings, member_spec(), "0" * 64, data)
+    install(settings, "etcdutl", "#!/bin/sh\necho expected sha256 differs >&2\nexit 1\n")
+    with pytest.raises(FaultFailedError, match="snapshot status of etcdutl: expected sha256 differs"):
+        await snapshots.restore(settings, member_spec(), SUM, data)
+    install(settings, "etcdutl", TOOL.replace("mkdir", "exit 1; mkdir"))
+    with pytest.raises(FaultFailedError, match="snapshot restore of etcdutl"):
+        await snapshots.restore(settings, member_spec(), SUM, data)
+    assert not (data / "member").exists()
+    assert datadir.is_provisional(data)
+    (data / ".restoring").mkdir()  # an agent died in between
+    install(settings, "etcdutl")
+    await snapshots.restore(settings, member_spec(), SUM, data)
+    assert not (data / ".restoring").exists()
+    assert (data / "member").is_dir()
