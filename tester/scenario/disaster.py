@@ -51,6 +51,10 @@ def _restore_mistakes(
         )
     if action.first:
         yield mistake("first", "comes before anything is lost", "remove it")
+    if not case.load:
+        yield mistake(
+            "action", "ends with the load going on, and the case has none", "say quiet: true at save-snapshot"
+        )
     if not any(isinstance(fault, LoseDataSection) for fault in case.faults):
         yield mistake("action", "nobody has lost anything", "say fault: lose-data in the case")
     elif not case.allow_quorum_loss:

@@ -51,6 +51,7 @@ def test_a_snapshot_comes_before_the_faults_and_is_judged() -> None:
         ("save-snapshot}", "save-snapshot, last: true}", "means nothing beside first"),
         ("save-snapshot}", "save-snapshot, target: same}", "no fault hits anybody who could be the same"),
         ("name: s\n", "name: s\nworkers: 2\n", "load workers cannot follow"),
+        ("target: all\n", "target: all\n    load: false\n", "ends with the load going on"),
     ],
 )
 def test_what_does_not_belong_together(old: str, new: str, expected: str) -> None:
