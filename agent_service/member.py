@@ -273,7 +273,8 @@ class MemberControl:
             await asyncio.to_thread(check_spec, self._settings, spec)
             data = data_dir_of(self._settings, spec)
             await self._unmount()
-            dirs = tuple(dict.fromkeys((*self._life.record.data_dirs, str(data))))
+            made = (str(data), str(snapshots.scratch_of(data)))
+            dirs = tuple(dict.fromkeys((*self._life.record.data_dirs, *made)))
             former = self._life.record.displaced or self._life.record.spec
             self._life.update(data_dirs=dirs, displaced=former, spec=spec)
             await self._life.note()

@@ -3,8 +3,8 @@
 A data directory appears in steps, so that a crash leaves nothing that etcd would take for data::
 
     DATA/.etcd-chaos-owned      marked as provisional
-    DATA/.restoring/member      written by etcdutl or etcdctl
-    DATA/member                 moved there when it is whole
+    DATA.restoring/new/member   written by etcdutl or etcdctl, where nobody but the agent can reach
+    DATA/member                 moved there when it is whole, and given to the member's user
 
 etcd's own tool compares the hash that a snapshot carries; it is never told to skip that.
 """
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from agent_service.settings import AgentSettings
 
 RESTORE_SECONDS: Final = 300.0
-_RESTORING: Final = ".restoring"
+_NEW: Final = "new"
 _WRITE_BYTES: Final = 1024 * 1024
 _NAME: Final = re.compile(r"[0-9a-f]{64}\.db(\.new)?")
 
@@ -46,6 +46,11 @@ class _Status(BaseModel):
 
     revision: int = Field(ge=0)
     total_keys: int = Field(alias="totalKey", ge=0)
+
+
+def scratch_of(data: Path) -> Path:
+    """Beside the data, where they are made: a directory of the agent's alone, gone when they are whole."""
+    return data.with_name(f"{data.name}.restoring")
 
 
 def _folder(settings: AgentSettings) -> Path:
@@ -135,7 +140,7 @@ async def restore(settings: AgentSettings, spec: MemberSpec, sha256: str, data: 
             f"{tool.name} does not say what is in the snapshot: {status.stdout[:200]}"
         ) from error
     await asyncio.to_thread(_prepare, settings, data)
-    await _run(restore_argv(tool, snapshot, spec, data / _RESTORING))
+    await _run(restore_argv(tool, snapshot, spec, scratch_of(data) / _NEW))
     await asyncio.to_thread(_settle, settings, data)
     return RestoredData(revision=said.revision, total_keys=said.total_keys, tool=tool.name)
 
@@ -208,30 +213,24 @@ def _make_room(folder: Path, size: int) -> None:
 
 
 def _prepare(settings: AgentSettings, data: Path) -> None:
-    roots = settings.data_roots
-    datadir.create_owned(
-        data, roots, host=settings.host, purpose=datadir.PROVISIONAL, user=settings.member_user
-    )
-    datadir.mark_again(data, roots, host=settings.host, purpose=datadir.PROVISIONAL)
-    unfinished = data / _RESTORING
-    try:
-        if os.path.lexists(unfinished):  # of an agent that died meanwhile
-            shutil.rmtree(unfinished)
-    except OSError as error:
-        raise UnavailableError(f"cannot remove {unfinished}: {error.strerror}") from error
+    roots, host = settings.data_roots, settings.host
+    datadir.create_owned(data, roots, host=host, purpose=datadir.PROVISIONAL, user=settings.member_user)
+    datadir.mark_again(data, roots, host=host, purpose=datadir.PROVISIONAL)
+    scratch = scratch_of(data)
+    datadir.remove_owned(scratch, roots)  # of an agent that died meanwhile
+    datadir.create_owned(scratch, roots, host=host, purpose="data that are being restored")
 
 
 def _settle(settings: AgentSettings, data: Path) -> None:
     """Give what the tool made to the member's user, and let it appear as a whole."""
-    unfinished = data / _RESTORING
+    scratch = scratch_of(data)
     try:
         if settings.member_user is not None:
             owner = pwd.getpwnam(settings.member_user)
-            for folder, _, files in os.walk(unfinished):
+            for folder, _, files in os.walk(scratch / _NEW):
                 for path in (Path(folder), *(Path(folder) / name for name in files)):
                     os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
-        (unfinished / ETCD_DATA).rename(data / ETCD_DATA)
-        unfinished.rmdir()
-        sync_directory(data)
     except (OSError, KeyError) as error:
-        raise UnavailableError(f"cannot bring the restored data into {data}: {error}") from error
+        raise UnavailableError(f"cannot give {scratch} to the member's user: {error}") from error
+    datadir.move_between(scratch, _NEW, data, settings.data_roots)
+    datadir.remove_owned(scratch, settings.data_roots)

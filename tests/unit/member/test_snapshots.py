@@ -64,12 +64,12 @@ def test_golden_command_lines() -> None:
         "/state/snapshots/aa.db",
         "--write-out=json",
     )
-    assert snapshots.restore_argv(tool, snapshot, spec, Path("/data/m1/.restoring")) == (
+    assert snapshots.restore_argv(tool, snapshot, spec, Path("/data/m1.restoring/new")) == (
         "/etcd/3.5.1/bin/etcdutl",
         "snapshot",
         "restore",
         "/state/snapshots/aa.db",
-        "--data-dir=/data/m1/.restoring",
+        "--data-dir=/data/m1.restoring/new",
         "--name=m1",
         "--initial-cluster=m1=http://127.0.0.1:2380,m2=http://127.0.0.2:2380",
         "--initial-cluster-token=test",
@@ -166,8 +166,20 @@ async def test_a_restoration_that_fails_leaves_no_data(settings: AgentSettings) 
         await snapshots.restore(settings, member_spec(), SUM, data)
     assert not (data / "member").exists()
     assert datadir.is_provisional(data)
-    (data / ".restoring").mkdir()  # an agent died in between
+    scratch = snapshots.scratch_of(data)
+    (scratch / "new" / "half").mkdir(parents=True)  # an agent died in between
     install(settings, "etcdutl")
     await snapshots.restore(settings, member_spec(), SUM, data)
-    assert not (data / ".restoring").exists()
-    assert (data / "member").is_dir()
+    assert not scratch.exists()
+    assert sorted(path.name for path in data.iterdir()) == [datadir.MARKER, "member"]
+
+
+async def test_a_link_in_the_way_leads_nowhere(settings: AgentSettings, tmp_path: Path) -> None:
+    install(settings, "etcdutl")
+    data, elsewhere = settings.data_roots[0] / "m1", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    await snapshots.store(settings, SUM, len(CONTENT), pieces(CONTENT))
+    snapshots.scratch_of(data).symlink_to(elsewhere)
+    with pytest.raises(RefusedError, match="not a directory"):
+        await snapshots.restore(settings, member_spec(), SUM, data)
+    assert not list(elsewhere.iterdir())
