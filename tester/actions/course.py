@@ -58,6 +58,7 @@ _OnACluster: TypeAlias = (
     | ExceedQuotaSection
     | ChangeVersionSection
     | RefuseVersionSection
+    | AddLearnerSection
     | PromoteSection
 )
 """Actions on a cluster that lives."""

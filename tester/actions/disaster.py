@@ -89,11 +89,16 @@ async def restore(ground: Ground, turn: Turn, snapshot: Snapshot, onto: Sequence
     Until the new cluster serves, healing the faults of the case brings the old one back. From then on it stays.
 
     Raises:
-        ActionError: the new cluster did not come up.
+        ActionError: the new cluster did not come up, or the old one has a learner.
         AgentError: an agent could not do its part.
         FaultIneffectiveError: a member that still had data did not lose them.
     """
     names = ground.membership.names
+    if learners := ground.monitor.view().learners:
+        raise ActionError(
+            f"restore-snapshot: {', '.join(learners)} would live on as a learner of the old cluster",
+            remedy="promote it before, in an earlier case",
+        )
     survivors = [name for name in names if await _lives(ground, name)]
     if survivors:
         await lose(survivors)
