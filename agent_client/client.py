@@ -26,6 +26,9 @@ from agent_service.models import (
     FaultStatus,
     HostClock,
     HostInfo,
+    LoadMessages,
+    LoadRequest,
+    LoadWorkerStatus,
     LogTail,
     MemberSpec,
     MemberStatus,
@@ -55,9 +58,12 @@ RESTORE_SECONDS = 620.0
 """Beyond the usual: two commands of etcd's tool, as long as the agent lets them run."""
 
 _PIECE_BYTES = 256 * 1024
+_LOAD_START_SECONDS = 20.0
+_LOAD_STOP_SECONDS = 30.0
 
 _AUDIT = TypeAdapter(tuple[AuditEntry, ...])
 _FAULTS = TypeAdapter(tuple[FaultStatus, ...])
+_LOAD = TypeAdapter(tuple[LoadWorkerStatus, ...])
 
 
 class AgentClient:
@@ -226,6 +232,56 @@ class AgentClient:
         """What was restored stays, also when the loss of the old data is healed."""
         return await self._post(MemberStatus.model_validate_json, "member/restore/keep")
 
+    # load
+
+    async def load_workers(self) -> tuple[LoadWorkerStatus, ...]:
+        """Every load worker that the agent knows of."""
+        return await self._get(_LOAD.validate_json, "load")
+
+    async def start_load(self, worker_id: str, request: LoadRequest) -> LoadWorkerStatus:
+        """Start a load worker."""
+        return await self._call(
+            LoadWorkerStatus.model_validate_json, "PUT", _load(worker_id), request, _LOAD_START_SECONDS
+        )
+
+    async def load_messages(self, worker_id: str, after: int, wait_seconds: float) -> LoadMessages:
+        """What a load worker has said from line ``after`` on; keeps it alive."""
+        return await self._call(
+            LoadMessages.model_validate_json,
+            "GET",
+            f"{_load(worker_id)}/messages?after={after}&wait_seconds={wait_seconds}",
+            more_seconds=wait_seconds,
+        )
+
+    async def load_history(self, worker_id: str, offset: int) -> bytes:
+        """Some of a load worker's history, from a byte on; nothing: that is all until now."""
+        return await self._get(bytes, f"{_load(worker_id)}/history?offset={offset}")
+
+    async def pause_load(self, worker_id: str) -> LoadWorkerStatus:
+        """A message says when nothing is in flight."""
+        return await self._post(LoadWorkerStatus.model_validate_json, f"{_load(worker_id)}/pause")
+
+    async def resume_load(self, worker_id: str) -> LoadWorkerStatus:
+        """Let it go on."""
+        return await self._post(LoadWorkerStatus.model_validate_json, f"{_load(worker_id)}/resume")
+
+    async def stop_load(self, worker_id: str) -> LoadWorkerStatus:
+        """End it; what it wrote stays."""
+        return await self._post(
+            LoadWorkerStatus.model_validate_json,
+            f"{_load(worker_id)}/stop",
+            more_seconds=_LOAD_STOP_SECONDS,
+        )
+
+    async def remove_load(self, worker_id: str) -> None:
+        """End it and remove what it wrote."""
+        await self._call(
+            LoadWorkerStatus.model_validate_json,
+            "DELETE",
+            _load(worker_id),
+            more_seconds=_LOAD_STOP_SECONDS,
+        )
+
     # emergency stop
 
     async def emergency(self) -> EmergencyStop:
@@ -322,6 +378,10 @@ def _transport(tls: ClientTls | None, transport: httpx.AsyncBaseTransport | None
     if tls is None or transport is not None:
         raise ValueError("an AgentClient needs either tls or a transport")
     return TlsTransport(tls.context)
+
+
+def _load(worker_id: str) -> str:
+    return f"load/{quote(worker_id, safe='')}"
 
 
 def _fault(fault_id: str) -> str:

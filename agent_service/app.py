@@ -16,6 +16,7 @@ from agent_service.problems import install
 from agent_service.routes.emergency import add_emergency_routes
 from agent_service.routes.faults import add_fault_routes
 from agent_service.routes.host import add_host_routes
+from agent_service.routes.load import add_load_routes
 from agent_service.routes.member import add_member_routes
 from agent_service.routes.metrics import add_metrics_route
 from agent_service.routes.snapshot import add_snapshot_routes
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
     from agent_service.access import Access
     from agent_service.audit import AuditLog
     from agent_service.faults.manager import FaultManager
+    from agent_service.load.workers import LoadWorkers
     from agent_service.member import MemberControl
     from agent_service.settings import AgentSettings
 
-_DESCRIPTION = """One agent per host: it owns one etcd member and every fault on that host.
+_DESCRIPTION = """One agent per host: it owns one etcd member, every fault, and load workers on that host.
 
 Mutual TLS (1.3) is required everywhere. Units are in the names: `*_seconds` are seconds, `*_ns` nanoseconds,
 `*_bytes` bytes. Every error is `application/problem+json`. Every request that may change something leaves a
@@ -44,6 +46,7 @@ class Agent:
     member: MemberControl
     faults: FaultManager
     audit: AuditLog
+    load: LoadWorkers
 
 
 class _AgentApi(FastAPI):
@@ -71,6 +74,7 @@ def create_app(agent: Agent, access: Access) -> FastAPI:
     add_member_routes(app, agent.member)
     add_snapshot_routes(app, agent.member)
     add_fault_routes(app, agent.faults)
+    add_load_routes(app, agent.load)
     brake = EmergencyBrake(agent.settings.state_dir, agent.faults, agent.audit)
     add_emergency_routes(app, brake)
     add_metrics_route(app, UsageMeter(agent.settings.data_roots[0]), agent.member, agent.faults, brake)

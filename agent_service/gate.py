@@ -31,7 +31,7 @@ SEND_SECONDS = 30.0
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _NOT_MUTATING = frozenset({"/v1/faults/plan"})
-_NOT_AUDITED = "/v1/member/tls"
+_NOT_AUDITED = ("/v1/member/tls", "/v1/load/")
 """Where bodies go that no log may hold."""
 _RENEWAL = "/renew"
 """What comes every few seconds while a fault is held: refused ones are audited, others by the fault's manager."""

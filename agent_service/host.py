@@ -14,6 +14,7 @@ import psutil
 from agent_service import API_VERSION, __version__
 from agent_service.builds import installed_versions
 from agent_service.faults.registry import capabilities
+from agent_service.load.launch import lacking
 from agent_service.models import HostClock, HostInfo
 from agent_service.processes import boot_id
 
@@ -47,6 +48,7 @@ class HostFacts:
             supervisor=self._settings.supervisor,
             etcd_versions=await asyncio.to_thread(installed_versions, self._settings.etcd_root),
             capabilities=await capabilities(self._settings),
+            load_lacks=lacking(),
             clock=self.clock(),
         )
 

@@ -1,6 +1,6 @@
 """The agent as a process: adopt what is there, serve, and heal on the way out.
 
-The member is not touched when the agent stops: it outlives every agent.
+The member is not touched when the agent stops: it outlives every agent. Load workers do not.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from agent_service.app import Agent, create_app
 from agent_service.audit import AuditLog
 from agent_service.faults.manager import FaultManager
 from agent_service.handshakes import Door
+from agent_service.load.workers import LoadWorkers
 from agent_service.member import MemberControl
 from agent_service.models import FaultState
 from agent_service.notify import feed_watchdog, notify
@@ -60,7 +61,7 @@ def assemble(settings: AgentSettings) -> Agent:
     """The parts of an agent; nothing is started or read yet."""
     audit = AuditLog(settings.state_dir / AUDIT_FILE)
     member = MemberControl(settings, create_supervisor(settings))
-    return Agent(settings, member, FaultManager(settings, member, audit), audit)
+    return Agent(settings, member, FaultManager(settings, member, audit), audit, LoadWorkers(settings))
 
 
 async def serve(settings_path: Path, make_agent: Callable[[AgentSettings], Agent] = assemble) -> None:
@@ -83,12 +84,14 @@ async def serve(settings_path: Path, make_agent: Callable[[AgentSettings], Agent
     with _signals(server, access, settings_path, settings):
         await agent.member.adopt()
         await agent.faults.adopt()
+        agent.load.adopt()
         try:
             with _listen(settings) as listener:
                 await _run(server, listener, agent)
         finally:
             notify("STOPPING=1")
             healed = await agent.faults.heal_all("agent-stop", "agent")
+            await agent.load.close()
             agent.member.close()
         require_healed(healed)
 
@@ -96,7 +99,12 @@ async def serve(settings_path: Path, make_agent: Callable[[AgentSettings], Agent
 async def _run(server: AgentServer, listener: socket.socket, agent: Agent) -> None:
     # A lease loop that dies takes the agent with it: better restarted at once than never healing anything.
     async with asyncio.TaskGroup() as group:
-        background = (agent.faults.run_leases(), agent.faults.run_repeats(), feed_watchdog())
+        background = (
+            agent.faults.run_leases(),
+            agent.faults.run_repeats(),
+            agent.load.run_leases(),
+            feed_watchdog(),
+        )
         tasks = [group.create_task(work) for work in background]
         await server.serve([listener])
         for task in tasks:

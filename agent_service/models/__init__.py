@@ -52,6 +52,16 @@ from agent_service.models.faults import (
     RenewRequest,
 )
 from agent_service.models.host import Capability, HostClock, HostInfo, ProcessUsage, Usage
+from agent_service.models.load import (
+    MAX_CHUNK_BYTES,
+    LoadEndpoint,
+    LoadLogin,
+    LoadMessages,
+    LoadOrder,
+    LoadRequest,
+    LoadTls,
+    LoadWorkerStatus,
+)
 from agent_service.models.machinefaults import (
     AgentHangFault,
     AgentKillFault,
@@ -103,6 +113,7 @@ from agent_service.models.snapshot import (
 )
 
 __all__ = [
+    "MAX_CHUNK_BYTES",
     "MAX_LEASE_SECONDS",
     "MAX_SNAPSHOT_BYTES",
     "UNREACHED",
@@ -153,6 +164,13 @@ __all__ = [
     "IsolateFault",
     "KillFault",
     "LeaseSeconds",
+    "LoadEndpoint",
+    "LoadLogin",
+    "LoadMessages",
+    "LoadOrder",
+    "LoadRequest",
+    "LoadTls",
+    "LoadWorkerStatus",
     "LogTail",
     "LoseDataFault",
     "MemberSpec",

@@ -41,6 +41,8 @@ class HostInfo(Wire):
     etcd_versions: tuple[str, ...]
     """Installed versions that can be started, oldest first."""
     capabilities: tuple[Capability, ...]
+    load_lacks: str = ""
+    """Why this host can hold no load; empty: it can."""
     clock: HostClock
 
 

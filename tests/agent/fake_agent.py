@@ -16,7 +16,7 @@ import uvloop
 from agent_service import gate, handshakes, protocol, server
 from agent_service.app import Agent
 from agent_service.audit import AuditLog
-from tests.agent.fakes import FakeFaults, FakeMember
+from tests.agent.fakes import FakeFaults, FakeLoad, FakeMember
 
 if TYPE_CHECKING:
     from agent_service.faults.journal import HealedBy
@@ -36,7 +36,11 @@ class NoisyFaults(FakeFaults):
 
 def make_agent(settings: AgentSettings) -> Agent:
     return Agent(
-        settings, FakeMember(settings.state_dir), NoisyFaults(), AuditLog(settings.state_dir / "audit.jsonl")
+        settings,
+        FakeMember(settings.state_dir),
+        NoisyFaults(),
+        AuditLog(settings.state_dir / "audit.jsonl"),
+        FakeLoad(),
     )
 
 

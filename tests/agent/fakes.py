@@ -18,6 +18,9 @@ from agent_service.models import (
     FaultRequest,
     FaultState,
     FaultStatus,
+    LoadMessages,
+    LoadRequest,
+    LoadWorkerStatus,
     LogTail,
     MemberSpec,
     MemberState,
@@ -207,3 +210,60 @@ class FakeFaults:
             healed_by="request" if state is FaultState.HEALED else None,
         )
         return self.known[fault_id]
+
+
+class FakeLoadWorker:
+    """A worker without a process."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.said: list[bytes] = []
+
+    def status(self) -> LoadWorkerStatus:
+        return LoadWorkerStatus(id=self.name, running=True, pid=7, end="", history_bytes=4)
+
+    async def say(self, line: bytes) -> None:
+        self.said.append(line)
+
+    async def end(self, why: str) -> None:
+        self.said.append(why.encode())
+
+    async def messages(self, after: int, wait_seconds: float) -> LoadMessages:
+        return LoadMessages(first=after, next=after, lines=(), status=self.status())
+
+    def read_history(self, offset: int) -> bytes:
+        return b"text"[offset:]
+
+
+class FakeLoad:
+    """Load workers without processes."""
+
+    def __init__(self) -> None:
+        self.workers: dict[str, FakeLoadWorker] = {}
+
+    def adopt(self) -> None:
+        pass
+
+    async def run_leases(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    def list(self) -> tuple[LoadWorkerStatus, ...]:
+        return tuple(worker.status() for worker in self.workers.values())
+
+    def get(self, name: str) -> FakeLoadWorker:
+        if name not in self.workers:
+            raise NotFoundError(f"there is no load worker {name}")
+        return self.workers[name]
+
+    async def start(self, name: str, request: LoadRequest) -> LoadWorkerStatus:
+        if name in self.workers:
+            raise IllegalStateError(f"there is a load worker {name} already", state="known")
+        self.workers[name] = FakeLoadWorker(name)
+        return self.workers[name].status()
+
+    async def remove(self, name: str) -> LoadWorkerStatus:
+        self.get(name)
+        return self.workers.pop(name).status()

@@ -11,7 +11,7 @@ from agent_service.access import Access
 from agent_service.app import Agent, create_app
 from agent_service.audit import AuditLog
 from agent_service.identity import as_client
-from tests.agent.fakes import FakeFaults, FakeMember
+from tests.agent.fakes import FakeFaults, FakeLoad, FakeMember
 from tests.agent.settings import agent_settings
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     settings = agent_settings(tmp_path)
     settings.state_dir.mkdir()
     member, faults, audit = FakeMember(tmp_path), FakeFaults(), AuditLog(tmp_path / "audit.jsonl")
-    app = create_app(Agent(settings, member, faults, audit), Access(settings))
+    app = create_app(Agent(settings, member, faults, audit, FakeLoad()), Access(settings))
     transport = httpx.ASGITransport(as_client(app, "tester"))
     async with (
         AgentClient(URL, transport=transport) as agent,

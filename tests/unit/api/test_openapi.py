@@ -23,7 +23,7 @@ from agent_service.access import Access
 from agent_service.app import Agent, create_app
 from agent_service.audit import AuditLog
 from agent_service.identity import as_client
-from tests.agent.fakes import FakeFaults, FakeMember
+from tests.agent.fakes import FakeFaults, FakeLoad, FakeMember
 from tests.agent.settings import agent_settings
 
 if TYPE_CHECKING:
@@ -43,7 +43,13 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
     agent_config = agent_settings(directory, allowed_hosts=["agent.test"])
     agent_config.state_dir.mkdir()
     (directory / "etcd.log").write_text("one\ntwo\n")
-    parts = Agent(agent_config, FakeMember(directory), FakeFaults(), AuditLog(directory / "audit.jsonl"))
+    parts = Agent(
+        agent_config,
+        FakeMember(directory),
+        FakeFaults(),
+        AuditLog(directory / "audit.jsonl"),
+        FakeLoad(),
+    )
     return create_app(parts, Access(agent_config))
 
 
@@ -81,6 +87,8 @@ def test_every_operation_types_its_answer_and_documents_its_problems(schema: dic
             media_type = "application/problem+json" if int(status) >= 400 else "application/json"
             if operation["operationId"] in {"downloadMemberLog", "getMetrics"} and status == "200":
                 media_type = "text/plain"
+            if operation["operationId"] == "getLoadHistory" and status == "200":
+                media_type = "application/octet-stream"
             assert list(response["content"]) == [media_type], (name, status)
             assert response["content"][media_type].get("schema") or media_type == "text/plain", name
 
@@ -132,7 +140,7 @@ def test_generated_requests_find_a_defect(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(FakeFaults, "plan", broken)
     config = agent_settings(tmp_path, allowed_hosts=["agent.test"])
-    parts = Agent(config, FakeMember(tmp_path), FakeFaults(), AuditLog(tmp_path / "audit.jsonl"))
+    parts = Agent(config, FakeMember(tmp_path), FakeFaults(), AuditLog(tmp_path / "audit.jsonl"), FakeLoad())
     app = create_app(parts, Access(config))
     operation = schemathesis.openapi.from_dict(app.openapi())["/v1/faults/plan"]["POST"]
     with pytest.raises(FailureGroup, match="Server error"):
