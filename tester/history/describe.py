@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tester.history.columns import NONE, OPERATORS, TARGETS, CompareCol, Kind, LeafCol, NodeCol, OpCol
 from tester.history.records import (
+    ClockRecord,
     Compact,
     Delete,
     Invoke,
@@ -33,6 +34,13 @@ def describe_invoke(invoke: Invoke, outcome: str) -> str:
     text = describe_request(invoke.op)
     who = f"client {invoke.c} at {invoke.m}"
     return f"operation {invoke.id}: {text} by {who}, {outcome}, called {_at(invoke.at)}"
+
+
+def describe_clock(record: ClockRecord) -> str:
+    """How a load host's clock stood to the run clock."""
+    offset, error = f"{record.offset / 1e9:+.6f} s", f"{record.error / 1e6:.3f} ms"
+    lost = f"; not to be relied on: {record.lost}" if record.lost else ""
+    return f"load host {record.host}: its clock less the run clock is {offset}, give or take {error}{lost}"
 
 
 def describe_joined(operations: Operations, members: Sequence[str], operation_id: int) -> str:

@@ -20,6 +20,7 @@ from tester.history.operations import Operations, fill_key_values, is_write
 from tester.history.records import (
     ClaimRecord,
     ClientRecord,
+    ClockRecord,
     Compact,
     CompactionRecord,
     EpochRecord,
@@ -97,6 +98,8 @@ class History:
         """Where other clusters begin: ``tester.history.epochs``."""
         self.restored: list[RestoredRecord] = []
         self.client_deaths: list[ClientRecord] = []
+        self.clocks: list[ClockRecord] = []
+        """Of load hosts."""
         self._open: dict[int, Invoke] = {}
         self._unknown: dict[int, Invoke] = {}
         self._current: dict[int, int] = {}
@@ -260,6 +263,8 @@ class History:
                 self.restored.append(record)
             case ClientRecord():
                 self.client_deaths.append(record)
+            case ClockRecord():
+                self.clocks.append(record)
 
 
 def _not_started(watcher: int) -> HistoryMismatchError:

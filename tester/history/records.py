@@ -380,6 +380,21 @@ class RestoredRecord(Record, frozen=True, tag="restored"):
     kv: tuple[KeyValue, ...] = ()
 
 
+class ClockRecord(Record, frozen=True, tag="clock"):
+    """How the clock of a load host stood to the run clock: ``run = host - offset``, give or take ``error``.
+
+    Its workers' operations are in this history with invocations moved earlier, and all else later, by what is not
+    known: what ended before something else began here has done so. ``error`` is the largest since the last such
+    record; nanoseconds. ``lost`` says why the times from that host are no evidence; empty: they are.
+    """
+
+    at: int
+    host: str
+    offset: int
+    error: int
+    lost: str = ""
+
+
 class ClientRecord(Record, frozen=True, tag="client"):
     """Client ``c`` (-1: a watcher or another task of the load) died of a defect: the round is an error."""
 
@@ -405,5 +420,6 @@ HistoryRecord: TypeAlias = (
     | CompactionRecord
     | EpochRecord
     | RestoredRecord
+    | ClockRecord
     | ClientRecord
 )

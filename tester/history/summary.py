@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from tester.history.describe import describe_clock
 from tester.history.mismatch import without_question
 from tester.history.records import (
     EpochRecord,
+    ClockRecord,
     Fail,
     FaultRecord,
     Header,
@@ -46,6 +48,8 @@ class Summary(msgspec.Struct):
     faults: list[str] = msgspec.field(default_factory=list)
     epochs: list[str] = msgspec.field(default_factory=list)
     """Clusters that were restored from a snapshot."""
+    clocks: list[str] = msgspec.field(default_factory=list)
+    """Of load hosts, one line a reading."""
 
     def text(self) -> str:
         """As a person reads it."""
@@ -63,7 +67,8 @@ class Summary(msgspec.Struct):
                 lines.append(
                     f"{name:<16}" + "".join(f"{row.get(x, 0):>10}" for x in ("ok", "fail", "info", "open"))
                 )
-        for title, told in (("faults", self.faults), ("epochs", self.epochs)):
+        told_of = (("faults", self.faults), ("epochs", self.epochs), ("clocks of load hosts", self.clocks))
+        for title, told in told_of:
             lines += ["", title, *told] if told else []
         return "\n".join(lines)
 
@@ -107,6 +112,8 @@ def summarize(records: Iterable[HistoryRecord]) -> Summary:  # noqa: C901 - a ca
                 summary.epochs.append(
                     f"{record.at / 1e9:10.3f} s  cluster {record.n}, restored at revision {record.rev} from {record.m}"
                 )
+            case ClockRecord():
+                summary.clocks.append(f"{record.at / 1e9:10.3f} s  {describe_clock(record)}")
             case Header():
                 summary.run, summary.round, summary.scenario = record.run, record.round, record.scenario
             case _:

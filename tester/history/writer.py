@@ -40,8 +40,8 @@ class HistoryWriter:
     later call raises it. ``check`` raises it for those who only wait.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Create the file.
+    def __init__(self, path: Path, descriptor: int | None = None) -> None:
+        """Create the file; or take over a ``descriptor`` of it, empty and open for writing.
 
         Raises:
             LoadError: it exists, or cannot be created.
@@ -53,6 +53,9 @@ class HistoryWriter:
         self._size = 0
         self._error: LoadError | None = None
         self._closed = False
+        if descriptor is not None:
+            self._fd = descriptor
+            return
         try:
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         except OSError as error:

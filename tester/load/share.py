@@ -16,6 +16,8 @@ class Share:
 
     number: int
     workers: int
+    alone: bool = False
+    """Nobody draws numbers beside it."""
 
     @classmethod
     def rest(cls, workers: int) -> Share:
@@ -24,7 +26,7 @@ class Share:
 
     @property
     def _slots(self) -> int:
-        return 1 if self.workers == 1 and self.number == 0 else self.workers + 1
+        return 1 if self.alone else self.workers + 1
 
     def has(self, place: int) -> bool:
         """Whether the client at this place of a stresser is here."""
@@ -40,5 +42,5 @@ class Share:
         return count(first + self.number, self._slots)
 
 
-WHOLE = Share(0, 1)
+WHOLE = Share(0, 1, alone=True)
 """All of it, in the tester's own process."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -93,9 +96,22 @@ def parse_bit_rate(text: object) -> int:
     raise ValueError(f"{text!r} is not a rate: write a number and kbit/s, Mbit/s or Gbit/s, such as 10Mbit/s")
 
 
+PLAIN: Final = {"units": "plain"}
+"""Validation context of what this tool itself has written: plain numbers, in seconds, bytes, shares and bits."""
+
+
+def _or_plain(parse: Callable[[object], float]) -> Callable[[object, ValidationInfo], object]:
+    """As people write it, or plain where the context says so."""
+
+    def validate(value: object, info: ValidationInfo) -> object:
+        return value if info.context is PLAIN else parse(value)
+
+    return validate
+
+
 Seconds = Annotated[
     float,
-    BeforeValidator(parse_duration),
+    BeforeValidator(_or_plain(parse_duration)),
     Field(ge=0, le=86_400),
     WithJsonSchema(
         {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h))+$", "examples": ["500ms", "1m30s"]}
@@ -103,7 +119,7 @@ Seconds = Annotated[
 ]
 SignedSeconds = Annotated[
     float,
-    BeforeValidator(parse_signed_duration),
+    BeforeValidator(_or_plain(parse_signed_duration)),
     Field(ge=-(10**8), le=10**8),
     WithJsonSchema(
         {"type": "string", "pattern": r"^-?(\d+(\.\d+)?(ms|s|m|h))+$", "examples": ["1h", "-90s"]}
@@ -111,24 +127,24 @@ SignedSeconds = Annotated[
 ]
 SizeBytes = Annotated[
     int,
-    BeforeValidator(parse_size),
+    BeforeValidator(_or_plain(parse_size)),
     Field(ge=1, le=1024**3),
     WithJsonSchema({"type": "string", "pattern": r"^\d+(B|KiB|MiB|GiB)$", "examples": ["100B", "32KiB"]}),
 ]
 PerSecond = Annotated[
     float,
-    BeforeValidator(parse_rate),
+    BeforeValidator(_or_plain(parse_rate)),
     Field(gt=0, le=1_000_000),
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?/s$", "examples": ["500/s"]}),
 ]
 Share = Annotated[
     float,
-    BeforeValidator(parse_share),
+    BeforeValidator(_or_plain(parse_share)),
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?%$", "examples": ["10%"]}),
 ]
 BitRate = Annotated[
     int,
-    BeforeValidator(parse_bit_rate),
+    BeforeValidator(_or_plain(parse_bit_rate)),
     WithJsonSchema(
         {"type": "string", "pattern": r"^\d+(\.\d+)?(kbit|Mbit|Gbit)/s$", "examples": ["10Mbit/s"]}
     ),

@@ -1,7 +1,8 @@
 """A load in worker processes, driven like one that is not.
 
 Each worker writes its own part of the history, beside the tester's; CLOCK_MONOTONIC is one for all processes of a
-machine, so times compare as they are. Statistics come ten times a second.
+machine, so times compare as they are. Statistics come ten times a second. Workers of other machines stand behind
+the same seam: ``tester.load.hosts``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import asyncio
 import contextlib
 import sys
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
 
@@ -33,8 +35,27 @@ _STOP_SECONDS = 10.0
 _LAST_WORDS = 5
 
 
+class LoadWorker(Protocol):
+    """One worker, wherever it is. What ends it unasked is kept, and ``check`` raises it."""
+
+    async def start(self) -> None:
+        """Start it and wait until it works; raises ``LoadError``."""
+
+    async def pause(self, limit_seconds: float) -> None:
+        """As ``Load.pause``; what it has recorded until now can be read when this returns."""
+
+    async def resume(self) -> None:
+        """As ``Load.resume``."""
+
+    async def stop(self) -> None:
+        """End it, in order or not; what it has recorded can be read. A second call does nothing."""
+
+    def check(self) -> None:
+        """Raise what ended it."""
+
+
 class Worker:
-    """One process. What ends it unasked is kept, and ``check`` raises it."""
+    """A process of this machine. What ends it unasked is kept, and ``check`` raises it."""
 
     def __init__(self, name: str, order: Order, gathered: Gathered) -> None:
         self.name = name
@@ -163,22 +184,29 @@ class Worker:
             self._words.append(line.decode(errors="replace").rstrip())
 
 
+MakeWorker: TypeAlias = Callable[[int, "Order", Gathered], LoadWorker]
+"""Of a number, counted from 1, an order, and who takes the worker's reports."""
+
+
+def local_worker(number: int, order: Order, gathered: Gathered) -> Worker:
+    """A process beside the tester."""
+    return Worker(f"load worker {number}", order, gathered)
+
+
 class LoadFleet:
     """Workers, and a load without clients for what the tester itself writes."""
 
-    def __init__(self, own: Load, orders: Sequence[Order]) -> None:
+    def __init__(self, own: Load, orders: Sequence[Order], make: MakeWorker = local_worker) -> None:
         """A load that has not started.
 
         Args:
             own: has ``Share.rest``.
             orders: one per worker.
+            make: where workers are.
         """
         self._own = own
         self._gathered = Gathered()
-        self.workers = [
-            Worker(f"load worker {number}", order, self._gathered)
-            for number, order in enumerate(orders, start=1)
-        ]
+        self.workers = [make(number, order, self._gathered) for number, order in enumerate(orders, start=1)]
         timeouts = [stresser.timeout for order in orders for stresser in order.stressers]
         self._pause_seconds = max(timeouts, default=0.0) + _PAUSE_MARGIN_SECONDS
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,7 +20,7 @@ from tester.load.engine import Load
 from tester.load.workers.messages import MAX_LINE_BYTES, PAUSE, RESUME, STOP, Failed, Message, Order, Paused
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Coroutine
 
 _REPORT_SECONDS = 0.1
 _STATUS_FAILED = 1
@@ -65,14 +65,17 @@ async def _first_of(*works: Awaitable[None]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def work() -> None:
-    """Do what the order says, until the end."""
+async def commands_of_parent() -> asyncio.StreamReader:
+    """What comes on stdin."""
     commands = asyncio.StreamReader(limit=MAX_LINE_BYTES)
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(commands), sys.stdin
     )
-    order = Order.decode(await commands.readline())
-    writer = HistoryWriter(order.history)
+    return commands
+
+
+async def work(order: Order, commands: asyncio.StreamReader, writer: HistoryWriter) -> None:
+    """Do what the order says, until the end."""
     # An invocation has to be in the history before its request can leave.
     connect = connect_grpc if order.over_grpc else partial(connect_h2, before_send=writer.flush)
     load = Load(
@@ -94,10 +97,16 @@ async def work() -> None:
     _tell(load.report())
 
 
-def main() -> int:
-    """The exit status."""
+async def _as_ordered() -> None:
+    commands = await commands_of_parent()
+    order = Order.decode(await commands.readline())
+    await work(order, commands, HistoryWriter(order.history))
+
+
+def ended(life: Coroutine[Any, Any, None]) -> int:
+    """Live to the end of it; the exit status."""
     try:
-        loop.run(work())
+        loop.run(life)
     except EtcdChaosError as error:
         _tell(Failed(error.message, error.remedy))
         return _STATUS_FAILED
@@ -105,4 +114,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ended(_as_ordered()))

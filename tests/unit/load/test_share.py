@@ -10,7 +10,7 @@ def test_every_client_and_every_number_is_in_one_process(workers: int) -> None:
     shares = [Share(number, workers) for number in range(workers)]
     for place in range(20):
         assert sum(share.has(place) for share in shares) == 1
-    everybody = [*shares, Share.rest(workers)] if workers > 1 else shares
+    everybody = [*shares, Share.rest(workers)]
     drawn = [number for share in everybody for number in islice(share.numbers(5), 10)]
     assert sorted(drawn) == list(range(5, 5 + len(drawn)))
 

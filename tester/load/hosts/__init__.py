@@ -1,0 +1,1 @@
+"""Load on hosts of the inventory's group ``load``: workers that agents hold, on clocks that are not the run's."""
