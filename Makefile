@@ -107,6 +107,7 @@ LOCK := env --unset=PIP_FIND_LINKS --unset=PIP_EXTRA_INDEX_URL CUSTOM_COMPILE_CO
 lock: $(VENV)/dev.stamp
 	$(LOCK) --output-file=requirements/agent.txt requirements/agent.in
 	$(LOCK) --output-file=requirements/controller.txt --constraint=requirements/agent.txt pyproject.toml
+	$(LOCK) --output-file=requirements/load.txt requirements/load.in
 	$(LOCK) --output-file=requirements/dev.txt requirements/dev.in
 
 clean:

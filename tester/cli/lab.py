@@ -28,10 +28,17 @@ def lab() -> None:
 @click.option(
     "--hosts", "size", type=int, default=DEFAULT_HOSTS, show_default=True, help="How many.", metavar="N"
 )
+@click.option(
+    "--load",
+    default=0,
+    show_default=True,
+    help="So many of the hosts, the last ones, hold load and no member.",
+    metavar="N",
+)
 @click.option("--subnet", default=str(DEFAULT_SUBNET), show_default=True, help="A range nobody else uses.")
-def up(*, name: str, size: int, subnet: str) -> None:
+def up(*, name: str, size: int, load: int, subnet: str) -> None:
     """Build the lab, or repair it. The first time, Debian is downloaded (about a minute)."""
-    made = Lab(LabSpec(name, size, _network(subnet)), _tell)
+    made = Lab(LabSpec(name, size, _network(subnet), load), _tell)
     asyncio.run(made.up())
     click.echo(f"lab {name} is up: --inventory {_inventory(made)}")
 

@@ -113,8 +113,11 @@ _DONE = frozenset({FaultState.HEALED, FaultState.FAILED})
 
 
 async def cleanup(agent: AgentClient, step: AgentStep) -> list[str]:
-    """Heal, then end the member and remove its data unless it is to be kept."""
+    """Heal, end load workers, then end the member and remove its data unless it is to be kept."""
     done = await heal(agent, step)
+    for worker in await agent.load_workers():
+        await agent.remove_load(worker.id)
+        done.append(f"removed load worker {worker.id}")
     if not step.keep_member and (await agent.member()).state not in _GONE:
         await agent.terminate()
         done.append("ended the member")

@@ -22,21 +22,28 @@ _SHIPPED = frozenset({".py", ".typed"})
 
 def agent_wheel() -> tuple[str, bytes]:
     """File name and content of the wheel."""
-    version = agent_service.__version__
     package = Path(agent_service.__file__).parent
     files = {
         f"{package.name}/{path.relative_to(package).as_posix()}": path.read_bytes()
         for path in sorted(package.rglob("*"))
         if path.suffix in _SHIPPED
     }
-    info = f"{_NAME}-{version}.dist-info"
-    files[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {_NAME}\nVersion: {version}\n".encode()
-    files[f"{info}/WHEEL"] = (
+    return packed(_NAME, files, b"[console_scripts]\netcd-chaos-agent = agent_service.cli:main\n")
+
+
+def packed(name: str, files: dict[str, bytes], entry_points: bytes = b"") -> tuple[str, bytes]:
+    """File name and content of a wheel of this version with these files."""
+    version = agent_service.__version__
+    info = f"{name}-{version}.dist-info"
+    contents = dict(files)
+    contents[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode()
+    contents[f"{info}/WHEEL"] = (
         b"Wheel-Version: 1.0\nGenerator: etcd-chaos\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     )
-    files[f"{info}/entry_points.txt"] = b"[console_scripts]\netcd-chaos-agent = agent_service.cli:main\n"
-    files[f"{info}/RECORD"] = _record(files, f"{info}/RECORD")
-    return f"{_NAME}-{version}-py3-none-any.whl", _zipped(files)
+    if entry_points:
+        contents[f"{info}/entry_points.txt"] = entry_points
+    contents[f"{info}/RECORD"] = _record(contents, f"{info}/RECORD")
+    return f"{name}-{version}-py3-none-any.whl", _zipped(contents)
 
 
 def _record(files: dict[str, bytes], own_name: str) -> bytes:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class HostVars:
-    """One host of group ``etcd``.
+    """One host of group ``etcd``, or of group ``load``.
 
     ``etcd_versions`` are those of the host's builds that the controller has in its cache, oldest first;
     ``default_version`` is the inventory's ``etcd_version``, else the newest of them; ``None``: deploy first.
@@ -41,6 +41,8 @@ class HostVars:
     pki_dir: str
     max_faulted: int | None
     power_on: str | None
+    load: bool = False
+    """Of group ``load``: it has an agent, and no member."""
 
 
 class _Resolved(BaseModel):
@@ -59,6 +61,7 @@ class _Resolved(BaseModel):
     etcd_version: Version | None
     etcd_builds: list[Mapping[str, object]]
     pki_dir: AbsolutePath
+    groups: list[str]
 
 
 async def host_vars(facts: Mapping[str, bytes | msgspec.Raw], cache: Path) -> dict[str, HostVars]:
@@ -79,6 +82,11 @@ async def host_vars(facts: Mapping[str, bytes | msgspec.Raw], cache: Path) -> di
         except ValidationError as error:
             mistakes += [f"host {host}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
     mistakes += _shared_ports(resolved)
+    mistakes += [
+        f"host {host} is in groups etcd and load: a load host runs no member"
+        for host, values in resolved.items()
+        if {"etcd", "load"} <= {*values.groups}
+    ]
     if mistakes:
         raise InventoryError(
             "\n".join(mistakes),
@@ -118,4 +126,5 @@ def _host_vars(values: _Resolved, cache: Path) -> HostVars:
         pki_dir=values.pki_dir,
         max_faulted=values.etcd_chaos_max_faulted,
         power_on=values.etcd_chaos_power_on,
+        load="load" in values.groups,
     )

@@ -54,6 +54,11 @@ def agent_lock() -> Path:
     return share_dir() / "requirements" / "agent.txt"
 
 
+def load_lock() -> Path:
+    """The pinned and hashed requirements of the agent on a load host, and of its load."""
+    return share_dir() / "requirements" / "load.txt"
+
+
 def cache_dir() -> Path:
     """What can be fetched or built again: ``$ETCD_CHAOS_CACHE`` or ``~/.cache/etcd-chaos``."""
     return _from_environment("ETCD_CHAOS_CACHE", ".cache")

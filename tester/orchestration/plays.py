@@ -130,7 +130,7 @@ class Playbooks:
         return outcome
 
     async def resolve(self) -> dict[str, HostVars]:
-        """Every host of group ``etcd`` with its variables as Ansible templates them. Contacts no host.
+        """Every host of groups ``etcd`` and ``load`` with its variables as Ansible templates them. Contacts no host.
 
         Raises:
             InventoryError: it cannot be read, the group is missing or empty, or a variable is wrong.
@@ -139,15 +139,15 @@ class Playbooks:
             raise InventoryError(f"{self._inventory}: no such inventory", remedy="name it with --inventory")
         collected, outcome = await self._play("resolve", {}, (), (), 120.0, capture_fact=_RESOLVED_FACT)
         if not collected.failures and collected.summary and not collected.facts:
-            raise InventoryError(
-                f"{self._inventory}: group `etcd` has no hosts",
-                remedy="write the hosts to test under `etcd: hosts:`, as inventory/hosts.yml does",
-            )
+            raise _no_members(self._inventory)
         try:
             _raise_if_failed(collected, outcome, self._inventory)
         except PlayError as error:
             raise InventoryError(error.message, remedy=f"correct {self._inventory}") from error
-        return await host_vars(collected.facts, cache_dir())
+        resolved = await host_vars(collected.facts, cache_dir())
+        if all(values.load for values in resolved.values()):
+            raise _no_members(self._inventory)
+        return resolved
 
     async def _play(
         self,
@@ -197,6 +197,13 @@ class Playbooks:
                 collected.no_hosts = True
             case PlayEnded():
                 collected.ended = event
+
+
+def _no_members(inventory: Path) -> InventoryError:
+    return InventoryError(
+        f"{inventory}: group `etcd` has no hosts",
+        remedy="write the hosts to test under `etcd: hosts:`, as inventory/hosts.yml does",
+    )
 
 
 async def _drive(request: PlayRequest, on_event: Callable[[PlayEvent], None], timeout_seconds: float) -> None:

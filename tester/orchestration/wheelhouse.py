@@ -1,7 +1,8 @@
 """Everything that a host needs to install the agent without internet, in one archive.
 
-The controller downloads, from the lock ``requirements/agent.txt`` and with its hashes, the wheels for the
-host's own Python minor, C library and machine; adds the agent's own wheel; and writes one tar::
+The controller downloads, from the lock ``requirements/agent.txt`` (``load.txt`` for a load host) and with its hashes,
+the wheels for the host's own Python minor, C library and machine; adds the agent's own wheel, and the load's; and
+writes one tar::
 
     install.txt          what to install, each with its hash (pip itself only travels along)
     wheels/*.whl
@@ -30,8 +31,9 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from tester.errors import EtcdChaosError, InfrastructureError
 from tester.orchestration.agent_wheel import agent_wheel
 from tester.orchestration.commands import run_command
+from tester.orchestration.load_wheel import load_wheel
 from tester.orchestration.locks import file_lock
-from tester.orchestration.paths import agent_lock, cache_dir
+from tester.orchestration.paths import agent_lock, cache_dir, load_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,13 +48,17 @@ _Number = Annotated[str, StringConstraints(pattern=r"^\d{1,3}\.\d{1,3}$")]
 
 
 class HostPython(BaseModel):
-    """What decides which wheels fit: Python minor (``3.11``), machine (``x86_64``), glibc (``2.36``)."""
+    """What decides which wheels fit: Python minor (``3.11``), machine (``x86_64``), glibc (``2.36``).
+
+    ``load``: whether the host is to hold load, too.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     python: _Number
     machine: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{2,20}$")]
     glibc: _Number
+    load: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +82,13 @@ async def build_wheelhouse(host: HostPython, cache: Path, on_progress: Callable[
     root = cache / "wheelhouse"
     async with file_lock(root / ".lock", on_progress, timeout_seconds=_LOCK_SECONDS):
         wheels = await _dependencies(host, root, on_progress)
-        return await asyncio.to_thread(_pack, wheels, root)
+        own = (agent_wheel(), load_wheel()) if host.load else (agent_wheel(),)
+        return await asyncio.to_thread(_pack, wheels, dict(own), root)
 
 
 async def _dependencies(host: HostPython, root: Path, on_progress: Callable[[str], None]) -> Path:
     """The folder with the wheels of the lock for ``host``, complete."""
-    lock = agent_lock()
+    lock = load_lock() if host.load else agent_lock()
     folder = root / f"wheels-{_digest(lock.read_bytes(), host.model_dump_json().encode())}"
     if await asyncio.to_thread(folder.is_dir):
         return folder
@@ -126,13 +133,12 @@ def platform_tags(host: HostPython) -> tuple[str, ...]:
     return (*tags, f"manylinux2014_{host.machine}")
 
 
-def _pack(wheels: Path, root: Path) -> Wheelhouse:
-    own_name, own = agent_wheel()
-    contents = {path.name: path.read_bytes() for path in sorted(wheels.glob("*.whl"))} | {own_name: own}
+def _pack(wheels: Path, own: dict[str, bytes], root: Path) -> Wheelhouse:
+    contents = {path.name: path.read_bytes() for path in sorted(wheels.glob("*.whl"))} | own
     (pip,) = (name for name in contents if name.startswith("pip-"))
     install = "".join(f"{_requirement(name, data)}\n" for name, data in contents.items() if name != pip)
     files = {"install.txt": install.encode()} | {f"wheels/{name}": data for name, data in contents.items()}
-    key = _digest(wheels.name.encode(), own)
+    key = _digest(wheels.name.encode(), *own.values())
     archive = root / f"{key}.tar"
     built = not archive.exists()
     if built:

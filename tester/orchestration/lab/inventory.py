@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 
 def render_inventory(spec: LabSpec) -> dict[str, str]:
     """File names below the inventory directory, and what is in them."""
-    hosts = {"etcd": {"hosts": {host.name: {"ansible_host": str(host.address)} for host in spec.hosts}}}
+    groups = {"etcd": spec.hosts[: spec.size - spec.load], "load": spec.hosts[spec.size - spec.load :]}
+    hosts = {
+        group: {"hosts": {host.name: {"ansible_host": str(host.address)} for host in members}}
+        for group, members in groups.items()
+        if members
+    }
     variables = {"etcd_chaos_lab": str(spec.directory), "pki_dir": str(spec.directory / "pki"), **COMMON}
-    return {
-        "hosts.yml": yaml.safe_dump(hosts, sort_keys=False),
-        "group_vars/etcd.yml": yaml.safe_dump(variables, sort_keys=False, width=200),
+    files = {"hosts.yml": yaml.safe_dump(hosts, sort_keys=False)}
+    return files | {
+        f"group_vars/{group}.yml": yaml.safe_dump(variables, sort_keys=False, width=200) for group in hosts
     }
 
 

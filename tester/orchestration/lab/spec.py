@@ -85,11 +85,18 @@ class LabSpec:
     name: str = DEFAULT_NAME
     size: int = DEFAULT_HOSTS
     subnet: IPv4Network = DEFAULT_SUBNET
+    load: int = 0
+    """So many of the hosts, the last ones, are of group ``load``: they get no member."""
 
     def __post_init__(self) -> None:
         check_name(self.name)
         if not 1 <= self.size <= MAX_HOSTS:
             raise LabError(f"a lab has 1 to {MAX_HOSTS} hosts, not {self.size}")
+        if not 0 <= self.load < self.size:
+            raise LabError(
+                f"{self.load} of {self.size} hosts cannot be for load: at least one has to have a member",
+                remedy="ask for more --hosts, or for less --load",
+            )
         if self.subnet.num_addresses < _FIRST_HOST + self.size + 1:
             raise LabError(
                 f"{self.subnet} has no room for {self.size} hosts",
@@ -153,7 +160,7 @@ class LabSpec:
 
     def encode(self) -> bytes:
         """As kept in ``spec_file``."""
-        return msgspec.json.encode(_Kept(self.name, self.size, str(self.subnet), base_root().name))
+        return msgspec.json.encode(_Kept(self.name, self.size, str(self.subnet), base_root().name, self.load))
 
 
 class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -162,6 +169,7 @@ class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     subnet: str
     base: str
     """The base root the hosts lie over: a lab never changes it while it exists."""
+    load: int = 0
 
 
 def load_spec(name: str) -> LabSpec | None:
@@ -188,7 +196,7 @@ def load_spec(name: str) -> LabSpec | None:
         raise LabError(
             f"lab {name} was built over {kept.base}, this version uses {base_root().name}", remedy=remedy
         )
-    return LabSpec(kept.name, kept.size, IPv4Network(kept.subnet))
+    return LabSpec(kept.name, kept.size, IPv4Network(kept.subnet), kept.load)
 
 
 def check_name(name: str) -> None:

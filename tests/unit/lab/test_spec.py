@@ -85,6 +85,21 @@ def test_the_base_root_follows_the_cache_variable(monkeypatch: pytest.MonkeyPatc
     assert base_root().parent == tmp_path / "lab"
 
 
+def test_the_last_hosts_of_a_lab_can_hold_load() -> None:
+    spec = LabSpec("x", 5, IPv4Network("10.1.0.0/24"), load=2)
+    rendered = {name: yaml.safe_load(text) for name, text in render_inventory(spec).items()}
+    groups = rendered["hosts.yml"]
+    assert list(groups["etcd"]["hosts"]) == ["node1", "node2", "node3"]
+    assert list(groups["load"]["hosts"]) == ["node4", "node5"]
+    assert rendered["group_vars/load.yml"] == rendered["group_vars/etcd.yml"]
+
+
+@pytest.mark.parametrize("load", [-1, 3])
+def test_a_lab_has_members(load: int) -> None:
+    with pytest.raises(LabError, match="at least one has to have a member"):
+        LabSpec("x", 3, load=load)
+
+
 def test_the_projects_inventory_is_that_of_the_default_lab() -> None:
     rendered = {name: yaml.safe_load(text) for name, text in render_inventory(LabSpec()).items()}
     written = {name: yaml.safe_load((PROJECT / "inventory" / name).read_text()) for name in rendered}

@@ -12,6 +12,7 @@ from agent_service.models import (
     HostClock,
     HostInfo,
     KillFault,
+    LoadWorkerStatus,
     MemberState,
     MemberStatus,
     Usage,
@@ -31,6 +32,7 @@ class Agent(AgentClient):
         self.heals_to = FaultState.HEALED
         self.silent = 0
         self.asked: list[str] = []
+        self.load: tuple[LoadWorkerStatus, ...] = ()
 
     async def host(self) -> HostInfo:
         if self.silent:
@@ -55,6 +57,12 @@ class Agent(AgentClient):
 
     async def faults(self) -> tuple[FaultStatus, ...]:
         return self.standing
+
+    async def load_workers(self) -> tuple[LoadWorkerStatus, ...]:
+        return self.load
+
+    async def remove_load(self, worker_id: str) -> None:
+        self.asked.append(f"remove {worker_id}")
 
     async def heal_all(self) -> tuple[FaultStatus, ...]:
         self.asked.append("heal")

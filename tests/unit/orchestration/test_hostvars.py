@@ -25,6 +25,7 @@ def fact(name: str, **changes: object) -> bytes:
         "etcd_version": None,
         "etcd_builds": [],
         "pki_dir": "/pki",
+        "groups": ["etcd"],
     }
     return json.dumps(values | changes).encode()
 
@@ -59,3 +60,11 @@ async def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
 async def test_wrong_builds_are_the_inventorys_mistake(tmp_path: Path) -> None:
     with pytest.raises(InventoryError, match=r"etcd_builds\[0\]"):
         await host_vars({"a": fact("a", etcd_builds=[{"source": "moon"}])}, tmp_path)
+
+
+async def test_a_host_of_group_load_has_no_member(tmp_path: Path) -> None:
+    facts = {"a": fact("a"), "b": fact("b", groups=["load"])}
+    resolved = await host_vars(facts, tmp_path)
+    assert {name: values.load for name, values in resolved.items()} == {"a": False, "b": True}
+    with pytest.raises(InventoryError, match="host c is in groups etcd and load: a load host runs no member"):
+        await host_vars({"c": fact("c", groups=["etcd", "load"])}, tmp_path)

@@ -5,6 +5,7 @@ import base64
 import hashlib
 import io
 import re
+import subprocess
 import sys
 import tarfile
 import tomllib
@@ -16,9 +17,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import agent_service
+from agent_service.load import launch
 from tester.errors import InfrastructureError
 from tester.orchestration import wheelhouse
 from tester.orchestration.agent_wheel import agent_wheel
+from tester.orchestration.load_wheel import WORKER, load_wheel
 from tester.orchestration.paths import agent_lock, share_dir
 from tester.orchestration.wheelhouse import HostPython, platform_tags
 
@@ -84,7 +87,37 @@ def test_the_agent_needs_nothing_that_the_controller_lacks() -> None:
     assert shared <= controller.items()
 
 
-@pytest.mark.parametrize("lock", ["agent.txt", "controller.txt", "dev.txt"])
+def test_the_load_needs_nothing_that_the_agent_or_the_controller_pins_otherwise() -> None:
+    load = pins(REQUIREMENTS / "load.txt").items()
+    assert pins(agent_lock()).items() <= load
+    assert load - pins(agent_lock()).items() <= pins(REQUIREMENTS / "controller.txt").items()
+    # not what the controller has beside
+    assert not {"numpy", "ansible-core", "ansible-runner", "cryptography", "rich"} & dict(load).keys()
+
+
+def test_a_load_host_gets_all_that_a_worker_imports_and_no_more(tmp_path: Path) -> None:
+    for _, content in (agent_wheel(), load_wheel()):
+        zipfile.ZipFile(io.BytesIO(content)).extractall(tmp_path)  # noqa: S202 - ours
+    shipped = {path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("tester/**/*.py")}
+    look = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import importlib;"
+        f"importlib.import_module({WORKER!r});"
+        "print(*(m.__file__ for n, m in sys.modules.items() if n.partition('.')[0] in ('tester', 'agent_service')))"
+    )
+    argv = [sys.executable, "-I", "-c", look, str(tmp_path)]
+    imported = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=True).stdout.split()
+    assert all(path.startswith(str(tmp_path)) for path in imported)
+    used = {Path(path).relative_to(tmp_path).as_posix() for path in imported}
+    assert used - {path for path in used if path.startswith("agent_service")} <= shipped
+    assert not any("orchestration" in path or "checkers" in path for path in shipped)
+    assert load_wheel() == load_wheel()
+
+
+def test_the_worker_is_the_one_that_the_agent_starts() -> None:
+    assert WORKER == launch.PROGRAM
+
+
+@pytest.mark.parametrize("lock", ["agent.txt", "load.txt", "controller.txt", "dev.txt"])
 def test_locks_are_hashed_and_name_no_place(lock: str) -> None:
     text = (REQUIREMENTS / lock).read_text()
     entries = re.split(r"\n(?=\w)", text)[1:]
@@ -146,6 +179,21 @@ async def test_a_wheelhouse_installs_everything_but_pip_by_hash(
     requirements = dict(line.split(" --hash=sha256:") for line in install.splitlines())
     assert set(requirements) == {"uvloop==0.22.0", f"etcd_chaos_agent=={agent_service.__version__}"}
     assert requirements["uvloop==0.22.0"] == hashlib.sha256(b"uvloop").hexdigest()
+
+
+async def test_a_load_host_gets_another_wheelhouse(tmp_path: Path, fake_pip: list[tuple[str, ...]]) -> None:
+    host = HostPython(python="3.12", machine="x86_64", glibc="2.36")
+    plain = await wheelhouse.build_wheelhouse(host, tmp_path, print)
+    built = await wheelhouse.build_wheelhouse(host.model_copy(update={"load": True}), tmp_path, print)
+    assert built.key != plain.key
+    assert [Path(call[call.index("--requirement") + 1]).name for call in fake_pip] == [
+        "agent.txt",
+        "load.txt",
+    ]
+    with tarfile.open(built.archive) as tar:
+        install = tar.extractfile("install.txt").read().decode()
+    assert f"etcd_chaos_load=={agent_service.__version__} --hash" in install
+    assert f"etcd_chaos_agent=={agent_service.__version__} --hash" in install
 
 
 async def test_only_the_newest_archives_are_kept(tmp_path: Path, fake_pip: list[tuple[str, ...]]) -> None:
