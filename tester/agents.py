@@ -31,5 +31,5 @@ async def connect(inventory: Inventory) -> AsyncIterator[dict[str, AgentClient]]
     async with AsyncExitStack() as stack:
         yield {
             host.name: await stack.enter_async_context(AgentClient(host.agent_url, tls=tls))
-            for host in inventory.hosts
+            for host in (*inventory.hosts, *inventory.load_hosts)
         }

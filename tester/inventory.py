@@ -74,7 +74,10 @@ class Inventory:
 
     source: Path
     hosts: tuple[Host, ...]
+    """Of group ``etcd``: each may have a member."""
     identity: Identity
+    load_hosts: tuple[Host, ...] = ()
+    """Of group ``load``: they have an agent, and no member."""
 
     @property
     def max_faulted(self) -> int | None:
@@ -95,15 +98,18 @@ def inventory_of(resolved: Mapping[str, HostVars], source: Path, *, healing: boo
         InventoryError: a host must not be harmed, hosts do not share a folder of certificates, or a
             certificate is missing.
     """
-    barred = [name for name, values in resolved.items() if not values.allow]
+    members = [name for name, values in resolved.items() if not values.load]
+    barred = [name for name in members if not resolved[name].allow]
     if barred and not healing:
         raise InventoryError(
             f"{source}: etcd_chaos_allow is false for {', '.join(barred)}: nothing may be broken there",
             remedy="take them out of group etcd, or set etcd_chaos_allow: true where breaking things is fine",
         )
     # Draws depend on the order, and Ansible resolves hosts in whatever order they are done.
-    hosts = tuple(_host(resolved[name]) for name in sorted(resolved, key=_natural))
-    return Inventory(source=source, hosts=hosts, identity=_identity(resolved, source))
+    ordered = sorted(resolved, key=_natural)
+    hosts = tuple(_host(resolved[name]) for name in ordered if not resolved[name].load)
+    load = tuple(_host(resolved[name]) for name in ordered if resolved[name].load)
+    return Inventory(source, hosts, _identity(resolved, source), load)
 
 
 def _natural(name: str) -> list[tuple[bool, int, str]]:

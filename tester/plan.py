@@ -20,6 +20,7 @@ from tester.quorum import most_at_once, objection
 from tester.scenario.actions import ChangeVersionSection, RefuseVersionSection
 from tester.scenario.faults import NetworkSection, PartitionSection, PowerOffSection
 from tester.scenario.mistakes import suggestion
+from tester.scenario.model import WorkersOn
 from tester.scenario.stressers import KvStresser
 from tester.scenario.target import TargetWord
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 MAX_MEMBERS: Final = 15
 """As the wire has it: ``MemberSpec.initial_cluster``."""
+MAX_WORKERS: Final = 256
+"""As the wire has it: ``LoadOrder.workers``."""
 
 
 def draw_seed() -> int:
@@ -56,6 +59,13 @@ class Plan:
     rounds: int
     max_faulted: int | None
     """Members hit at once at most, says the inventory."""
+    load_hosts: tuple[Host, ...] = ()
+    """Where load workers run; empty: beside the tester. No fault hits them, and they have no vote."""
+
+    @property
+    def workers(self) -> int:
+        """Of all places together."""
+        return self.scenario.workers * (len(self.load_hosts) or 1)
 
     @property
     def initial(self) -> tuple[Host, ...]:
@@ -119,6 +129,7 @@ def make_plan(
         seed=draw_seed() if chosen is None else chosen,
         rounds=scenario.rounds if rounds is None else rounds,
         max_faulted=inventory.max_faulted,
+        load_hosts=inventory.load_hosts if scenario.workers_on is WorkersOn.LOAD else (),
     )
 
 
@@ -147,11 +158,28 @@ def _problems(scenario: Scenario, inventory: Inventory, hosts: tuple[Host, ...])
         member = stresser.member if isinstance(stresser, KvStresser) else None
         if member is not None and member not in names:
             yield f"stresser {number}: {member} is none of the members: {', '.join(sorted(names))}"
+    yield from _load_problems(scenario, inventory)
     changes = [case.name for case in scenario.cases for action in case.actions if action.changes_members]
-    if scenario.workers > 1 and (changes or initial is not None):
+    apart = scenario.workers > 1 or scenario.workers_on is WorkersOn.LOAD
+    if apart and (changes or initial is not None):
         where = ", ".join(dict.fromkeys(changes)) or "cluster.initial"
-        yield f"workers is {scenario.workers}, and members come and go ({where}): set it to 1"
+        yield (
+            f"members come and go ({where}), which workers cannot follow: "
+            "set workers to 1, and workers_on to tester"
+        )
     yield from _case_problems(scenario, tuple(host.name for host in hosts), inventory.max_faulted)
+
+
+def _load_problems(scenario: Scenario, inventory: Inventory) -> Iterator[str]:
+    if scenario.workers_on is not WorkersOn.LOAD:
+        return
+    hosts = len(inventory.load_hosts)
+    if not hosts:
+        yield "workers_on is load, and the inventory has no group load with hosts: add it and run deploy.yml"
+    if not scenario.stressers:
+        yield "workers_on is load, and there are no stressers that could run there"
+    if scenario.workers * hosts > MAX_WORKERS:
+        yield f"{scenario.workers} workers on each of {hosts} load hosts: at most {MAX_WORKERS} in all"
 
 
 def _case_problems(scenario: Scenario, voters: tuple[str, ...], bound: int | None) -> Iterator[str]:
@@ -210,8 +238,15 @@ def lacking(plan: Plan, hosts: Mapping[str, HostInfo]) -> tuple[str, ...]:
     if plan.scenario.nemesis is not None:
         faults += [item.fault for item in menu_of(plan.scenario.nemesis)]
     kinds = [kind for kind in dict.fromkeys(fault.on_agent for fault in faults) if kind is not None]
-    lines: list[str] = []
+    loaded = {host.name for host in plan.load_hosts}
+    lines = [
+        f"host {name} can hold no load: {info.load_lacks}"
+        for name, info in hosts.items()
+        if name in loaded and info.load_lacks
+    ]
     for name, info in hosts.items():
+        if name in loaded:
+            continue  # no fault hits it
         capabilities = {capability.kind: capability for capability in info.capabilities}
         for kind in kinds:
             capability = capabilities.get(kind)

@@ -42,7 +42,10 @@ class PreviewAgent(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HostPreview:
-    """A host as it would be used. ``agent`` is its version, or why nothing is known of it."""
+    """A host as it would be used. ``agent`` is its version, or why nothing is known of it.
+
+    ``etcd_version`` is empty for one that holds load and no member.
+    """
 
     name: str
     address: str
@@ -101,14 +104,17 @@ class Preview:
     shuffle: bool
     hosts: tuple[HostPreview, ...]
     cases: tuple[CasePreview, ...]
+    workers: int
+    """Processes of load; on each load host, where there are some."""
     lacking: tuple[str, ...]
     """What hosts cannot do although the plan asks for it: such a run would be refused."""
 
 
 async def preview(plan: Plan, agents: Mapping[str, PreviewAgent]) -> Preview:
     """Resolve the first round of a plan, asking every agent that can be reached."""
-    answers = await asyncio.gather(*(_ask(agents[host.name]) for host in plan.hosts))
-    known = {host.name: info for host, info in zip(plan.hosts, answers, strict=True)}
+    hosts = (*plan.hosts, *plan.load_hosts)
+    answers = await asyncio.gather(*(_ask(agents[host.name]) for host in hosts))
+    known = {host.name: info for host, info in zip(hosts, answers, strict=True)}
     reached = {name: info for name, info in known.items() if not isinstance(info, str)}
     cases = [await _case(plan, case, agents, known) for case in plan.cases(1)]
     return Preview(
@@ -116,15 +122,17 @@ async def preview(plan: Plan, agents: Mapping[str, PreviewAgent]) -> Preview:
         seed=plan.seed,
         rounds=plan.rounds,
         shuffle=plan.scenario.shuffle,
-        hosts=tuple(_host(plan, host, known[host.name]) for host in plan.hosts),
+        hosts=tuple(_host(plan, host, known[host.name]) for host in hosts),
         cases=tuple(cases),
+        workers=plan.scenario.workers,
         lacking=lacking(plan, reached),
     )
 
 
 def _host(plan: Plan, host: Host, info: HostInfo | str) -> HostPreview:
     agent = info if isinstance(info, str) else info.agent_version
-    return HostPreview(host.name, host.address, plan.version(host), agent, not isinstance(info, str))
+    version = "" if host in plan.load_hosts else plan.version(host)
+    return HostPreview(host.name, host.address, version, agent, not isinstance(info, str))
 
 
 async def _ask(agent: PreviewAgent) -> HostInfo | str:
@@ -249,7 +257,8 @@ def render(shown: Preview, inventory: str) -> str:
     addresses = max(len(host.address) for host in shown.hosts)
     for host in shown.hosts:
         agent = f"agent {host.agent}" if host.reachable else f"commands unknown: {host.agent}"
-        lines.append(f"{host.name:<{width}}  {host.address:<{addresses}}  etcd {host.etcd_version}  {agent}")
+        what = f"etcd {host.etcd_version}" if host.etcd_version else f"load, {_workers(shown.workers)}"
+        lines.append(f"{host.name:<{width}}  {host.address:<{addresses}}  {what}  {agent}")
     lines += ["", "round 1"]
     for number, case in enumerate(shown.cases, 1):
         lines += _case_lines(number, case)
@@ -264,6 +273,10 @@ def render(shown: Preview, inventory: str) -> str:
     lines += [""] if shown.lacking else []
     lines += [f"cannot run: {line}" for line in shown.lacking]
     return "\n".join(lines)
+
+
+def _workers(number: int) -> str:
+    return "1 worker" if number == 1 else f"{number} workers"
 
 
 def _case_lines(number: int, case: CasePreview) -> list[str]:

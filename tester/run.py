@@ -120,20 +120,21 @@ class Run:
 
     async def _run_rounds(self) -> None:
         claims = state_dir() / "in-use"
-        with claim(self._plan.hosts, claims, str(self.directory.path)):
+        with claim((*self._plan.hosts, *self._plan.load_hosts), claims, str(self.directory.path)):
             await self._run_claimed()
 
     async def _run_claimed(self) -> None:
         async with connect(self._inventory) as clients:
             agents = {host.name: clients[host.name] for host in self._plan.hosts}
-            infos = await ask_all(agents, lambda _, agent: agent.check_version())
+            load_agents = {host.name: clients[host.name] for host in self._plan.load_hosts}
+            infos = await ask_all(agents | load_agents, lambda _, agent: agent.check_version())
             self._refuse_if_lacking(infos)
             self._write_info(infos)
             if self._request.resume is not None and self._request.resume.broken_off:
                 self.directory.set_aside(self._request.resume.next_round)
             for number in self._numbers():
                 directory = self.directory.make_round(number)
-                result = await self._run_round(directory, agents)
+                result = await self._run_round(directory, agents, load_agents)
                 self._tally.add(result)
                 self._bus.publish(RoundFinished(result))
                 directory.write_result(result)
@@ -149,7 +150,12 @@ class Run:
     def _is_enough(self, result: RoundResult) -> bool:
         return self._request.exit_on_failure and result.exit_code is not ExitCode.VALID
 
-    async def _run_round(self, directory: RoundDirectory, agents: Mapping[str, AgentClient]) -> RoundResult:
+    async def _run_round(
+        self,
+        directory: RoundDirectory,
+        agents: Mapping[str, AgentClient],
+        load_agents: Mapping[str, AgentClient],
+    ) -> RoundResult:
         number = directory.number
         setting = RoundSetting(
             number=number,
@@ -159,6 +165,7 @@ class Run:
             clock=self._clock,
             bus=self._bus,
             directory=directory,
+            load_agents=load_agents,
         )
         scene = Scene(
             run=self._name,
@@ -179,7 +186,7 @@ class Run:
         playbooks = Playbooks(
             request.inventory, directory.ansible, lambda text: self._bus.publish(Progress(text))
         )
-        hosts = [host.name for host in plan.hosts]
+        hosts = [host.name for host in (*plan.hosts, *plan.load_hosts)]
 
         async def play(name: str, **variables: str | bool | list[str]) -> None:
             await playbooks.run(name, variables=variables, limit=hosts)
@@ -229,7 +236,7 @@ class Run:
                 command=tuple(sys.argv),
                 rounds=self._plan.rounds,
                 keep_rounds=self._keep_rounds,
-                hosts={host.name: host.address for host in self._plan.hosts},
+                hosts={host.name: host.address for host in (*self._plan.hosts, *self._plan.load_hosts)},
                 agent_versions={name: info.agent_version for name, info in infos.items()},
             )
         )

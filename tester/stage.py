@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -16,7 +15,7 @@ from tester.background import Background
 from tester.checkers import CHECKERS, run_checkers
 from tester.cluster import bootstrap, member_flags, member_specs
 from tester.errors import AgentError, ClusterError, LoadError
-from tester.etcd.connect import connect, connect_grpc, connect_h2
+from tester.etcd.connect import connect
 from tester.etcd.errors import RpcError
 from tester.etcd.monitor import ClusterMonitor
 from tester.etcd.users import enable_auth
@@ -27,18 +26,16 @@ from tester.faults.finish import to_the_end
 from tester.fleet import ask_all
 from tester.history.history import History
 from tester.history.loading import records_of
-from tester.history.parts import PartsReader, join_parts, part_of
+from tester.history.parts import PartsReader, join_parts
 from tester.history.records import FORMAT_VERSION, CompactionRecord, Header
 from tester.history.writer import HistoryWriter
 from tester.load.engine import Load
-from tester.load.share import WHOLE, Share
+from tester.load.placing import LoadSetting, place_load
 from tester.load.watchers import Watchers
-from tester.load.workers.fleet import LoadFleet
-from tester.load.workers.messages import Order
 from tester.memberlogs import MemberLogs
 from tester.membership import Membership
 from tester.roundlog import RoundLog
-from tester.scenario.model import CheckerName, Transport
+from tester.scenario.model import CheckerName
 from tester.security import Security, make_security
 from tester.targets import Roles
 from tester.turn import EpochTurn
@@ -49,7 +46,6 @@ if TYPE_CHECKING:
     from agent_client import AgentClient
     from agent_service.models import MemberSpec
     from tester.clock import RunClock
-    from tester.etcd.channel import Connect
     from tester.etcd.endpoint import Endpoint
     from tester.events import EventBus
     from tester.history.endstate import EndState
@@ -79,6 +75,8 @@ class RoundSetting:
     clock: RunClock
     bus: EventBus
     directory: RoundDirectory
+    load_agents: Mapping[str, AgentClient] = field(default_factory=dict)
+    """Of hosts that hold load, and no member."""
 
 
 class Stage:
@@ -104,7 +102,19 @@ class Stage:
         founders = [host.name for host in plan.initial]
         everywhere, loaded = security.admin_endpoints(plan.hosts), security.load_endpoints(plan.hosts)
         self.membership = Membership(everywhere, founders, monitor, setting.clock, setting.bus)
-        self.load = _load(setting, loaded, writer)
+        self.load = place_load(
+            LoadSetting(
+                plan,
+                setting.number,
+                round_token(setting.run, setting.number),
+                LOAD_PREFIX,
+                setting.clock,
+                setting.bus,
+                setting.load_agents,
+            ),
+            loaded,
+            writer,
+        )
         self.watchers = Watchers(loaded, writer, setting.clock, LOAD_PREFIX)
         self.witness = Witness(everywhere, founders, setting.clock, exits, LOAD_PREFIX)
         if isinstance(self.load, Load):  # workers know no change of membership: a rule of the scenario
@@ -306,45 +316,6 @@ async def _sample(stage: Stage) -> None:
     while True:
         await asyncio.sleep(_SAMPLE_SECONDS)
         stage.setting.bus.publish(stage.load.sample(stage.setting.clock.now()))
-
-
-def _load(setting: RoundSetting, members: Sequence[Endpoint], writer: HistoryWriter) -> Load | LoadFleet:
-    scenario, history = setting.plan.scenario, setting.directory.history
-    seed = setting.plan.load_stream(setting.number).getrandbits(63)
-    share = WHOLE if scenario.workers == 1 else Share.rest(scenario.workers)
-    load = Load(
-        scenario.stressers,
-        members,
-        writer,
-        setting.clock,
-        seed,
-        LOAD_PREFIX,
-        connect=_connect(scenario.transport, writer),
-        share=share,
-    )
-    if scenario.workers == 1:
-        return load
-    orders = [
-        Order(
-            scenario.stressers,
-            tuple(members),
-            setting.clock,
-            seed,
-            LOAD_PREFIX,
-            Share(number, scenario.workers),
-            part_of(history, number + 1),
-            over_grpc=scenario.transport is Transport.GRPC,
-        )
-        for number in range(scenario.workers)
-    ]
-    return LoadFleet(load, orders)
-
-
-def _connect(transport: Transport, writer: HistoryWriter) -> Connect:
-    if transport is Transport.GRPC:
-        return connect_grpc
-    # An invocation has to be in the history before its request can leave.
-    return partial(connect_h2, before_send=writer.flush)
 
 
 async def _enable_auth(

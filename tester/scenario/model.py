@@ -197,6 +197,15 @@ def _judges(data: Mapping[str, Any]) -> tuple[CheckerName, ...]:
     return (*DEFAULT_CHECKERS, *(checker for checker in CheckerName if checker in own))
 
 
+class WorkersOn(StrEnum):
+    """Where the load runs."""
+
+    TESTER = "tester"
+    """Beside the tester, on its own machine."""
+    LOAD = "load"
+    """On the hosts of the inventory's group ``load``, held by their agents."""
+
+
 class Transport(StrEnum):
     """What carries the load's calls to the members."""
 
@@ -226,7 +235,11 @@ class Scenario(Section):
     cluster: ClusterSection = Field(default=ClusterSection(), description="Which cluster.")
     transport: Transport = Field(default=Transport.H2, description="What the load's calls go over.")
     stressers: tuple[Stresser, ...] = Field(default=(), max_length=16, description="The load.")
-    workers: int = Field(default=1, ge=1, le=64, description="Processes of the tester that the load runs in.")
+    workers: int = Field(default=1, ge=1, le=64, description="Processes that the load runs in.")
+    workers_on: WorkersOn = Field(
+        default=WorkersOn.TESTER,
+        description="load: so many workers on each host of the inventory's group load.",
+    )
     cases: tuple[CaseSection, ...] = Field(default=(), max_length=500, description="One after the other.")
     include: tuple[Annotated[str, StringConstraints(min_length=1, max_length=500)], ...] = Field(
         default=(), max_length=50, description="Scenarios whose cases follow: names, or paths from this file."

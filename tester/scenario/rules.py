@@ -28,6 +28,7 @@ from tester.scenario.model import (
     NemesisSection,
     Tls,
     Transport,
+    WorkersOn,
 )
 from tester.scenario.section import Section
 from tester.scenario.target import TargetWord
@@ -313,14 +314,15 @@ def _transport_mistakes(tree: Tree) -> Iterator[Mistake]:
 
 def _worker_mistakes(tree: Tree, cases: dict[int, CaseSection]) -> Iterator[Mistake]:
     """Workers talk to the members that the round began with, and learn of no others."""
-    workers = child(tree, "workers")
-    if workers is None or plain(workers) == 1:
+    workers, place = child(tree, "workers"), child(tree, "workers_on")
+    hosted = place is not None and plain(place) == WorkersOn.LOAD
+    if not hosted and (workers is None or plain(workers) == 1):
         return
     cluster = _section_of(child(tree, "cluster"), ClusterSection)
     changes = any(action.changes_members for case in cases.values() for action in case.actions)
     if changes or (cluster is not None and cluster.initial is not None):
         yield Mistake(
-            *_place(tree, "workers"),
+            *_place(tree, "workers_on" if hosted else "workers"),
             "load workers cannot follow a cluster whose members change",
-            "leave workers out, or the actions and cluster.initial",
+            f"leave {'workers_on' if hosted else 'workers'} out, or the actions and cluster.initial",
         )

@@ -14,9 +14,12 @@ from agent_client.errors import AgentUnreachableError
 from agent_service.models import Capability, FaultPlan, FaultSpec, HostClock, HostInfo
 from tester.cli.entry import run_command
 from tester.errors import ExitCode, InfrastructureError
+from tester.plan import make_plan
+from tester.preview import preview, render
 from tester.scenario.faults import FAULTS
+from tester.scenario.loader import parse_scenario
 from tester.session import Session
-from tests.unit.scenario.hosts import inventory
+from tests.unit.scenario.hosts import host, inventory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -190,3 +193,21 @@ def test_a_dry_run_of_what_does_not_fit(
     )
     assert run_command(["run", "-i", str(source), "-s", str(path), "--dry-run"]) == ExitCode.USAGE
     assert "cluster.members is 5, and there are 3 hosts" in capsys.readouterr().err
+
+
+async def test_a_preview_shows_load_hosts_and_what_they_lack() -> None:
+    hosts = replace(inventory(3), load_hosts=(host(8), host(9)))
+    scenario = parse_scenario(
+        "name: x\nworkers_on: load\nworkers: 2\nstressers: [{kind: kv}]\ncases: [{name: a, fault: kill}]\n",
+        "f",
+    )
+    plan = make_plan(scenario, hosts, seed=1)
+    agents = {f"h{n}": Asked() for n in (1, 2, 3, 8)}
+    agents["h9"] = Asked(
+        info=INFO.model_copy(update={"load_lacks": "setpriv (package util-linux) is missing"})
+    )
+    shown = await preview(plan, agents)
+    lines = render(shown, "INVENTORY").splitlines()
+    assert "h8  10.207.0.8  load, 2 workers  agent 0.1.0" in lines
+    assert lines[-1] == "cannot run: host h9 can hold no load: setpriv (package util-linux) is missing"
+    assert agents["h8"].plans == agents["h9"].plans == []  # no fault hits them

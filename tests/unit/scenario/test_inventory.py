@@ -53,6 +53,13 @@ def test_a_host_off_limits_is_refused_but_healed(pki: Path) -> None:
     assert len(inventory_of(resolved, SOURCE, healing=True).hosts) == 2
 
 
+def test_load_hosts_are_no_members_and_may_be_off_limits_to_faults(pki: Path) -> None:
+    resolved = {"a": values("a", pki), "c": replace(values("c", pki), load=True, allow=False)}
+    found = inventory_of(resolved, SOURCE)
+    assert [host.name for host in found.hosts] == ["a"]
+    assert [host.name for host in found.load_hosts] == ["c"]
+
+
 @pytest.mark.parametrize("name", ["ca.crt", "tester.crt", "tester.key"])
 def test_a_missing_certificate_names_the_file_and_the_remedy(pki: Path, name: str) -> None:
     (pki / name).unlink()

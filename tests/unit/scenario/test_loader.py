@@ -318,3 +318,14 @@ def test_a_throttle_limits_something() -> None:
 def test_no_majority_is_damaged(target: str) -> None:
     text = "name: x\ncases: [{{name: a, fault: corrupt-file, target: {}, allow_quorum_loss: true}}]\n"
     assert any("what a majority has lost is lost" in mistake for mistake in mistakes(text.format(target)))
+
+
+def test_load_on_hosts_follows_no_change_of_members() -> None:
+    head = "name: x\nworkers_on: load\nstressers: [{kind: kv}]\n"
+    case = "cases: [{name: a, fault: kill}]\n"
+    assert parse_scenario(head + case, "f").workers_on == "load"
+    (mistake,) = mistakes(head + "cluster: {initial: 2}\n" + case)
+    assert "load workers cannot follow a cluster whose members change" in mistake
+    assert "leave workers_on out" in mistake
+    (mistake,) = mistakes(head.replace("load\n", "moon\n") + case)
+    assert mistake.startswith("f:2:13: workers_on: 'moon' is not one of its values")

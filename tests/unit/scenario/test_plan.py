@@ -182,3 +182,54 @@ def test_what_hosts_cannot_do_is_told_before_anything_starts() -> None:
         "host h2 cannot do fault isolate: no nft",
         "host h3: its agent does not know fault isolate",
     )
+
+
+ON_LOAD = {"workers_on": "load", "stressers": [{"kind": "kv"}]}
+
+
+def test_load_hosts_hold_so_many_workers_each_and_have_no_vote() -> None:
+    where = replace(inventory(3), load_hosts=(host(8), host(9)))
+    plan = make_plan(scenario(workers=3, **ON_LOAD), where)
+    assert [each.name for each in plan.load_hosts] == ["h8", "h9"]
+    assert plan.workers == 6
+    assert [each.name for each in plan.hosts] == ["h1", "h2", "h3"]
+    beside = make_plan(scenario(workers=3, stressers=[{"kind": "kv"}]), where)
+    assert (beside.load_hosts, beside.workers) == ((), 3)
+    # two of three are a quorum, however many hosts there are beside them
+    with pytest.raises(ScenarioError, match="takes quorum away"):
+        make_plan(scenario(single("kill", "a", target="majority"), **ON_LOAD), where)
+
+
+def test_load_without_a_host_for_it() -> None:
+    (problem,) = problems(scenario(**ON_LOAD), 3)
+    where = "scenario s on inventory/hosts.yml"
+    assert problem.startswith(
+        f"{where}: workers_on is load, and the inventory has no group load with hosts: add it"
+    )
+
+
+def test_load_that_does_not_fit() -> None:
+    where = replace(inventory(3), load_hosts=tuple(host(n) for n in range(4, 9)))
+    with pytest.raises(ScenarioError, match="64 workers on each of 5 load hosts: at most 256 in all"):
+        make_plan(scenario(workers=64, **ON_LOAD), where)
+    with pytest.raises(ScenarioError, match="there are no stressers that could run there"):
+        make_plan(scenario(workers_on="load"), where)
+    with pytest.raises(
+        ScenarioError, match="which workers cannot follow: set workers to 1, and workers_on to tester"
+    ):
+        make_plan(scenario(cluster={"initial": 2}, **ON_LOAD), where)
+
+
+def test_a_load_host_is_asked_for_load_and_for_no_fault() -> None:
+    where = replace(inventory(3), load_hosts=(host(9),))
+    plan = make_plan(scenario(**ON_LOAD), where)
+    kill = Capability(kind="kill", available=True, reason="yes")
+    info = HostInfo(
+        agent_version="1", api_version=1, hostname="h", os_release="", kernel="", python="3.11", cpus=1,
+        memory_bytes=1, supervisor="systemd", etcd_versions=(), capabilities=(kill,),
+        clock=HostClock(boot_id="b", monotonic_ns=0, realtime_ns=0),
+    )  # fmt: skip
+    bare = info.model_copy(update={"capabilities": ()})
+    assert lacking(plan, {"h1": info, "h9": bare}) == ()
+    without = bare.model_copy(update={"load_lacks": "setpriv is missing"})
+    assert lacking(plan, {"h1": info, "h9": without}) == ("host h9 can hold no load: setpriv is missing",)
