@@ -24,7 +24,7 @@ from tester.inventory import Host
 from tester.orchestration.paths import cache_dir
 from tester.targets import Roles
 from tests import netns
-from tests.agent.process import Process
+from tests.agent.process import ROOT, Process
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
@@ -37,6 +37,7 @@ T = TypeVar("T")
 CLONE_NEWNET = 0x40000000
 PATIENCE_SECONDS = 30.0
 _FLAGS = {"heartbeat-interval": "50", "election-timeout": "500", "grpc-keepalive-min-time": "500ms"}
+_SHIFTED = ROOT / "agent_service" / "supervisor" / "shifted.py"
 _SSHD = "import socket\ns = socket.create_server(('0.0.0.0', 22))\nwhile True: s.accept()[0].close()"
 
 
@@ -140,11 +141,14 @@ def _ip(*arguments: str) -> None:
 
 
 @contextmanager
-def _host(directory: Path, number: int, namespace: netns.Namespace, version: str) -> Iterator[TestHost]:
+def _host(
+    directory: Path, number: int, namespace: netns.Namespace, version: str, *shifted: str
+) -> Iterator[TestHost]:
     name, address = f"h{number}", f"10.209.0.{number}"
     directory.mkdir()
     within = namespace.command()
-    agent = Process(directory, "agent_service", "serve", "--settings", address=address, within=within)
+    command = (*within, *shifted)
+    agent = Process(directory, "agent_service", "serve", "--settings", address=address, within=command)
     agent.write_settings(host=name, etcd_root=str(cache_dir() / "etcd"))
     sshd = subprocess.Popen([*within, sys.executable, "-c", _SSHD])
     try:
@@ -179,6 +183,21 @@ def _hosts(
         _hosts(directory, number + 1, spaces, version) as others,
     ):
         yield {name: one} | others
+
+
+@contextmanager
+def hosts_with_load(directory: Path, version: str, seconds: int) -> Iterator[dict[str, TestHost]]:
+    """As ``hosts_of``, and a fourth one, ``h4``, whose monotonic clock is ahead by ``seconds``."""
+    names = ("h1", "h2", "h3", "h4")
+    shifted = (sys.executable, "-I", "-S", str(_SHIFTED), str(seconds), "")
+    with (
+        _network(names) as spaces,
+        _host(directory / "h1", 1, spaces["h1"], version) as one,
+        _host(directory / "h2", 2, spaces["h2"], version) as two,
+        _host(directory / "h3", 3, spaces["h3"], version) as three,
+        _host(directory / "h4", 4, spaces["h4"], version, *shifted) as four,
+    ):
+        yield dict(zip(names, (one, two, three, four), strict=True))
 
 
 @asynccontextmanager
