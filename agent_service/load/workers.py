@@ -12,6 +12,7 @@ from agent_service import datadir
 from agent_service.errors import IllegalStateError, NotFoundError
 from agent_service.load.launch import check
 from agent_service.load.worker import LoadWorker
+from agent_service.ownership import read_marker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +42,7 @@ class LoadWorkers:
         if not self._root.is_dir():
             return
         for directory in sorted(self._root.iterdir()):
-            if _NAME.fullmatch(directory.name) and datadir.read_marker(directory) is not None:
+            if _NAME.fullmatch(directory.name) and read_marker(directory) is not None:
                 self._workers[directory.name] = LoadWorker(directory.name, directory)
 
     def list(self) -> tuple[LoadWorkerStatus, ...]:
