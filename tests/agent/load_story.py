@@ -24,7 +24,7 @@ from tester.clock import RunClock
 from tester.errors import LoadError
 from tester.events import EventBus, Notice
 from tester.history.parts import PartsReader, files_of, part_of
-from tester.history.records import ClockRecord, Invoke, Ok, WatchStart
+from tester.history.records import ClockRecord, Fail, Info, Invoke, Ok, WatchStart
 from tester.inventory import Host, Identity, Inventory
 from tester.load.hosts import worker as hosted
 from tester.phases import Phases
@@ -179,7 +179,8 @@ async def story(directory: Path, version: str, name: str) -> dict[str, Any]:
     seen["clocks"] = [
         [one.host, one.offset, one.error, one.lost] for one in records if isinstance(one, ClockRecord)
     ]
-    times = [int(getattr(record, "at", 0)) for record in records]
+    # Of operations: the end of a member is noticed, and written, a moment after it came.
+    times = [record.at for record in records if isinstance(record, Invoke | Ok | Fail | Info)]
     seen["backwards"] = max((before - after for before, after in pairwise(times)), default=0)
     seen["kinds"] = Counter(type(record).__name__ for record in records)
     return seen
