@@ -10,8 +10,8 @@ import msgspec
 from tester.history.describe import describe_clock
 from tester.history.mismatch import without_question
 from tester.history.records import (
-    EpochRecord,
     ClockRecord,
+    EpochRecord,
     Fail,
     FaultRecord,
     Header,

@@ -29,6 +29,7 @@ from agent_service.faults.steps import Exec
 from agent_service.identity import as_client
 from agent_service.member import MemberControl
 from agent_service.supervisor import create_supervisor, process
+from tests.agent.fakes import FakeLoad
 from tests.agent.settings import agent_settings
 from tests.unit.member.settings import member_spec
 from tests.unit.member.test_fault_plans import GOLDEN
@@ -127,7 +128,9 @@ def app_of(directory: Path) -> FastAPI:
     (config.state_dir / "faults").mkdir(parents=True, exist_ok=True)
     audit = AuditLog(directory / "audit.jsonl")
     member = MemberControl(config, create_supervisor(config))
-    return create_app(Agent(config, member, FaultManager(config, member, audit), audit), Access(config))
+    return create_app(
+        Agent(config, member, FaultManager(config, member, audit), audit, FakeLoad()), Access(config)
+    )
 
 
 def client_of(app: FastAPI) -> httpx.AsyncClient:
