@@ -355,7 +355,10 @@ def _header(setting: RoundSetting) -> Header:
         started_realtime_ns=setting.clock.started_realtime_ns,
         prefix=LOAD_PREFIX,
         members=tuple(host.name for host in setting.plan.initial),
-        compacts_itself="auto-compaction-retention" in section.flags
+        compacts_itself=any(
+            "auto-compaction-retention" in flags
+            for flags in (section.flags, *(entry.flags for entry in section.flags_by_version))
+        )
         or "ETCD_AUTO_COMPACTION_RETENTION" in section.env,
         versions=tuple(sorted({setting.plan.version(host) for host in setting.plan.initial})),
     )
