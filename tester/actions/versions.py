@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CHECKER: Final = "version"
 _LOOK_SECONDS: Final = 0.5
 _WORDS: Final = 40
-_REFUSALS: Final = ("cannot be downgraded", "cluster version", "incompatible")
+_REFUSALS: Final = ("cannot be downgraded", "lower than determined cluster version", "incompatible")
 """In etcd's last words when it does not start on what a newer version has left."""
 
 
@@ -71,7 +71,7 @@ async def refuse_version(ground: Ground, member: str, version: str) -> Done:
     await start(ground, own)
     ground.membership.must_run(member)
     await whole(ground, f"{member} was restarted with its own etcd {own.version} again")
-    refusal = next((line for line in words.splitlines() if any(word in line for word in _REFUSALS)), "")
+    refusal = refusal_in(words)
     if refusal:
         verdict, message = Verdict.VALID, f"etcd {version} refuses the data of {own.version}: {refusal[:300]}"
     elif words:
@@ -79,6 +79,11 @@ async def refuse_version(ground: Ground, member: str, version: str) -> Done:
     else:
         verdict, message = Verdict.INVALID, f"etcd {version} started on the data of {own.version}"
     return Done((member,), message, (CheckResult(CHECKER, verdict, message),))
+
+
+def refusal_in(words: str) -> str:
+    """The line with which etcd refuses data that are too new for it; empty: there is none."""
+    return next((line for line in words.splitlines() if any(word in line for word in _REFUSALS)), "")
 
 
 async def _last_words(ground: Ground, spec: MemberSpec) -> str:
