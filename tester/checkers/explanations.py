@@ -103,6 +103,12 @@ EXPLANATIONS: Final = {
         "it and its keys are gone for good. Locks, elections and service registries rest on that. Here a live "
         "lease ended, or a dead one lived on."
     ),
+    "restore": (
+        "A snapshot holds everything up to its revision, and a cluster that is restored from it begins"
+        " with just that: what was acknowledged up to there is kept, what came later is lost by design. Here"
+        " something of the snapshot is missing, or something is there that should not be, or members began"
+        " differently."
+    ),
     "locks": (
         "At every revision the lock belongs to the oldest key under its name. Here two clients were given it for "
         "one moment, or somebody else wrote what it guards: whatever it protects may be damaged."
