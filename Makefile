@@ -85,7 +85,6 @@ bench: $(VENV)/dev.stamp packages
 	python -m benchmarks.load_alone
 	python -m benchmarks.disk
 	python -m benchmarks.check
-	python -m benchmarks.faults
 	python -m benchmarks.packet_queue
 	python -m benchmarks.orchestration
 	python -m benchmarks.faults

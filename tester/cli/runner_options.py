@@ -86,7 +86,11 @@ _COMMON = (
     ),
     click.option("--user", default="", help="etcd's user, NAME or NAME:PASSWORD."),
     click.option(
-        "--password", default="", envvar="ETCD_CHAOS_PASSWORD", help="Better in the variable of that name."
+        "--password",
+        default="",
+        envvar="ETCD_CHAOS_PASSWORD",
+        show_envvar=True,
+        help="Better in the variable.",
     ),
 )
 
