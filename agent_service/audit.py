@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+AUDIT_FILE: Final = "audit.jsonl"
+"""Within the state directory."""
 MAX_BYTES: Final = 8 * 1024**2
 """A file that would grow beyond this is put aside."""
 KEPT: Final = 3

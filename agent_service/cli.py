@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, TypeVar
 import uvloop
 
 from agent_service import __version__
-from agent_service.audit import AuditLog
-from agent_service.errors import AgentServiceError, FaultFailedError
-from agent_service.faults.heal import heal_host
-from agent_service.server import AUDIT_FILE, ListenError, UnhealedError, require_healed, serve
+from agent_service.audit import AUDIT_FILE, AuditLog
+from agent_service.errors import AgentServiceError, FaultFailedError, ListenError
+from agent_service.faults.heal import UnhealedError, heal_host, require_healed
 from agent_service.settings import DEFAULT_PATH, SettingsError, load_settings
 from agent_service.tls import ServerTls, TlsError
 
@@ -75,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> ExitCode:
     if options.command == "serve":
+        # Healing comes between two agents, and whoever waits for the next one must not wait for a web server twice.
+        from agent_service.server import serve  # noqa: PLC0415
+
         _await(serve(options.settings))
     elif options.command == "heal":
         _heal(options.settings, expired_only=options.expired)

@@ -79,3 +79,7 @@ class UnavailableError(AgentServiceError):
 
     status = 503
     title = "Unavailable on this host"
+
+
+class ListenError(Exception):
+    """The agent's address or port cannot be had; the message says which and why. No answer to any request."""

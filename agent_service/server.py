@@ -17,12 +17,13 @@ import uvicorn
 
 from agent_service.access import Access
 from agent_service.app import Agent, create_app
-from agent_service.audit import AuditLog
+from agent_service.audit import AUDIT_FILE, AuditLog
+from agent_service.errors import ListenError
+from agent_service.faults.heal import require_healed
 from agent_service.faults.manager import FaultManager
 from agent_service.handshakes import Door
 from agent_service.load.workers import LoadWorkers
 from agent_service.member import MemberControl
-from agent_service.models import FaultState
 from agent_service.notify import feed_watchdog, notify
 from agent_service.protocol import AgentProtocol
 from agent_service.settings import AgentSettings, SettingsError, load_settings
@@ -35,26 +36,14 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
-    from agent_service.models import FaultStatus
 
 KEEP_ALIVE_SECONDS = 30
 DRAIN_SECONDS = 5
 """For requests under way when the agent stops."""
 
-AUDIT_FILE = "audit.jsonl"
-"""Within the state directory."""
-
 _LIVE_FIELDS = {"tls", "allowed_hosts"}
 
 _log = logging.getLogger(__name__)
-
-
-class ListenError(Exception):
-    """The address or port cannot be had; the message says which and why."""
-
-
-class UnhealedError(Exception):
-    """Faults are left on this host; the message names them and the evidence."""
 
 
 def assemble(settings: AgentSettings) -> Agent:
@@ -109,17 +98,6 @@ async def _run(server: AgentServer, listener: socket.socket, agent: Agent) -> No
         await server.serve([listener])
         for task in tasks:
             task.cancel()
-
-
-def require_healed(faults: tuple[FaultStatus, ...]) -> None:
-    """Of faults that were just undone.
-
-    Raises:
-        UnhealedError: the undo of one failed, or has not come to its end.
-    """
-    left = [fault for fault in faults if fault.state in {FaultState.HEAL_FAILED, FaultState.HEALING}]
-    if left:
-        raise UnhealedError("; ".join(f"fault {f.id}: {f.evidence}" for f in left))
 
 
 class AgentServer(uvicorn.Server):

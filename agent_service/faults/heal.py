@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from agent_service.errors import FaultFailedError
 from agent_service.faults.manager import FaultManager
 from agent_service.member import MemberControl
+from agent_service.models import FaultState
 from agent_service.supervisor import create_supervisor
 
 if TYPE_CHECKING:
@@ -15,6 +16,21 @@ if TYPE_CHECKING:
     from agent_service.settings import AgentSettings
 
 _LOCK_WAIT_SECONDS: Final = 2.0
+
+
+class UnhealedError(Exception):
+    """Faults are left on this host; the message names them and the evidence."""
+
+
+def require_healed(faults: tuple[FaultStatus, ...]) -> None:
+    """Of faults that were just undone.
+
+    Raises:
+        UnhealedError: the undo of one failed, or has not come to its end.
+    """
+    left = [fault for fault in faults if fault.state in {FaultState.HEAL_FAILED, FaultState.HEALING}]
+    if left:
+        raise UnhealedError("; ".join(f"fault {f.id}: {f.evidence}" for f in left))
 
 
 async def heal_host(

@@ -35,6 +35,7 @@ from agent_service.faults import (
     schedule,
     tombstones,
 )
+from agent_service.faults.heal import UnhealedError, require_healed
 from agent_service.faults.journal import Entry, Journal
 from agent_service.faults.machine_steps import Strike
 from agent_service.faults.manager import FaultManager
@@ -58,7 +59,6 @@ from agent_service.models import (
     RebootFault,
 )
 from agent_service.processes import is_alive, is_stopped
-from agent_service.server import UnhealedError, require_healed
 from tests.unit.member.fake_member import FakeMember
 from tests.unit.member.settings import agent_settings
 
