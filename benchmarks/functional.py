@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _PHASES: Final = ("steady", "inject", "hold", "recover", "settle", "check")
 _SUCCESSOR_SECONDS: Final = 455.0
-_SUCCESSOR: Final = frozenset(
+SUCCESSOR: Final = frozenset(
     {
         "sigterm-follower",
         "sigterm-follower-until-snapshot",
@@ -70,11 +70,11 @@ def _print(cases: tuple[CaseResult, ...]) -> None:
             case.state,
             "|",
         )
-    there = [case for case in cases if case.name in _SUCCESSOR]
+    there = [case for case in cases if case.name in SUCCESSOR]
     sums = [sum(case.phases.get(phase, 0.0) for case in there) for phase in _PHASES]
     whole = sum(case.elapsed_seconds for case in there)
-    print(_row(f"*{len(there)} of the successor's {len(_SUCCESSOR)}*", sums, whole), "|")
-    if len(there) == len(_SUCCESSOR) and all(case.state is CaseState.PASSED for case in there):
+    print(_row(f"*{len(there)} of the successor's {len(SUCCESSOR)}*", sums, whole), "|")
+    if len(there) == len(SUCCESSOR) and all(case.state is CaseState.PASSED for case in there):
         print(f"of the successor's {_SUCCESSOR_SECONDS:g} s: {whole / _SUCCESSOR_SECONDS:.2f} (target: 0.5)")
     else:
         print("no ratio: not all of its cases were there and passed")

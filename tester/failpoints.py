@@ -26,7 +26,7 @@ async def one_for_each_failpoint(
     Raises:
         AgentError: a member has no failpoints; the message says why.
     """
-    if not any(fault.may_miss for case in cases for fault in case.faults):
+    if not any(fault.for_each for case in cases for fault in case.faults):
         return cases
     told = await ask_all(agents, lambda _, agent: agent.failpoints())
     names = briefly({name for terms in told.values() for name in terms})
@@ -41,7 +41,7 @@ def briefly(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _spelled_out(case: CaseSection, names: tuple[str, ...]) -> Iterable[CaseSection]:
-    if not any(fault.may_miss for fault in case.faults):
+    if not any(fault.for_each for fault in case.faults):
         return [case]
     return [
         case.model_copy(

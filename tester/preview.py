@@ -235,7 +235,7 @@ async def _commands(
     fault: FaultSection = case.faults[number]
     if fault.on_agent is None:
         return Commands(host.name, (), (), "agents have no part in it")
-    if fault.may_miss:
+    if fault.for_each:
         return Commands(host.name, (), (), "a case for each failpoint that its etcd will name")
     if isinstance(info, str):
         return Commands(host.name, (), (), "its agent could not be asked")

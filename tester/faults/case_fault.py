@@ -177,7 +177,7 @@ class CaseFault:
             self._scene.bus.publish(Notice("\n".join(problems)))
         elif problems:
             await to_the_end(self._undo())
-            raise (FaultUnreachedError if missed else FaultIneffectiveError)(
+            raise (FaultUnreachedError if missed and self._fault.for_each else FaultIneffectiveError)(
                 "\n".join(problems), remedy="nothing was tested by this case; all of it has been healed"
             )
         if self._times.held_from_ns is None:

@@ -128,7 +128,7 @@ def _waiting_mistakes(tree: Tree, number: int, case: CaseSection) -> Iterator[Mi
     if case.until is not None and not case.load:
         place = _place(tree, "cases", number, "until")
         yield Mistake(*place, "waits for entries that nobody writes", "take load: false out")
-    every = [index for index, fault in enumerate(case.faults) if fault.may_miss]
+    every = [index for index, fault in enumerate(case.faults) if fault.for_each]
     for index in every[1:]:
         place = _place(tree, "cases", number, "faults", index, "every")
         yield Mistake(*place, "a second one in a case", "name failpoints with terms")

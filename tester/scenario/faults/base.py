@@ -86,6 +86,9 @@ class FaultSection(Section):
     """Whether the targets are hit one after the other, and only one of them is down at a time."""
     wave: ClassVar[Wave] = Wave.BESIDE
 
+    may_miss: ClassVar[bool] = False
+    """Whether a member that etcd's own course keeps it from is no error, as long as others are hit."""
+
     target: Target = Field(default=ONE, description="To whom.")
     after: Seconds = Field(default=0.0, description="Injected so long after the first fault of the case.")
     lasts: Seconds | None = Field(
@@ -99,8 +102,8 @@ class FaultSection(Section):
         return 0.0
 
     @property
-    def may_miss(self) -> bool:
-        """Whether a member that etcd's own course keeps it from is no error, as long as others are hit."""
+    def for_each(self) -> bool:
+        """Whether it stands for as many as there are of its kind, each in a case of its own."""
         return False
 
     def spec(self, place: Place) -> FaultSpec:

@@ -20,6 +20,7 @@ class FailpointSection(FaultSection):
     fault: Literal["failpoint"] = "failpoint"
     occupies: ClassVar = Occupied.PROCESS
     on_agent: ClassVar = "failpoint"
+    may_miss: ClassVar = True  # without those that a panic has ended, the rest may not get there
 
     terms: dict[FailpointName, FailpointTerm] = Field(
         default_factory=dict, max_length=16, description="By its name, what each does: `sleep(100)`, `panic`."
@@ -29,7 +30,7 @@ class FailpointSection(FaultSection):
     )
 
     @property
-    def may_miss(self) -> bool:
+    def for_each(self) -> bool:
         """Whoever asks for every failpoint knows of none whether the load comes by it."""
         return self.every is not None
 

@@ -113,9 +113,10 @@ def unreached() -> AgentRefusedError:
     return AgentRefusedError("came by none", problem)
 
 
-async def test_of_all_failpoints_one_that_some_come_by_is_held_there(stage: Stage) -> None:
+@pytest.mark.parametrize("keys", [{"every": "panic"}, {"terms": {"beforeCommit": "panic"}}])
+async def test_a_failpoint_that_some_come_by_is_held_there(stage: Stage, keys: dict[str, object]) -> None:
     stage.agents["h2"].inject_fails = unreached()
-    async with stage.fault("failpoint", every="panic") as fault:
+    async with stage.fault("failpoint", **keys) as fault:
         await fault.inject(ALL)
         assert fault.targets == ("h1", "h3")
     assert ["came by none" in event.text for event in stage.seen(Notice)] == [True]

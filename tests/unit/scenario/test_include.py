@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.functional import SUCCESSOR
 from tester.errors import ScenarioError
 from tester.plan import stream
 from tester.scenario.loader import builtin_scenarios, load_scenario, parse_scenario
@@ -90,6 +91,8 @@ def test_the_functional_suite_has_every_case_and_shuffles() -> None:
     assert len(parts) == 15
     assert len(suite.cases) == 40
     names = [case.name for case in suite.cases]
+    assert len(SUCCESSOR) == 22
+    assert set(names) > SUCCESSOR, "what is timed against the old suite"
     drawn = list(names)
     stream(7, "order", 1).shuffle(drawn)
     assert suite.shuffle
