@@ -32,7 +32,19 @@ EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
 Value = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=4096)]
 FailpointName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$")]
 _TERM = r"([0-9]{1,3}(\.[0-9]{1,3})?%)?([0-9]{1,6}\*)?(off|panic|sleep|return)(\([A-Za-z0-9 ._\"-]{0,64}\))?"
-FailpointTerm = Annotated[str, StringConstraints(pattern=rf"^{_TERM}(->{_TERM}){{0,7}}$", max_length=256)]
+_WHOLE_PERCENT = re.compile(r"(?<![0-9.])([0-9]{1,3})%")
+
+
+def _with_fraction(term: str) -> str:
+    """Gofail takes a whole number for a count, and refuses it before a percent sign."""
+    return _WHOLE_PERCENT.sub(r"\1.0%", term)
+
+
+FailpointTerm = Annotated[
+    str,
+    StringConstraints(pattern=rf"^{_TERM}(->{_TERM}){{0,7}}$", max_length=256),
+    AfterValidator(_with_fraction),
+]
 """What a failpoint does, in gofail's words: ``sleep(100)`` (ms), ``panic``, ``5%3*sleep(10)->panic("x")``."""
 DelaySeconds = Annotated[float, Field(strict=True, ge=0.0, le=60.0)]
 BitsPerSecond = Annotated[int, Field(strict=True, ge=8_000, le=100_000_000_000)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent_client import AgentUnreachableError
+from agent_service.models import FailpointFault
 from tester.errors import AgentError
 from tester.failpoints import briefly, one_for_each_failpoint
 from tester.scenario.faults import FailpointSection
@@ -52,3 +53,15 @@ async def test_nobody_is_asked_without_need_and_one_who_has_none_says_so() -> No
 
 def test_names_are_short_where_that_is_enough() -> None:
     assert briefly(["a/x", "b/x", "b/y"]) == ("a/x", "b/x", "y")
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("5%sleep(50)", "5.0%sleep(50)"),
+        ("0.5%3*sleep(10)->100%panic", "0.5%3*sleep(10)->100.0%panic"),
+        ('panic("etcd-tester")', 'panic("etcd-tester")'),
+    ],
+)
+def test_gofail_wants_a_fraction_before_a_percent_sign(written: str, sent: str) -> None:
+    assert FailpointFault(terms={"a": written}).terms == {"a": sent}
