@@ -125,13 +125,14 @@ class CaseRunner:
             await self._break_and_heal()
         with self._phases.phase(Phase.SETTLE, case.settle):
             await stage.look_on(case.settle)
+        await self._received()
 
     async def _break_and_heal(self) -> None:
         case, stage, course = self._case, self._stage, self._course
         faults = CaseFaults(case, self._scene, self._look, self._draw)
         try:
             async with faults:
-                received = await snapshots_received(stage.membership.endpoints) if case.until else {}
+                received = await self._received()
                 with self._phases.phase(Phase.INJECT):
                     self._known = await stage.while_alive(self._see_leader())
                     await stage.while_alive(faults.inject(self._recover))
@@ -182,15 +183,35 @@ class CaseRunner:
     async def _commits(self, until: Until) -> None:
         stage, setting = self._stage, self._stage.setting
         wait = CommitWait(stage.monitor, self._clock)
-        reached = await wait.until(entries_needed(setting.plan.scenario.cluster, until))
+        cluster = setting.plan.scenario.cluster
+        reached = await wait.until(entries_needed(cluster, until))
+        if until is Until.SNAPSHOT and (left := stage.snapshots.seconds_left):
+            setting.bus.publish(
+                Notice(
+                    f"{self._case.name}: a snapshot was just sent: etcd keeps all entries for {left:.0f} s more"
+                )
+            )
+            await asyncio.sleep(left)
+            # the next of its own snapshots forgets what it has kept meanwhile
+            await CommitWait(stage.monitor, self._clock).until(entries_needed(cluster, Until.ENTRIES))
         self._actions.reached.set()
         setting.bus.publish(Notice(f"{self._case.name}: {reached}"))
+
+    async def _received(self) -> Mapping[str, float]:
+        """Snapshots by member, where a case of the scenario needs to know."""
+        stage = self._stage
+        if all(case.until is None for case in stage.setting.plan.scenario.cases):
+            return {}
+        received = await snapshots_received(stage.membership.endpoints)
+        stage.snapshots.note(received)
+        return received
 
     async def _see_snapshots(self, targets: tuple[str, ...], received: Mapping[str, float]) -> None:
         stage = self._stage
         restarted = {host for host, at_ns, _ in stage.exits.exits if at_ns >= self._started}
         endpoints = [stage.membership.endpoint(name) for name in targets]
         seen = await require_snapshots(endpoints, received, restarted, self._limits.recovery)
+        stage.snapshots.sent()
         stage.setting.bus.publish(Notice(f"{self._case.name}: {seen}"))
 
     async def _recover(self) -> bool:

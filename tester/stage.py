@@ -40,6 +40,7 @@ from tester.scenario.model import CheckerName
 from tester.security import Security, make_security
 from tester.targets import Roles
 from tester.turn import EpochTurn
+from tester.until import SnapshotLookout
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
@@ -139,6 +140,7 @@ class Stage:
             announce_compaction=self.note_compaction,
             flags=partial(member_flags, plan.scenario.cluster),
         )
+        self.snapshots = SnapshotLookout(setting.clock)
         self._logs = logs
         self._history = History()
         self._reader = PartsReader(setting.directory.history)

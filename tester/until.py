@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 CATCH_UP_ENTRIES: Final = 5000
 """Etcd's own constant, the same in 3.4 and 3.5."""
+RELEASE_SECONDS: Final = 30.0
+"""Etcd's ``releaseDelayAfterSnapshot``, the same in 3.4 and 3.5."""
 DEFAULT_SNAPSHOT_COUNT: Final = 100_000
 _COUNTER: Final = re.compile(
     r"^etcd_network_snapshot_receive_success(?:\{[^}]*\})? ([0-9.e+]+)$", re.MULTILINE
@@ -61,6 +63,36 @@ def entries_needed(cluster: ClusterSection, until: Until) -> int:
     count = int(cluster.flags.get("snapshot-count", str(DEFAULT_SNAPSHOT_COUNT)))
     kept = int(cluster.flags.get("experimental-snapshot-catchup-entries", str(CATCH_UP_ENTRIES)))
     return count + count // 2 + (kept if until is Until.SNAPSHOT else 0)
+
+
+class SnapshotLookout:
+    """When a leader last sent a snapshot, as far as members' counts tell.
+
+    For ``RELEASE_SECONDS`` from then on etcd forgets no entries, whatever it commits: a member that was away gets
+    entries, and no snapshot.
+    """
+
+    def __init__(self, clock: RunClock) -> None:
+        self._clock = clock
+        self._counts: dict[str, float] = {}
+        self._last_ns: int | None = None
+
+    def note(self, counts: Mapping[str, float]) -> None:
+        """Take what members have received so far; a process that was restarted counts from 0."""
+        if any(count and count != self._counts.get(member, 0.0) for member, count in counts.items()):
+            self.sent()
+        self._counts.update(counts)
+
+    def sent(self) -> None:
+        """One was seen to be sent just now."""
+        self._last_ns = self._clock.now()
+
+    @property
+    def seconds_left(self) -> float:
+        """Until a leader forgets entries again."""
+        if self._last_ns is None:
+            return 0.0
+        return max(0.0, RELEASE_SECONDS - (self._clock.now() - self._last_ns) / 1e9)
 
 
 class CommitWait:
@@ -132,7 +164,7 @@ async def _ask(endpoint: Endpoint) -> tuple[str, float | str]:
 
 def count_of(metrics: str) -> float:
     """Snapshots received, summed over senders, out of the text of a member's metrics. Pure."""
-    return sum(float(match[1]) for match in _COUNTER.finditer(metrics))
+    return sum((float(match[1]) for match in _COUNTER.finditer(metrics)), 0.0)
 
 
 async def require_snapshots(

@@ -240,7 +240,8 @@ async def _converse(
     if child.stdin is None or child.stdout is None:
         raise TypeError("the child needs pipes")
     decoder = msgspec.json.Decoder(PlayEvent)
-    child.stdin.write(msgspec.json.encode(request) + b"\n")
+    with suppress(RuntimeError):  # uvloop's word for a child that has ended: its exit status says why
+        child.stdin.write(msgspec.json.encode(request) + b"\n")
     async for line in child.stdout:
         on_event(decoder.decode(line))
     await child.wait()

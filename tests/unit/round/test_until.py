@@ -12,7 +12,7 @@ from tester import until
 from tester.clock import RunClock
 from tester.errors import FaultIneffectiveError
 from tester.scenario.model import ClusterSection, Until
-from tester.until import CommitWait, count_of, entries_needed, require_snapshots
+from tester.until import CommitWait, SnapshotLookout, count_of, entries_needed, require_snapshots
 from tests.unit.load.fakes import ENDPOINTS
 
 if TYPE_CHECKING:
@@ -84,6 +84,30 @@ async def test_members_that_do_not_answer_for_a_while_commit_all_the_same(
     indices = iter([None, None])
     with pytest.raises(FaultIneffectiveError, match="only 0 of 60 entries"):
         await CommitWait(cast("ClusterMonitor", Silent()), RunClock()).until(60)
+
+
+def test_for_a_while_after_a_snapshot_none_is_sent() -> None:
+    class Clock:
+        at = 0
+
+        def now(self) -> int:
+            return self.at * 1_000_000_000
+
+    clock = Clock()
+    lookout = SnapshotLookout(cast("RunClock", clock))
+    lookout.note({"m1": 0.0, "m2": 0.0})
+    assert lookout.seconds_left == 0
+    clock.at = 10
+    lookout.note({"m1": 1.0, "m2": 0.0})
+    clock.at = 15
+    lookout.note({"m1": 1.0, "m2": 0.0})
+    assert lookout.seconds_left == 25
+    clock.at = 50
+    assert lookout.seconds_left == 0
+    lookout.note({"m1": 0.0})  # restarted, and it was sent entries
+    assert lookout.seconds_left == 0
+    lookout.sent()
+    assert lookout.seconds_left == 30
 
 
 @pytest.mark.parametrize(
