@@ -185,7 +185,10 @@ class CaseRunner:
         wait = CommitWait(stage.monitor, self._clock)
         cluster = setting.plan.scenario.cluster
         reached = await wait.until(entries_needed(cluster, until))
-        if until is Until.SNAPSHOT and (left := stage.snapshots.seconds_left):
+        emptied = any(
+            action.changes_members for action in self._case.actions
+        )  # has nothing entries could follow
+        if until is Until.SNAPSHOT and not emptied and (left := stage.snapshots.seconds_left):
             setting.bus.publish(
                 Notice(
                     f"{self._case.name}: a snapshot was just sent: etcd keeps all entries for {left:.0f} s more"
