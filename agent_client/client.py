@@ -88,6 +88,7 @@ class AgentClient:
         if parts.scheme != "https" or not parts.host or parts.path != "/" or parts.query or parts.userinfo:
             raise ValueError(f"{url!r} is not an agent's URL: write https://ADDRESS:PORT")
         self._connection = Connection(url, _transport(tls, transport), tls)
+        self._tls = tls
         self._timeout_seconds = timeout_seconds
 
     async def __aenter__(self) -> Self:
@@ -126,6 +127,15 @@ class AgentClient:
     async def clock(self) -> HostClock:
         """The host's clocks now."""
         return await self._get(HostClock.model_validate_json, "clock")
+
+    async def knock(self) -> None:
+        """See that the agent answers on a new connection, whatever becomes of those that are kept."""
+        if self._tls is None:
+            await self.clock()
+            return
+        url = str(self._connection.url)
+        async with AgentClient(url, tls=self._tls, timeout_seconds=self._timeout_seconds) as anew:
+            await anew.clock()
 
     async def usage(self) -> Usage:
         """What host, agent and member use now."""

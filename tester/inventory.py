@@ -38,6 +38,7 @@ class Host:
     max_faulted: int | None
     power_on: str | None = None
     """A program of the controller's that switches it on, called with its name; ``None``: there is none."""
+    ssh_port: int = 22
 
     @property
     def agent_url(self) -> str:
@@ -133,6 +134,7 @@ def _host(values: HostVars) -> Host:
         default_version=values.default_version,
         max_faulted=values.max_faulted,
         power_on=values.power_on,
+        ssh_port=values.ssh_port,
     )
 
 

@@ -16,6 +16,7 @@ from tester.faults.finish import to_the_end
 from tester.faults.leases import keep_lease
 from tester.faults.scene import FaultTiming
 from tester.faults.specs import fault_id
+from tester.faults.witness import Witness
 from tester.scenario.faults import Place
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class _Hit:
     missed: bool = False
     """It was set there, and etcd did not come by it."""
     keeper: asyncio.Task[None] | None = None
+    held: bool = False
+    """It is there, and its host can still be reached."""
 
 
 @dataclass(slots=True)
@@ -171,7 +174,7 @@ class CaseFault:
             await to_the_end(self._abandon(work))
             raise
         problems = [problem for task in work if (problem := task.result()) is not None]
-        without = [hit for hit in wave if hit.keeper is None]
+        without = [hit for hit in wave if not hit.held]
         missed = all(hit.missed for hit in without)
         if problems and missed and len(without) < len(wave):
             self._scene.bus.publish(Notice("\n".join(problems)))
@@ -226,6 +229,9 @@ class CaseFault:
 
     async def _inject_one(self, hit: _Hit) -> str | None:
         where = f"host {hit.member}: fault {hit.request.id} ({self._fault.kind()})"
+        witness = self._witness(hit)
+        if witness is not None:
+            await witness.before()
         try:
             async with asyncio.timeout(self._timing.inject + self._fault.grace_seconds):
                 hit.status = status = await hit.agent.inject(hit.request)
@@ -236,10 +242,22 @@ class CaseFault:
         if status.state is not FaultState.INJECTED:
             return f"{where} had no effect (it is {status.state}): {status.evidence}"
         hit.keeper = asyncio.create_task(self._keep(hit))
-        at_ns = self._scene.clock.now()
-        event = FaultInjected(at_ns, hit.request.id, self._fault.kind(), hit.member, status.evidence)
+        at_ns, evidence = self._scene.clock.now(), status.evidence
+        if witness is not None:
+            if (lost := await witness.objection()) is not None:
+                return f"{where} cut more than it should: {lost}"
+            evidence = f"{evidence}; {witness.evidence}"
+        hit.held = True
+        event = FaultInjected(at_ns, hit.request.id, self._fault.kind(), hit.member, evidence)
         self._scene.bus.publish(event)
         return None
+
+    def _witness(self, hit: _Hit) -> Witness | None:
+        if not self._fault.occupies.is_traffic:
+            return None
+        scene = self._scene
+        host = next(host for host in scene.hosts if host.name == hit.member)
+        return Witness(host, hit.agent, scene.answers, self._timing.witness)
 
     async def _keep(self, hit: _Hit) -> None:
         def trouble(text: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tester.faults.witness import answers
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from tester.clock import RunClock
     from tester.events import EventBus
     from tester.faults.specs import FaultAgent
+    from tester.faults.witness import Answers
     from tester.inventory import Host
 
 
@@ -29,6 +32,8 @@ class FaultTiming:
     """Until an agent has answered one request to heal."""
     retry: float = 0.5
     """Between two attempts to heal."""
+    witness: float = 8.0
+    """Until a host with a fault on its traffic has answered from outside."""
     abandon: float = 3.0
     """On cancellation: how long answers of injections under way are waited for."""
 
@@ -51,3 +56,5 @@ class Scene:
     outputs: Path
     """A folder of the round for what scripts of the user's print."""
     max_faulted: int | None = None
+    answers: Answers = answers
+    """How it is seen from here that a port answers."""

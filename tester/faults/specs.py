@@ -32,6 +32,9 @@ class FaultAgent(Protocol):
     async def heal(self, fault_id: str) -> FaultStatus:
         """Undo and verify. Must be harmless when it is repeated."""
 
+    async def knock(self) -> None:
+        """See that it answers on a new connection."""
+
 
 def fault_id(run: str, number: int, case: str, member: str) -> str:
     """A name for a fault, the same for the same arguments and no other: ``r3-kill-leader-h2-5f0c9a1e``.

@@ -43,6 +43,7 @@ class HostVars:
     power_on: str | None
     load: bool = False
     """Of group ``load``: it has an agent, and no member."""
+    ssh_port: int = 22
 
 
 class _Resolved(BaseModel):
@@ -51,6 +52,7 @@ class _Resolved(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Name
+    ansible_port: Port
     etcd_address: Address
     etcd_agent_port: Port
     etcd_client_port: Port
@@ -127,4 +129,5 @@ def _host_vars(values: _Resolved, cache: Path) -> HostVars:
         max_faulted=values.etcd_chaos_max_faulted,
         power_on=values.etcd_chaos_power_on,
         load="load" in values.groups,
+        ssh_port=values.ansible_port,
     )

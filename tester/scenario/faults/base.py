@@ -37,6 +37,11 @@ class Occupied(StrEnum):
     DISK_ERRORS = "disk-errors"
     DISK_ROOM = "disk-room"
 
+    @property
+    def is_traffic(self) -> bool:
+        """Whether a mistake there could cut a host off."""
+        return self in {Occupied.PEER_TRAFFIC, Occupied.CLIENT_TRAFFIC, Occupied.TRAFFIC_QUALITY}
+
 
 class Wave(IntEnum):
     """When a fault is injected among those that begin together: each must find what it needs."""

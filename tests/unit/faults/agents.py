@@ -34,6 +34,7 @@ class MemoryAgent:
     heal_waits: asyncio.Event | None = None
     silent: int = 0
     """So many questions get no answer: the host is down."""
+    knock_fails: Exception | None = None
     renewals: int = 0
     leases: list[float] = field(default_factory=list)
 
@@ -95,6 +96,10 @@ class MemoryAgent:
         if status.state is FaultState.HEALED:
             self.log.append(f"{self.name} healed")
         return status
+
+    async def knock(self) -> None:
+        if self.knock_fails is not None:
+            raise self.knock_fails
 
     def heals_itself(self) -> None:
         """The lease has run out."""

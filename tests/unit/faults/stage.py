@@ -23,6 +23,10 @@ class Stage:
         self.log: list[str] = []
         self.agents = {name: MemoryAgent(name, self.log) for name in ALL}
         self.events: list[Event] = []
+        self.silent: set[str] = set()
+        """Addresses whose ssh does not answer from outside."""
+        self.cut_off: set[str] = set()
+        """The same while a fault is there."""
         self.outputs = Path("/nonexistent")
         self.bus = EventBus()
         self.bus.subscribe(self.events.append)
@@ -45,7 +49,13 @@ class Stage:
             inventory=Path("inventory/"),
             outputs=self.outputs,
             max_faulted=bound,
+            answers=self._answers,
         )
+
+    async def _answers(self, address: str, port: int, _seconds: float) -> bool:
+        assert port == 22
+        host = next(host for host in inventory(3).hosts if host.address == address)
+        return address not in self.silent and (address not in self.cut_off or self.agents[host.name].clean)
 
     @property
     def clean(self) -> bool:

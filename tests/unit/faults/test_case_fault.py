@@ -157,6 +157,43 @@ async def test_a_partition_hits_those_that_drop(stage: Stage) -> None:
     assert stage.clean
 
 
+@pytest.mark.parametrize("kind", ["network", "isolate", "client-port"])
+async def test_a_host_that_is_cut_off_is_healed_and_an_error(stage: Stage, kind: str) -> None:
+    keys = {"delay": "10ms"} if kind == "network" else {}
+    await whole(stage.fault(kind, **keys), ALL)
+    control = [event.evidence for event in stage.seen(FaultInjected)]
+    assert all("from the tester, agent and ssh answer on new connections" in text for text in control)
+
+    stage.agents["h2"].knock_fails = unreachable()
+    with pytest.raises(
+        FaultIneffectiveError, match=r"host h2: .*cut more than it should: its agent takes no new"
+    ):
+        await whole(stage.fault(kind, **keys), ALL)
+    assert stage.clean
+    stage.agents["h2"].knock_fails = None
+
+    stage.cut_off.add("10.207.0.3")
+    with pytest.raises(
+        FaultIneffectiveError, match=r"host h3: .*ssh \(10.207.0.3 port 22\) no longer answers"
+    ):
+        await whole(stage.fault(kind, **keys), ALL)
+    assert stage.clean
+    assert len(stage.seen(FaultInjected)) == 3 + 2 + 2, "those that could be reached"
+
+
+async def test_ssh_that_never_answered_is_not_held_against_a_fault(stage: Stage) -> None:
+    stage.silent.add("10.207.0.1")
+    await whole(stage.fault("isolate"), ("h1",))
+    (event,) = stage.seen(FaultInjected)
+    assert isinstance(event, FaultInjected)
+    assert "the agent answers (ssh did not before either)" in event.evidence
+
+
+async def test_a_fault_on_no_traffic_is_not_looked_at_from_outside(stage: Stage) -> None:
+    stage.agents["h1"].knock_fails = unreachable()
+    await whole(stage.fault("kill"), ("h1",))
+
+
 async def test_leaving_the_block_heals(stage: Stage) -> None:
     async def case() -> None:
         async with stage.fault() as fault:

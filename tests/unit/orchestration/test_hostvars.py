@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 def fact(name: str, **changes: object) -> bytes:
     values: dict[str, object] = {
         "name": name,
+        "ansible_port": 22,
         "etcd_address": f"192.0.2.{ord(name[-1])}",
         "etcd_agent_port": 9027,
         "etcd_client_port": 2379,
