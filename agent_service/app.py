@@ -13,6 +13,7 @@ from agent_service.gate import Gate
 from agent_service.host import HostFacts
 from agent_service.models import Problem
 from agent_service.problems import install
+from agent_service.ratelimit import RateLimit
 from agent_service.routes.emergency import add_emergency_routes
 from agent_service.routes.faults import add_fault_routes
 from agent_service.routes.host import add_host_routes
@@ -78,6 +79,7 @@ def create_app(agent: Agent, access: Access) -> FastAPI:
     brake = EmergencyBrake(agent.settings.state_dir, agent.faults, agent.audit)
     add_emergency_routes(app, brake)
     add_metrics_route(app, UsageMeter(agent.settings.data_roots[0]), agent.member, agent.faults, brake)
-    app.add_middleware(Gate, access=access, audit=agent.audit)
+    rate = RateLimit(agent.settings.requests_per_second)
+    app.add_middleware(Gate, access=access, audit=agent.audit, rate=rate)
     install(app)
     return app

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from agent_service.access import Access
     from agent_service.audit import AuditLog
     from agent_service.models import Problem
+    from agent_service.ratelimit import RateLimit
 
 MAX_BODY_BYTES = 64 * 1024
 STREAMED = "/v1/snapshots/"
@@ -31,6 +33,7 @@ SEND_SECONDS = 30.0
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _NOT_MUTATING = frozenset({"/v1/faults/plan"})
+_TOO_MANY = 429
 _NOT_AUDITED = ("/v1/member/tls", "/v1/load/")
 """Where bodies go that no log may hold."""
 _RENEWAL = "/renew"
@@ -43,25 +46,29 @@ _log = logging.getLogger(__name__)
 class _RefusalError(Exception):
     """The request goes no further."""
 
-    def __init__(self, refusal: Problem, *, close: bool = False) -> None:
+    def __init__(self, refusal: Problem, *, close: bool = False, retry_after: float | None = None) -> None:
         super().__init__(refusal.detail)
         self.refusal = refusal
         self.headers = {"connection": "close"} if close else {}
+        if retry_after is not None:
+            self.headers["retry-after"] = str(math.ceil(retry_after))
 
 
 class Gate:
     """ASGI middleware around the whole application.
 
-    In this order: Host header, connection still trusted, client on the list, number of requests, body. The
-    body is read here, bounded in size and time, and handed on as one piece; a snapshot passes through. Every
-    mutating request leaves a line in the audit log before its answer leaves, refused ones too; only renewals
-    that are granted do not. What changes something is not cancelled by a timeout: its handler bounds itself,
-    and half a fault is worse than a late answer.
+    In this order: Host header, connection still trusted, client on a list and what that list allows, requests a
+    second, requests at once, body. The body is read here, bounded in size and time, and handed on as one piece; a
+    snapshot passes through. Every mutating request leaves a line in the audit log before its answer leaves, refused
+    ones too; only renewals that are granted do not, and what comes above the rate: a flood would push all else out of
+    the log. What changes something is not cancelled by a timeout: its handler bounds itself, and half a fault is
+    worse than a late answer.
     """
 
-    def __init__(self, app: ASGIApp, access: Access, audit: AuditLog) -> None:
+    def __init__(self, app: ASGIApp, access: Access, audit: AuditLog, rate: RateLimit) -> None:
         self._app = app
         self._access = access
+        self._rate = rate
         self._audit = audit
         self._active = 0
 
@@ -101,6 +108,11 @@ class Gate:
         if not self._access.allows_client(caller):
             remedy = "add it to tls.allowed_clients in the agent's settings and send the agent SIGHUP"
             raise _RefusalError(problem(403, f"client {caller.name!r} is not on the list", remedy=remedy))
+        # Whoever floods an agent may still undo what is on its host.
+        if not _heals(scope) and (wait := self._rate.wait_seconds(caller.name)) > 0:
+            detail = f"client {caller.name!r} makes more requests a second than this agent takes"
+            remedy = "try again after the time in Retry-After, or raise requests_per_second in the agent's settings"
+            raise _RefusalError(problem(_TOO_MANY, detail, remedy=remedy), retry_after=wait)
         if self._active > MAX_REQUESTS:
             raise _RefusalError(problem(503, f"{MAX_REQUESTS} requests are under way", remedy="try again"))
 
@@ -173,7 +185,7 @@ class _Request:
         path = self._scope["path"]
         if self._scope["method"] in _READING or path in _NOT_MUTATING:
             return
-        if path.endswith(_RENEWAL) and outcome == "200":
+        if (path.endswith(_RENEWAL) and outcome == "200") or outcome == str(_TOO_MANY):
             return
         caller = caller_of(self._scope)
         secret = path.startswith(_NOT_AUDITED)
@@ -184,6 +196,13 @@ class _Request:
             {"body": body} if body else {},
             outcome,
         )
+
+
+def _heals(scope: Scope) -> bool:
+    method: str = scope["method"]
+    path: str = scope["path"]
+    undoes = method == "DELETE" and (path == "/v1/faults" or path.startswith("/v1/faults/"))
+    return undoes or (method == "POST" and path == "/v1/emergency-stop")
 
 
 def _too_large(limit: int) -> _RefusalError:

@@ -34,10 +34,11 @@ _MEANINGS = {
     421: "The Host header names another host, or the CA that verified the connection is gone: connect anew.",
     422: "A field is wrong (`detail` names it), or the agent never does this.",
     424: "The fault had no effect, or its undo did not take.",
+    429: "More requests a second than the agent takes of one client; `Retry-After` says when to try again.",
     500: "A defect of the agent; its log has the traceback.",
     503: "This host cannot do it, or too many requests at once.",
 }
-_EVERYWHERE = (400, 403, 421, 422, 500, 503)
+_EVERYWHERE = (400, 403, 421, 422, 429, 500, 503)
 _WITH_BODY = (408, 413)
 
 

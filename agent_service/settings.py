@@ -54,6 +54,8 @@ class AgentSettings(BaseModel):
     """Never touched by a network fault; the agent's own port is always added."""
     allow_faults: bool = True
     """False: nothing is ever injected on this host, whoever asks. What was injected before is still healed."""
+    requests_per_second: Annotated[int, Field(ge=20, le=100_000)] = 200
+    """Of one client, sustained; twice as many at once. What heals is never refused."""
     own_clock: bool = False
     """Whether nobody but this host lives by its wall clock, so that a fault may set it."""
 

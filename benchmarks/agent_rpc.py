@@ -44,6 +44,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         agent = Process(Path(directory), "agent_service", "serve", "--settings")
         try:
+            agent.write_settings(requests_per_second=100_000)
             agent.start()
             with _echo(agent), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 _report(*runner.run(_measure(agent, calls)))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,9 +39,16 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    settings = agent_settings(tmp_path)
+    async with world_of(tmp_path) as made:
+        yield made
+
+
+@asynccontextmanager
+async def world_of(directory: Path, **changes: object) -> AsyncIterator[World]:
+    """An agent in memory, with changed settings."""
+    settings = agent_settings(directory, **changes)
     settings.state_dir.mkdir()
-    member, faults, audit = FakeMember(tmp_path), FakeFaults(), AuditLog(tmp_path / "audit.jsonl")
+    member, faults, audit = FakeMember(directory), FakeFaults(), AuditLog(directory / "audit.jsonl")
     app = create_app(Agent(settings, member, faults, audit, FakeLoad()), Access(settings))
     transport = httpx.ASGITransport(as_client(app, "tester"))
     async with (

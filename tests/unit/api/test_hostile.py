@@ -124,7 +124,7 @@ async def http(tmp_path: Path, attempts: Attempts) -> AsyncIterator[httpx.AsyncC
 
 def app_of(directory: Path) -> FastAPI:
     """An agent with nothing faked but the machine."""
-    config = agent_settings(directory, allowed_hosts=["agent.test"])
+    config = agent_settings(directory, allowed_hosts=["agent.test"], requests_per_second=100_000)
     (config.state_dir / "faults").mkdir(parents=True, exist_ok=True)
     audit = AuditLog(directory / "audit.jsonl")
     member = MemberControl(config, create_supervisor(config))

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from agent_service import API_VERSION, __version__, gate
+from agent_service import API_VERSION, __version__, gate, ratelimit
 from agent_service.identity import as_client
 from agent_service.models import KillFault, MemberSpec, Problem
+from tests.unit.api.conftest import world_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -200,6 +201,29 @@ async def test_number_of_requests_is_bounded(world: World, monkeypatch: pytest.M
     for response in await asyncio.gather(*waiting):
         problem_of(response, 422)
     assert (await world.http.get("/v1/clock")).status_code == 200
+
+
+async def test_the_rate_of_a_client_is_bounded_and_what_heals_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ratelimit, "monotonic", lambda: 1.0)
+    async with world_of(tmp_path, requests_per_second=20) as world:
+        assert (await world.http.post("/v1/faults", json=FAULT)).status_code == 201
+        answers = [await world.http.get("/v1/clock") for _ in range(45)]
+        assert {answer.status_code for answer in answers[:39]} == {200}, "the control: a burst passes"
+        for answer in (*answers[39:], await world.http.post("/v1/faults", json=FAULT | {"id": "f2"})):
+            assert "requests_per_second" in (problem_of(answer, 429).remedy or "")
+            assert answer.headers["retry-after"] == "1"
+        stop = {"reason": "flood"}
+        healing = [
+            await world.http.delete("/v1/faults/f1"),
+            await world.http.delete("/v1/faults"),
+            await world.http.post("/v1/emergency-stop", json=stop),
+        ]
+        assert [answer.status_code for answer in healing] == [200] * 3
+        assert "429" not in {outcome for _, _, outcome in world.audited()}, (
+            "a flood keeps out of the audit log"
+        )
 
 
 async def test_every_mutating_request_is_audited_with_its_body(world: World) -> None:

@@ -59,6 +59,7 @@ def test_the_settings_are_what_the_agent_accepts(user: str) -> None:
         etcd_agent_protected_ports=["22"],
         etcd_agent_allow_faults="False",
         etcd_agent_own_clock="True",
+        etcd_agent_requests_per_second="300",
         none=None,
     )
     settings = AgentSettings.model_validate_json(rendered)
@@ -66,6 +67,7 @@ def test_the_settings_are_what_the_agent_accepts(user: str) -> None:
     assert settings.member_user == (user or None)
     assert (settings.allow_faults, settings.own_clock) == (False, True)
     assert (defaults["allow_faults"].default, defaults["own_clock"].default) == (True, False)
+    assert settings.requests_per_second == 300
     for name in ("etcd_root", "state_dir", "data_roots", "log_dir", "archive_dir"):
         assert getattr(settings, name) == defaults[name].default, name
 
