@@ -32,10 +32,15 @@ class Access:
 
     def _allow(self, settings: AgentSettings) -> None:
         self._clients = frozenset(settings.tls.allowed_clients)
+        self._readers = frozenset(settings.tls.readers)
         self._hosts = frozenset(name.lower() for name in settings.allowed_hosts)
 
     def allows_client(self, caller: Caller) -> bool:
-        """Whether the name on the certificate is on the list."""
+        """Whether the name on the certificate is on a list."""
+        return caller.name in self._clients or caller.name in self._readers
+
+    def may_change(self, caller: Caller) -> bool:
+        """Whether a client that is allowed may do more than look."""
         return caller.name in self._clients
 
     def allows_host(self, host: str) -> bool:

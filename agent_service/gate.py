@@ -106,8 +106,11 @@ class Gate:
             detail = "this connection was verified by CAs that have been replaced since"
             raise _RefusalError(problem(421, detail, remedy="connect again"), close=True)
         if not self._access.allows_client(caller):
-            remedy = "add it to tls.allowed_clients in the agent's settings and send the agent SIGHUP"
+            remedy = "add it to tls.allowed_clients or tls.readers in the agent's settings and send the agent SIGHUP"
             raise _RefusalError(problem(403, f"client {caller.name!r} is not on the list", remedy=remedy))
+        if scope["method"] not in _READING and not self._access.may_change(caller):
+            remedy = "use a certificate of tls.allowed_clients, or move the name there from tls.readers"
+            raise _RefusalError(problem(403, f"client {caller.name!r} may only read", remedy=remedy))
         # Whoever floods an agent may still undo what is on its host.
         if not _heals(scope) and (wait := self._rate.wait_seconds(caller.name)) > 0:
             detail = f"client {caller.name!r} makes more requests a second than this agent takes"

@@ -25,7 +25,7 @@ _MAX_MISTAKES = 20
 
 _MEANINGS = {
     400: "Not HTTP, or without a Host header.",
-    403: "The client certificate's name is not on the agent's list.",
+    403: "The client certificate's name is not on the agent's lists, or may only read.",
     404: "No such thing on this host.",
     405: "The path exists, the method does not.",
     408: "The body did not arrive in time.",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from agent_service.models import Address, HostName, Port
 
@@ -17,7 +17,11 @@ class SettingsError(Exception):
 
 
 class TlsSettings(BaseModel):
-    """Mutual TLS is not optional. ``allowed_clients`` are subject common names: removing one revokes it."""
+    """Mutual TLS is not optional.
+
+    ``allowed_clients`` and ``readers`` are subject common names: removing one revokes it. Readers may look at
+    everything and change nothing.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -25,6 +29,16 @@ class TlsSettings(BaseModel):
     certificate: Path
     key: Path
     allowed_clients: Annotated[tuple[str, ...], Field(min_length=1)]
+    readers: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _are_apart(self) -> Self:
+        both = sorted({*self.allowed_clients} & {*self.readers})
+        if both:
+            raise ValueError(
+                f"{', '.join(both)}: a client stands in allowed_clients or in readers, not in both"
+            )
+        return self
 
 
 class AgentSettings(BaseModel):

@@ -7,6 +7,7 @@
     DIRECTORY/ca-next.key            will sign, once every host trusts it
     DIRECTORY/tester.{crt,key}       client certificate, CN etcd-chaos-tester
     DIRECTORY/hosts/NAME.{crt,key}   server certificates
+    DIRECTORY/readers/NAME.{crt,key} client certificates of those that may only read, CN NAME
 
 :func:`ensure_pki` makes what is missing and renews what is old. Replacing the CA takes three deployments, and
 within each of them both ends trust each other whether they were reached already or not (docs/adr/pki.md):
@@ -14,7 +15,7 @@ announce (trust both), switch (sign with the new one), forget (trust the new one
 
 The role ``pki`` calls it as a command, which prints what changed as JSON; keys never leave their files::
 
-    python -m tester.orchestration.pki --directory DIRECTORY --host NAME=ADDRESS... [--rotate]
+    python -m tester.orchestration.pki --directory DIRECTORY --host NAME=ADDRESS... --reader NAME... [--rotate]
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ from tester.orchestration.certificates import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
 TESTER = "etcd-chaos-tester"
@@ -95,13 +96,19 @@ class PkiPaths:
 
 
 def ensure_pki(
-    directory: Path, hosts: Mapping[str, str], *, rotate: bool = False, now: datetime | None = None
+    directory: Path,
+    hosts: Mapping[str, str],
+    readers: Collection[str] = (),
+    *,
+    rotate: bool = False,
+    now: datetime | None = None,
 ) -> PkiPaths:
-    """Have a CA, a certificate for each host and one for the tester in ``directory``.
+    """Have a CA, a certificate for each host, for each reader and for the tester in ``directory``.
 
     Args:
         directory: made with mode 0700 where missing. Certificates of hosts not named here stay as they are.
         hosts: IP address by host name.
+        readers: common names of clients that agents let read and nothing else.
         rotate: begin to replace the CA; the next two calls finish it. A CA that grows old begins by itself.
         now: instead of the time of this machine.
 
@@ -109,8 +116,9 @@ def ensure_pki(
         PkiError: a name or address is unusable, or the directory holds a CA that is broken.
     """
     _check_hosts(hosts)
+    _check_readers(readers)
     with _locked(directory):
-        return _Authority(directory, now or utc_now()).ensure(hosts, rotate=rotate)
+        return _Authority(directory, now or utc_now()).ensure(hosts, readers, rotate=rotate)
 
 
 class _Authority:
@@ -121,8 +129,9 @@ class _Authority:
         self._now = now
         self._changed: list[str] = []
 
-    def ensure(self, hosts: Mapping[str, str], *, rotate: bool) -> PkiPaths:
+    def ensure(self, hosts: Mapping[str, str], readers: Collection[str], *, rotate: bool) -> PkiPaths:
         leaves = {f"hosts/{name}": Identity(name, address) for name, address in hosts.items()}
+        leaves |= {f"readers/{name}": Identity(name) for name in readers}
         leaves["tester"] = Identity(TESTER)
         signer, trusted = self._load_ca() or self._create_ca()
         if announced := self._announced(trusted):
@@ -224,6 +233,19 @@ def _check_hosts(hosts: Mapping[str, str]) -> None:
             ) from error
 
 
+def _check_readers(readers: Collection[str]) -> None:
+    for name in readers:
+        if not _HOST.fullmatch(name):
+            raise PkiError(
+                f"{name!r} cannot name a reader in a certificate",
+                remedy="use up to 63 letters, digits and inner dots, dashes and underscores",
+            )
+        if name == TESTER:
+            raise PkiError(
+                f"{name} is the tester, which does more than read", remedy="name the reader otherwise"
+            )
+
+
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     try:
@@ -243,11 +265,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tester.orchestration.pki")
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--host", action="append", default=[], metavar="NAME=ADDRESS")
+    parser.add_argument("--reader", action="append", default=[], metavar="NAME")
     parser.add_argument("--rotate", action="store_true")
     options = parser.parse_args(argv)
     hosts = dict(host.split("=", 1) for host in options.host)
     try:
-        paths = ensure_pki(options.directory, hosts, rotate=options.rotate)
+        paths = ensure_pki(options.directory, hosts, options.reader, rotate=options.rotate)
     except PkiError as error:
         sys.stderr.write("\n".join(filter(None, (error.message, error.remedy))) + "\n")
         return 1

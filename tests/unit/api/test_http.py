@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from agent_service import API_VERSION, __version__, gate, ratelimit
 from agent_service.identity import as_client
 from agent_service.models import KillFault, MemberSpec, Problem
+from tests.agent.settings import agent_settings
 from tests.unit.api.conftest import world_of
 
 if TYPE_CHECKING:
@@ -157,6 +159,34 @@ async def test_without_certificate_or_from_a_stranger_nothing_goes(world: World)
             problem_of(await http.get("/v1/clock"), 403)
             problem_of(await http.post("/v1/member/kill"), 403)
         assert world.audited()[-1] == (who, "POST /v1/member/kill", "403")
+
+
+async def test_a_reader_reads_and_changes_nothing(tmp_path: Path) -> None:
+    tls = agent_settings(tmp_path).tls.model_dump() | {"readers": ["prometheus"]}
+    async with world_of(tmp_path, tls=tls) as world:
+        reader = httpx.ASGITransport(as_client(world.app, "prometheus"))
+        async with httpx.AsyncClient(transport=reader, base_url="https://agent.test") as http:
+            for path in ("/v1/metrics", "/v1/faults", "/v1/member", "/v1/audit"):
+                assert (await http.get(path)).status_code == 200, path
+            asked = [
+                (method.upper(), path.replace("{fault_id}", "f1"))
+                for path, methods in world.app.openapi()["paths"].items()
+                for method in methods
+                if method != "get"
+            ]
+            assert len(asked) > 10
+            for method, path in asked:
+                refused = problem_of(await http.request(method, path, json=FAULT), 403)
+                assert refused.detail == "client 'prometheus' may only read", (method, path)
+        assert not world.faults.known
+        assert world.audited()[-1][0] == "prometheus"
+        assert (await world.http.post("/v1/faults", json=FAULT)).status_code == 201, "the control"
+
+
+def test_nobody_is_client_and_reader(tmp_path: Path) -> None:
+    tls = agent_settings(tmp_path).tls.model_dump() | {"readers": ["tester"]}
+    with pytest.raises(ValidationError, match="tester: a client stands in allowed_clients or in readers"):
+        agent_settings(tmp_path, tls=tls)
 
 
 async def test_body_over_the_limit_is_413_announced_or_not(world: World) -> None:

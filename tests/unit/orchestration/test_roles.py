@@ -53,6 +53,7 @@ def test_the_settings_are_what_the_agent_accepts(user: str) -> None:
         etcd_agent_address="192.0.2.1",
         etcd_agent_port="9027",
         etcd_agent_allowed_clients=["etcd-chaos-tester"],
+        etcd_agent_readers=["prometheus"],
         etcd_agent_supervisor="systemd",
         etcd_agent_member_user=user,
         etcd_agent_data_roots=["/var/lib/etcd-chaos/data"],
@@ -68,6 +69,7 @@ def test_the_settings_are_what_the_agent_accepts(user: str) -> None:
     assert (settings.allow_faults, settings.own_clock) == (False, True)
     assert (defaults["allow_faults"].default, defaults["own_clock"].default) == (True, False)
     assert settings.requests_per_second == 300
+    assert settings.tls.readers == ("prometheus",)
     for name in ("etcd_root", "state_dir", "data_roots", "log_dir", "archive_dir"):
         assert getattr(settings, name) == defaults[name].default, name
 

@@ -89,6 +89,25 @@ def test_the_key_of_a_host_orders_no_other_host_about(tmp_path: Path) -> None:
         shake_hands(files, stolen, tmp_path)
 
 
+def test_a_reader_has_a_certificate_of_its_own_name(tmp_path: Path) -> None:
+    paths = ensure_pki(tmp_path / "pki", HOSTS, ["prometheus"])
+    assert {"readers/prometheus.key", "readers/prometheus.crt"} <= set(paths.changed)
+    files = snapshot(paths.directory)
+    reading = files | {
+        "tester.crt": files["readers/prometheus.crt"],
+        "tester.key": files["readers/prometheus.key"],
+    }
+    assert shake_hands(files, reading, tmp_path) == "prometheus"
+    assert ensure_pki(tmp_path / "pki", HOSTS, ["prometheus"]).changed == ()
+
+
+@pytest.mark.parametrize(("name", "problem"), [(TESTER, "is the tester"), ("../x", "cannot name a reader")])
+def test_a_reader_is_neither_the_tester_nor_a_path(tmp_path: Path, name: str, problem: str) -> None:
+    with pytest.raises(PkiError, match=problem):
+        ensure_pki(tmp_path / "pki", HOSTS, [name])
+    assert not (tmp_path / "pki").exists()
+
+
 def test_strangers_are_refused(tmp_path: Path) -> None:
     ours = snapshot(ensure_pki(tmp_path / "ours", HOSTS).directory)
     theirs = snapshot(ensure_pki(tmp_path / "theirs", HOSTS).directory)
@@ -230,10 +249,10 @@ def test_names_and_addresses_that_cannot_be_certified(tmp_path: Path, hosts: dic
 def test_the_command_says_what_changed_and_no_secret(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--directory", str(tmp_path), "--host", "node1=10.0.0.1"]
+    arguments = ["--directory", str(tmp_path), "--host", "node1=10.0.0.1", "--reader", "prometheus"]
     assert main(arguments) == 0
     out, err = capsys.readouterr()
-    assert "hosts/node1.crt" in json.loads(out)["changed"]
+    assert {"hosts/node1.crt", "readers/prometheus.crt"} <= set(json.loads(out)["changed"])
     assert "PRIVATE" not in out + err
     assert main(arguments) == 0
     assert json.loads(capsys.readouterr().out) == {"changed": []}
