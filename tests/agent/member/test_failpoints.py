@@ -53,16 +53,20 @@ async def client(member: MemberControl, gofail_etcd: str) -> AsyncIterator[EtcdC
     await member.start(spec)
     endpoint = Endpoint(spec.name, "127.0.0.1", int(spec.client_url.rpartition(":")[2]))
     made = EtcdClient(endpoint, H2Channel(endpoint), 10.0)
+    await until_written(made)
+    yield made
+    await made.close()
+
+
+async def until_written(client: EtcdClient) -> None:
     async with asyncio.timeout(30):
         while True:
             try:
-                await made.put("a", b"1")
+                await client.put("a", b"1")
             except RpcError:
                 await asyncio.sleep(0.05)
             else:
-                break
-    yield made
-    await made.close()
+                return
 
 
 async def seconds_of_a_put(client: EtcdClient) -> float:
@@ -81,13 +85,36 @@ async def test_a_sleep_slows_writes_until_it_is_healed(
     faults: FaultManager, member: MemberControl, client: EtcdClient
 ) -> None:
     term = f"sleep({SLEEP_MS})"
-    status = await faults.inject(request({"raftBeforeSaveWaitWalSync": term}), "tester")
+    terms = {"raftBeforeSaveWaitWalSync": term, "beforeCommit": "5%sleep(1)"}
+    status = await faults.inject(request(terms), "tester")
     assert (status.state, term in status.evidence) == (FaultState.INJECTED, True)
+    assert "beforeCommit is set to 5.0%sleep(1)" in status.evidence, "gofail wants a point"
     assert await seconds_of_a_put(client) >= SLEEP_MS / 1000
     healed = await faults.heal("f-1", "tester")
     assert (healed.state, healed.healed_by) == (FaultState.HEALED, "request")
     assert set((await member.failpoints()).terms.values()) == {""}
     assert member.status().exits == ()
+
+
+async def test_failpoints_may_be_there_from_the_start(
+    member: MemberControl, client: EtcdClient, gofail_etcd: str
+) -> None:
+    known = (await member.failpoints()).terms
+    assert set(known.values()) == {""}, "the control"
+    wanted = {
+        failpoints.full_name("raftBeforeSaveWaitWalSync", known): f"sleep({SLEEP_MS})",
+        failpoints.full_name("afterCommit", known): "5.0%sleep(1)",
+    }
+    given = ";".join(f"{name}={term}" for name, term in wanted.items())
+    await member.stop(5, "test")
+    spec = with_failpoints(gofail_etcd)
+    await member.start(spec.model_copy(update={"env": spec.env | {"GOFAIL_FAILPOINTS": given}}))
+    for _ in range(2):
+        await until_written(client)
+        terms = (await member.failpoints()).terms
+        assert {name: term for name, term in terms.items() if term} == wanted
+        assert await seconds_of_a_put(client) >= SLEEP_MS / 1000
+        await member.restart(5, "test")  # each start sets them anew
 
 
 async def test_a_panic_ends_the_member_and_the_heal_starts_it(

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from agent_service.disk.messages import AnyRule, Delay, Fail, Full, Throttle
-from agent_service.errors import IllegalStateError, RefusedError
+from agent_service.errors import IllegalStateError, RefusedError, UnavailableError
 from agent_service.faults.base import HostContext
 from agent_service.faults.disksteps import (
     DamageFile,
@@ -34,11 +34,14 @@ from agent_service.faults.disksteps import (
 from agent_service.faults.nftables import table_name
 from agent_service.faults.registry import plan_fault
 from agent_service.faults.steps import (
+    DeleteFailpoints,
     EnsureMemberRunning,
     Exec,
+    FailpointsAre,
     FaultSteps,
     KillMember,
     MemberRuns,
+    PanicReached,
     PauseMember,
     ProcessGone,
     ProcessNotStopped,
@@ -46,6 +49,7 @@ from agent_service.faults.steps import (
     QuitMember,
     Repeat,
     ResumeMember,
+    SetFailpoints,
     StopMember,
     TableAbsent,
     TableBlocks,
@@ -56,6 +60,7 @@ from agent_service.models import (
     CrashLoopFault,
     DiskFullFault,
     DiskThrottleFault,
+    FailpointFault,
     FaultSpec,
     IoErrorFault,
     IsolateFault,
@@ -80,6 +85,7 @@ HOST = HostContext(
     peer_port=2380,
     protected_ports=(22, 9027),
     disk_layer=True,
+    failpoint_address="127.0.0.1:2381",
 )
 
 ISOLATE = IsolateFault(
@@ -298,6 +304,45 @@ GOLDEN: dict[str, tuple[FaultSpec, FaultSteps]] = {
         PeerPortFault(port=2380, action="drop"),
         blocking(("tcp dport 2380 drop",), ("tcp sport 2380 drop",)),
     ),
+    "failpoint": (
+        FailpointFault(terms={"raftBeforeSave": "5%sleep(50)", "beforeCommit": "3*off->2.5%off"}),
+        FaultSteps(
+            inject=(
+                SetFailpoints(
+                    "127.0.0.1:2381", {"beforeCommit": "3*off->2.5%off", "raftBeforeSave": "5.0%sleep(50)"}
+                ),
+            ),
+            verify_injected=(
+                FailpointsAre(
+                    "127.0.0.1:2381", {"beforeCommit": "3*off->2.5%off", "raftBeforeSave": "5.0%sleep(50)"}
+                ),
+            ),
+            undo=(
+                DeleteFailpoints("127.0.0.1:2381", ("beforeCommit", "raftBeforeSave")),
+                EnsureMemberRunning(),
+            ),
+            verify_healed=(
+                MemberRuns(),
+                FailpointsAre("127.0.0.1:2381", {"beforeCommit": "", "raftBeforeSave": ""}),
+            ),
+        ),
+    ),
+    "failpoint-panic": (
+        FailpointFault(terms={"beforeCommit": "panic"}),
+        FaultSteps(
+            inject=(
+                ExcuseEnd("fault run-1-case-2"),
+                SetFailpoints("127.0.0.1:2381", {"beforeCommit": "panic"}),
+            ),
+            verify_injected=(PanicReached(42, 7),),
+            undo=(
+                DeleteFailpoints("127.0.0.1:2381", ("beforeCommit",)),
+                EnsureMemberRunning(),
+                ExcuseNothing(),
+            ),
+            verify_healed=(MemberRuns(), FailpointsAre("127.0.0.1:2381", {"beforeCommit": ""})),
+        ),
+    ),
 }
 
 
@@ -305,6 +350,11 @@ GOLDEN: dict[str, tuple[FaultSpec, FaultSteps]] = {
 def test_golden(kind: str) -> None:
     spec, steps = GOLDEN[kind]
     assert plan_fault("run-1-case-2", spec, HOST) == steps
+
+
+def test_failpoints_need_a_place() -> None:
+    with pytest.raises(UnavailableError, match="not started with a place for failpoints"):
+        plan_fault("x", GOLDEN["failpoint"][0], replace(HOST, failpoint_address=None))
 
 
 @pytest.mark.parametrize("kind", GOLDEN)
