@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from agent_service.models import Address, HostName, Port
+
+FaultGroup: TypeAlias = Literal["process", "network", "disk", "cgroup", "clock", "host"]
 
 DEFAULT_PATH = Path("/etc/etcd-chaos/agent.json")
 
@@ -70,6 +72,9 @@ class AgentSettings(BaseModel):
     """False: nothing is ever injected on this host, whoever asks. What was injected before is still healed."""
     requests_per_second: Annotated[int, Field(ge=20, le=100_000)] = 200
     """Of one client, sustained; twice as many at once. What heals is never refused."""
+    faults: frozenset[FaultGroup] = frozenset(get_args(FaultGroup))
+    """Groups of faults that are enabled (``agent_service.faults.groups``). Others are refused; what was injected
+    before is still healed."""
     own_clock: bool = False
     """Whether nobody but this host lives by its wall clock, so that a fault may set it."""
 

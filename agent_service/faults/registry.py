@@ -22,6 +22,7 @@ from agent_service.faults.blows import plan_agent_hang, plan_agent_kill, plan_do
 from agent_service.faults.clocks import plan_clock_offset, plan_wall_clock
 from agent_service.faults.disk import plan_disk
 from agent_service.faults.failpoint import plan_failpoint
+from agent_service.faults.groups import enabled, require_group
 from agent_service.faults.limits import plan_cpu, plan_freeze, plan_memory
 from agent_service.faults.means import find_means, find_tool
 from agent_service.faults.network import plan_isolate, plan_partition, plan_port
@@ -237,7 +238,7 @@ async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
     cutting_lack = _network_lack() or await _kernel_lack(_CUTTING_PROBE)
     failpoint_lack = process_lack or await asyncio.to_thread(_failpoint_lack, settings)
     port_lack = cutting_lack or await _kernel_lack(_PORT_PROBE)
-    return (
+    can = (
         *(_capability(kind, process_lack, "by signals to etcd") for kind in _PROCESS_KINDS),
         *(_capability(kind, _machine_lack(kind, settings), means) for kind, means in _MACHINE_MEANS.items()),
         *(_capability(kind, cutting_lack, _TABLE) for kind in _CUTTING_KINDS),
@@ -248,12 +249,13 @@ async def capabilities(settings: AgentSettings) -> tuple[Capability, ...]:
         _capability(_CORRUPT_KIND, process_lack, "in files of a member that was killed before"),
         _capability(_FAILPOINT_KIND, failpoint_lack, "by gofail's HTTP on the loopback"),
     )
+    return tuple(enabled(one, settings) for one in can)
 
 
 async def require_capability(spec: FaultSpec, settings: AgentSettings) -> None:
     """Raise ``UnavailableError`` with the reason when this host cannot do such a fault.
 
-    ``RefusedError`` where the inventory forbids all of them.
+    ``RefusedError`` where the inventory forbids all of them, or has not enabled this one.
 
     The kernel is not asked first whether it takes the rules: it takes all of them or none, and says why.
     """
@@ -262,6 +264,7 @@ async def require_capability(spec: FaultSpec, settings: AgentSettings) -> None:
             f"nothing is injected on this host: {_NOT_ALLOWED}",
             remedy="set etcd_chaos_allow: true where breaking things is fine, and deploy",
         )
+    require_group(spec.kind, settings)
     if spec.kind in _MACHINE_MEANS:
         lack = _machine_lack(spec.kind, settings)
     else:

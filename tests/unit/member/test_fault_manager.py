@@ -8,8 +8,9 @@ import json
 import threading
 import time
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 from msgspec.structs import replace
@@ -26,6 +27,7 @@ from agent_service.errors import (
 )
 from agent_service.faults import (
     execute,
+    groups,
     journal,
     machine,
     machine_execute,
@@ -64,7 +66,6 @@ from tests.unit.member.settings import agent_settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
-    from pathlib import Path
 
     from agent_service.faults.base import HostContext
     from agent_service.processes import ProcessId
@@ -635,6 +636,38 @@ async def test_a_host_that_must_not_be_touched(base: Path, member: FakeMember) -
     assert kinds
     assert not any(kind.available for kind in kinds)
     assert {kind.reason for kind in kinds} == {"etcd_chaos_allow is false for it in the inventory"}
+
+
+async def test_groups_of_faults_that_are_not_enabled_are_refused(base: Path, member: FakeMember) -> None:
+    held = create(base, member)
+    await held.adopt()
+    await held.inject(request(), "tester")
+    settings = agent_settings(base, faults=["network", "disk"])
+    faults = FaultManager(settings, member.as_control(), AuditLog(base / "state" / "audit.jsonl"))
+    await faults.adopt()
+    with pytest.raises(RefusedError, match="group process are not in its etcd_agent_faults") as refused:
+        await faults.inject(request("f2"), "tester")
+    assert refused.value.remedy == "add process to etcd_agent_faults in the inventory, and deploy"
+    assert (await faults.heal("f1", "tester")).state is FaultState.HEALED, "a heal always works"
+    open_to = {one.kind: one for one in await registry.capabilities(agent_settings(base))}
+    kinds = {one.kind: one for one in await registry.capabilities(settings)}
+    for group, members in groups.KINDS.items():
+        for kind in members:
+            if group in settings.faults:
+                assert kinds[kind] == open_to[kind], "the control"
+            else:
+                assert not kinds[kind].available
+                assert f"group {group} " in kinds[kind].reason
+    with_all = FaultManager(agent_settings(base), member.as_control(), AuditLog(base / "state" / "a.jsonl"))
+    await with_all.adopt()
+    assert (await with_all.inject(request("f3"), "tester")).state is FaultState.INJECTED, "the control"
+
+
+def test_every_kind_is_in_one_group() -> None:
+    kinds = [kind for members in groups.KINDS.values() for kind in members]
+    specs = get_args(get_args(FaultSpec)[0])
+    assert sorted(kinds) == sorted(spec.model_fields["kind"].default for spec in specs)
+    assert set(groups.KINDS) == agent_settings(Path()).faults
 
 
 async def test_a_state_disk_gone_read_only_stops_no_heal(

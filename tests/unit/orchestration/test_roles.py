@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import jinja2
 import pytest
 import yaml
 
+from agent_service.faults.groups import KINDS
 from agent_service.settings import AgentSettings
 from tester.orchestration.paths import playbook_dir, roles_dir
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ROLE = roles_dir() / "etcd_agent"
 
@@ -61,6 +60,7 @@ def test_the_settings_are_what_the_agent_accepts(user: str) -> None:
         etcd_agent_allow_faults="False",
         etcd_agent_own_clock="True",
         etcd_agent_requests_per_second="300",
+        etcd_agent_faults=["process", "network"],
         none=None,
     )
     settings = AgentSettings.model_validate_json(rendered)
@@ -70,8 +70,56 @@ def test_the_settings_are_what_the_agent_accepts(user: str) -> None:
     assert (defaults["allow_faults"].default, defaults["own_clock"].default) == (True, False)
     assert settings.requests_per_second == 300
     assert settings.tls.readers == ("prometheus",)
+    assert settings.faults == {"process", "network"}
     for name in ("etcd_root", "state_dir", "data_roots", "log_dir", "archive_dir"):
         assert getattr(settings, name) == defaults[name].default, name
+
+
+UNITS: dict[str, tuple[list[str], bool, set[str]]] = {
+    "all": (sorted(KINDS), False, {"CAP_NET_ADMIN", "CAP_NET_RAW"}),
+    "own-clock": (sorted(KINDS), True, {"CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_TIME"}),
+    "no-network": (["process", "disk", "cgroup", "host"], True, set()),
+    "network": (["network"], False, {"CAP_NET_ADMIN", "CAP_NET_RAW"}),
+    "clock": (["clock"], True, {"CAP_SYS_TIME"}),
+    "load": (sorted(KINDS), True, set()),
+}
+
+
+def test_the_unit_can_do_what_its_faults_need_and_no_more(tmp_path: Path) -> None:
+    template = str(ROLE / "templates/etcd-chaos-agent.service.j2")
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "vars": {"ansible_python_interpreter": sys.executable},
+        "vars_files": [str(ROLE / "defaults/main.yml"), str(ROLE / "vars/main.yml")],
+        "tasks": [
+            {
+                "ansible.builtin.template": {"src": template, "dest": str(tmp_path / name), "mode": "0600"},
+                "vars": {
+                    "etcd_agent_faults": groups,
+                    "etcd_agent_own_clock": own_clock,
+                    "etcd_agent_load": name == "load",
+                },
+            }
+            for name, (groups, own_clock, _) in UNITS.items()
+        ],
+    }
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    playbook = str(Path(sys.executable).with_name("ansible-playbook"))
+    command = [playbook, "-i", "localhost,", "-c", "local", str(tmp_path / "play.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    always = set(load(ROLE / "vars/main.yml")["etcd_agent_capabilities_always"])
+    assert len(always) == 7
+    for name, (groups, _, more) in UNITS.items():
+        unit = (tmp_path / name).read_text().splitlines()
+        (line,) = (line for line in unit if line.startswith("CapabilityBoundingSet="))
+        given = line.partition("=")[2].split()
+        needed = (always - {"CAP_SYS_PTRACE"} if name == "load" else always) | more
+        assert (set(given), len(given)) == (needed, len(needed)), name
+        writes = name != "load" and bool({"cgroup", "disk"} & set(groups))
+        assert ("ReadWritePaths=-/sys/fs/cgroup" in unit) == writes, name
+        assert f"ProtectClock={'no' if 'CAP_SYS_TIME' in more else 'yes'}" in unit, name
 
 
 def probe(**changes: object) -> Any:
