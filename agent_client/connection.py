@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from agent_client.tls import ClientTls
 
 _MISDIRECTED = 421
+_TOO_MANY = 429
 _JSON = (("content-type", "application/json"),)
 _BINARY = (("content-type", "application/octet-stream"),)
 _PROBLEM = "application/problem+json"
@@ -104,6 +105,13 @@ class Connection:
 
     async def _send(self, method: str, target: str, body: bytes | Upload) -> httpx.Response:
         response = await self._attempt(method, target, body)
+        while response.status_code == _TOO_MANY:
+            # The agent has done nothing, and says when it takes the next one.
+            seconds = response.headers.get("retry-after", "")
+            await response.aread()
+            await response.aclose()
+            await asyncio.sleep(int(seconds) if seconds.isdecimal() else 1)
+            response = await self._attempt(method, target, body)
         if response.status_code != _MISDIRECTED:
             return response
         # The agent has done nothing: it wants the request on a connection that its CAs of now have verified

@@ -33,6 +33,8 @@ SEND_SECONDS = 30.0
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _NOT_MUTATING = frozenset({"/v1/faults/plan"})
+_KEPT_ALIVE = "/v1/load/"
+"""Whoever reads here renews the lease of a load worker."""
 _TOO_MANY = 429
 _NOT_AUDITED = ("/v1/member/tls", "/v1/load/")
 """Where bodies go that no log may hold."""
@@ -108,7 +110,8 @@ class Gate:
         if not self._access.allows_client(caller):
             remedy = "add it to tls.allowed_clients or tls.readers in the agent's settings and send the agent SIGHUP"
             raise _RefusalError(problem(403, f"client {caller.name!r} is not on the list", remedy=remedy))
-        if scope["method"] not in _READING and not self._access.may_change(caller):
+        reads = scope["method"] in _READING and not scope["path"].startswith(_KEPT_ALIVE)
+        if not reads and not self._access.may_change(caller):
             remedy = "use a certificate of tls.allowed_clients, or move the name there from tls.readers"
             raise _RefusalError(problem(403, f"client {caller.name!r} may only read", remedy=remedy))
         # Whoever floods an agent may still undo what is on its host.

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from agent_service import API_VERSION, __version__, gate, ratelimit
 from agent_service.identity import as_client
-from agent_service.models import KillFault, MemberSpec, Problem
+from agent_service.models import FaultRequest, KillFault, MemberSpec, Problem
 from tests.agent.settings import agent_settings
 from tests.unit.api.conftest import world_of
 
@@ -166,7 +166,7 @@ async def test_a_reader_reads_and_changes_nothing(tmp_path: Path) -> None:
     async with world_of(tmp_path, tls=tls) as world:
         reader = httpx.ASGITransport(as_client(world.app, "prometheus"))
         async with httpx.AsyncClient(transport=reader, base_url="https://agent.test") as http:
-            for path in ("/v1/metrics", "/v1/faults", "/v1/member", "/v1/audit"):
+            for path in ("/v1/metrics", "/v1/faults", "/v1/member", "/v1/audit", "/v1/load"):
                 assert (await http.get(path)).status_code == 200, path
             asked = [
                 (method.upper(), path.replace("{fault_id}", "f1"))
@@ -174,6 +174,7 @@ async def test_a_reader_reads_and_changes_nothing(tmp_path: Path) -> None:
                 for method in methods
                 if method != "get"
             ]
+            asked += [("GET", "/v1/load/w1/messages"), ("GET", "/v1/load/w1/history")]  # they renew a lease
             assert len(asked) > 10
             for method, path in asked:
                 refused = problem_of(await http.request(method, path, json=FAULT), 403)
@@ -254,6 +255,22 @@ async def test_the_rate_of_a_client_is_bounded_and_what_heals_is_not(
         assert "429" not in {outcome for _, _, outcome in world.audited()}, (
             "a flood keeps out of the audit log"
         )
+
+
+async def test_a_client_waits_until_the_agent_takes_its_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1.0]
+    monkeypatch.setattr(ratelimit, "monotonic", lambda: now[0])
+    async with world_of(tmp_path, requests_per_second=20) as world:
+        while (await world.http.get("/v1/clock")).status_code == 200:
+            pass
+        asked = asyncio.create_task(world.agent.inject(FaultRequest.model_validate(FAULT)))
+        await asyncio.sleep(0.1)
+        assert not asked.done()
+        assert not world.faults.known
+        now[0] += 1
+        assert (await asked).id == "f1"
 
 
 async def test_every_mutating_request_is_audited_with_its_body(world: World) -> None:
