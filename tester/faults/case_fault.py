@@ -231,7 +231,7 @@ class CaseFault:
         where = f"host {hit.member}: fault {hit.request.id} ({self._fault.kind()})"
         witness = self._witness(hit)
         if witness is not None:
-            await witness.before()
+            await witness.before(self._fault.kind(), self._scene.looked)
         try:
             async with asyncio.timeout(self._timing.inject + self._fault.grace_seconds):
                 hit.status = status = await hit.agent.inject(hit.request)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tester.faults.witness import answers
@@ -58,3 +58,5 @@ class Scene:
     max_faulted: int | None = None
     answers: Answers = answers
     """How it is seen from here that a port answers."""
+    looked: dict[tuple[str, str], float] = field(default_factory=dict)
+    """When that was seen last of a host's ssh: ``Witness.before``."""

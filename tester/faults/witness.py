@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 _BEFORE_SECONDS: Final = 2.0
 """Every fault would wait so long where a firewall swallows what goes to ssh."""
 
+SSH_PAUSE_SECONDS: Final = 5.0
+"""Between looks at one host's ssh after faults of one kind: a fault that comes and goes would else have sshd count them
+as attempts, and shut the tester out (PerSourcePenalties of OpenSSH 9.8 and later: a second for each)."""
+
 Answers: TypeAlias = "Callable[[str, int, float], Awaitable[bool]]"
 """Address, port and seconds: whether something answers there within that time."""
 
@@ -41,6 +45,9 @@ async def answers(address: str, port: int, seconds: float) -> bool:
     return True
 
 
+_ANSWERED: Final = "it answered"
+
+
 class Witness:
     """Looks before a fault and after it.
 
@@ -53,11 +60,21 @@ class Witness:
         self._agent = agent
         self._look = look
         self._seconds = seconds
-        self._ssh_answered = False
+        self._ssh = "ssh was looked at a moment ago"
 
-    async def before(self) -> None:
-        """Look at ssh before the fault."""
-        self._ssh_answered = await self._ssh(min(_BEFORE_SECONDS, self._seconds))
+    async def before(self, kind: str, looked: dict[tuple[str, str], float]) -> None:
+        """Look at ssh before the fault.
+
+        Args:
+            kind: of the fault.
+            looked: when ssh was looked at last, by host and kind, on the event loop's clock; brought up to date.
+        """
+        now, key = asyncio.get_running_loop().time(), (self._host.name, kind)
+        if now - looked.get(key, -SSH_PAUSE_SECONDS) < SSH_PAUSE_SECONDS:
+            return
+        looked[key] = now
+        there = await self._answers(min(_BEFORE_SECONDS, self._seconds))
+        self._ssh = _ANSWERED if there else "ssh did not before either"
 
     async def objection(self) -> str | None:
         """Which way into the host is gone; ``None``: all that were there are."""
@@ -67,10 +84,8 @@ class Witness:
     @property
     def evidence(self) -> str:
         """What was seen where there was no objection."""
-        ssh = (
-            "agent and ssh answer" if self._ssh_answered else "the agent answers (ssh did not before either)"
-        )
-        return f"from the tester, {ssh} on new connections"
+        who = "agent and ssh answer" if self._ssh == _ANSWERED else f"the agent answers ({self._ssh})"
+        return f"from the tester, {who} on new connections"
 
     async def _agent_lost(self) -> str | None:
         try:
@@ -81,9 +96,9 @@ class Witness:
         return None
 
     async def _ssh_lost(self) -> str | None:
-        if not self._ssh_answered or await self._ssh(self._seconds):
+        if self._ssh != _ANSWERED or await self._answers(self._seconds):
             return None
         return f"ssh ({self._host.address} port {self._host.ssh_port}) no longer answers"
 
-    async def _ssh(self, seconds: float) -> bool:
+    async def _answers(self, seconds: float) -> bool:
         return await self._look(self._host.address, self._host.ssh_port, seconds)

@@ -25,6 +25,7 @@ class Stage:
         self.events: list[Event] = []
         self.silent: set[str] = set()
         """Addresses whose ssh does not answer from outside."""
+        self.looks = 0
         self.cut_off: set[str] = set()
         """The same while a fault is there."""
         self.outputs = Path("/nonexistent")
@@ -54,6 +55,7 @@ class Stage:
 
     async def _answers(self, address: str, port: int, _seconds: float) -> bool:
         assert port == 22
+        self.looks += 1
         host = next(host for host in inventory(3).hosts if host.address == address)
         return address not in self.silent and (address not in self.cut_off or self.agents[host.name].clean)
 

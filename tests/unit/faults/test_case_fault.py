@@ -11,7 +11,8 @@ from tester.events import FaultHealed, FaultInjected, Notice
 from tester.faults import CaseFault, FaultTiming
 from tester.partitions import Cut
 from tests.unit.faults.agents import refused, unreachable
-from tests.unit.faults.stage import ALL, Stage
+from tests.unit.faults.stage import ALL, QUICK, Stage
+from tests.unit.scenario.cases import fault as section
 
 
 @pytest.fixture
@@ -187,6 +188,18 @@ async def test_ssh_that_never_answered_is_not_held_against_a_fault(stage: Stage)
     (event,) = stage.seen(FaultInjected)
     assert isinstance(event, FaultInjected)
     assert "the agent answers (ssh did not before either)" in event.evidence
+
+
+async def test_a_fault_that_comes_and_goes_does_not_look_like_an_attack_on_ssh(stage: Stage) -> None:
+    scene = stage.scene()
+    for label, kind in (("a", "isolate"), ("b", "isolate"), ("c", "client-port")):
+        await whole(CaseFault(section(kind), label, scene, QUICK), ("h1",))
+    assert stage.looks == 2 * 2, "before and after, once a kind"
+    told = [event.evidence for event in stage.seen(FaultInjected)]
+    assert ["ssh was looked at a moment ago" in text for text in told] == [False, True, False]
+    stage.agents["h1"].knock_fails = unreachable()
+    with pytest.raises(FaultIneffectiveError, match="takes no new connection"):
+        await whole(CaseFault(section("isolate"), "d", scene, QUICK), ("h1",))
 
 
 async def test_a_fault_on_no_traffic_is_not_looked_at_from_outside(stage: Stage) -> None:
