@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from agent_service.errors import UnavailableError
 from agent_service.faults.disksteps import ExcuseEnd, ExcuseNothing
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
     from agent_service.faults.base import HostContext
     from agent_service.models import FailpointFault
 
-_WHOLE: Final = re.compile(r"(?<![0-9.])([0-9]+)%")
-"""A probability without a point, which gofail refuses (``parseIntFloat`` in its terms.go): ``5%``."""
-
 
 def plan_failpoint(fault_id: str, spec: FailpointFault, host: HostContext) -> FaultSteps:
     """Set them; healed by taking them away, and by a start where one has ended the member.
@@ -37,7 +33,7 @@ def plan_failpoint(fault_id: str, spec: FailpointFault, host: HostContext) -> Fa
             "the member was not started with a place for failpoints",
             remedy="start it with GOFAIL_HTTP=127.0.0.1:PORT in its environment",
         )
-    terms = {name: _WHOLE.sub(r"\1.0%", term) for name, term in sorted(spec.terms.items())}
+    terms = dict(sorted(spec.terms.items()))
     away = (DeleteFailpoints(address, tuple(terms)), EnsureMemberRunning())
     unset = (MemberRuns(), FailpointsAre(address, dict.fromkeys(terms, "")))
     if not spec.panics:

@@ -64,8 +64,8 @@ def witness(tmp_path: Path) -> Iterator[tuple[Witness, int]]:
     server.stop(None).wait()
 
 
-async def load_it(kind: type[HistoryWriter], path: Path, port: int) -> None:
-    writer = kind(path)
+async def load_it(kind: type[HistoryWriter], seen: Witness, port: int) -> None:
+    writer = kind(seen.path)
     channel = GrpcChannel(Endpoint("m", "127.0.0.1", port))
     shared = Shared(writer, RunClock(), Statistics(), count(1), asyncio.Event())
     shared.gate.set()
@@ -76,7 +76,9 @@ async def load_it(kind: type[HistoryWriter], path: Path, port: int) -> None:
         )
         for n in range(8)
     ]
-    await asyncio.sleep(0.4)
+    async with asyncio.timeout(60):
+        while seen.known + seen.unknown <= 40:  # noqa: ASYNC110 - counted on another thread
+            await asyncio.sleep(0.05)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -86,7 +88,7 @@ async def load_it(kind: type[HistoryWriter], path: Path, port: int) -> None:
 
 def test_the_invocation_is_in_the_file_when_the_request_arrives(witness: tuple[Witness, int]) -> None:
     seen, port = witness
-    loop.run(load_it(HistoryWriter, seen.path, port))
+    loop.run(load_it(HistoryWriter, seen, port))
     assert seen.unknown == 0
     assert seen.known > 20
 
@@ -101,5 +103,5 @@ class Lazy(HistoryWriter):
 
 def test_the_witness_notices_a_writer_that_is_late(witness: tuple[Witness, int]) -> None:
     seen, port = witness
-    loop.run(load_it(Lazy, seen.path, port))
+    loop.run(load_it(Lazy, seen, port))
     assert seen.unknown > 0
