@@ -134,7 +134,7 @@ async def loaded(bench: Bench, recorder: Recorder, connect: Connect) -> Figures:
     for number in range(bench.clients):
         member = members[number % len(members)]
         client = Client(number, member, channels[member], 5.0, shared)
-        source = OperationSource(mix, "b/", Random(number), value_ids)  # noqa: S311 - a seed, no secret
+        source = OperationSource(mix, "b/", Random(number), value_ids, count(1))  # noqa: S311 - a seed, no secret
         clients.append(client.run(source, Pacer(None)))
     measured = await bench.measure(clients, lambda: figures.ok)
     for channel in channels.values():

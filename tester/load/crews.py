@@ -102,7 +102,9 @@ def _kv_clients(stresser: KvStresser, ground: Ground) -> Crew:
     for place in range(stresser.clients):
         client = ground.client(place, stresser.member or ground.member())
         if client is not None:
-            source = OperationSource(mix, ground.prefix, ground.rng(place), ground.value_ids)
+            source = OperationSource(
+                mix, ground.prefix, ground.rng(place), ground.value_ids, ground.lease_ids
+            )
             yield client, client.run(source, ground.pacer)
     for place in range(mix.list_watchers):
         client = ground.client(place, stresser.member or ground.member())
@@ -119,6 +121,7 @@ def _kv_clients(stresser: KvStresser, ground: Ground) -> Crew:
             ground.gate,
             space,
             Listing(space, mix.page_keys),
+            place,
         )
         yield client, lister.run()
 

@@ -1,21 +1,24 @@
-"""A writer and its crowd of watchers, each of which must be told every change of its prefix."""
+"""A writer and its crowd of watchers, each of which must be told every change of its prefix that it asked for."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
-from tester.history.records import Put
+from tester.history.records import Delete, DeleteResult, Put
 from tester.load import values
+from tester.load.views import VIEWS
 from tester.load.watcher import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from tester.clock import RunClock
+    from tester.etcd.codec import Answer
     from tester.etcd.endpoint import Endpoint
+    from tester.etcd.watch import View
     from tester.history.writer import Recorder
     from tester.load.client import Client
     from tester.load.pacer import Pacer
@@ -38,8 +41,23 @@ class CrowdMix:
     """``None``: until cancelled."""
 
 
+@dataclass(slots=True)
+class _Last:
+    """Revisions of the last changes under a prefix."""
+
+    put: int = 0
+    delete: int = 0
+
+    def seen_as(self, view: View) -> int:
+        """Of the last change that who looks so is told."""
+        return self.put if "delete" in view.filters else self.delete
+
+
 class Crowd:
-    """Writes keys of its prefixes in turn, and waits for every watcher to have been told of the last."""
+    """Writes keys of its prefixes in turn, and waits for every watcher to have been told of the last.
+
+    A round ends with a delete under each prefix: who has asked for no puts waits for that one.
+    """
 
     def __init__(
         self,
@@ -71,7 +89,8 @@ class Crowd:
         self._mix = mix
         self._prefixes = [f"{prefix}p{place:04d}/" for place in range(mix.prefixes)]
         self._client = client
-        self._endpoints = tuple(endpoints)
+        # Where a round has ended the next one goes on: each view comes to each member.
+        self._asked, self._views = cycle(endpoints), cycle(VIEWS)
         self._numbers = numbers
         self._value_ids = value_ids
         self._pacer = pacer
@@ -93,49 +112,67 @@ class Crowd:
     async def _round(self, revision: int) -> int:
         crowd = self._gather(revision)
         try:
-            for _, watcher in crowd:
+            for _, _, watcher in crowd:
                 await watcher.start()
             last = await self._write()
-            for prefix, watcher in crowd:
-                await self._await(watcher, last[prefix])
+            for prefix, view, watcher in crowd:
+                await self._await(watcher, last[prefix].seen_as(view))
                 self._step()
             # One after the other: etcd has to confirm each, and nobody else's may end with it.
-            for _, watcher in crowd:
+            for _, _, watcher in crowd:
                 await watcher.cancel()
         finally:
-            await asyncio.gather(*(watcher.stop() for _, watcher in crowd))
-        return max(last.values()) + 1
+            await asyncio.gather(*(watcher.stop() for _, _, watcher in crowd))
+        return max(one.delete for one in last.values()) + 1
 
-    def _gather(self, revision: int) -> list[tuple[str, Watcher]]:
-        endpoints = cycle(self._endpoints)
+    def _gather(self, revision: int) -> list[tuple[str, View, Watcher]]:
         return [
-            (
-                prefix,
-                Watcher(next(self._numbers), next(endpoints), self._recorder, self._clock, prefix, revision),
-            )
+            (prefix, view, self._watcher(prefix, view, revision))
             for prefix in self._prefixes
-            for _ in range(self._mix.watchers)
+            for view in islice(self._views, self._mix.watchers)
         ]
 
-    async def _write(self) -> dict[str, int]:
-        """Write the keys of a round; the last acknowledged revision of each prefix."""
-        last: dict[str, int] = {}
+    def _watcher(self, prefix: str, view: View, revision: int) -> Watcher:
+        number, endpoint = next(self._numbers), next(self._asked)
+        return Watcher(number, endpoint, self._recorder, self._clock, prefix, revision, view=view)
+
+    async def _write(self) -> dict[str, _Last]:
+        """Write the keys of a round, and delete one of each prefix."""
+        last = {prefix: _Last() for prefix in self._prefixes}
         keys = max(self._mix.keys, self._mix.prefixes)
         prefixes = cycle(self._prefixes)
         for number in range(keys):
             prefix = next(prefixes)
-            last[prefix] = await self._put(f"{prefix}k{number // self._mix.prefixes:06d}")
+            last[prefix].put = await self._put(f"{prefix}k{number // self._mix.prefixes:06d}")
+        for prefix in self._prefixes:
+            await self._delete(f"{prefix}k000000", last[prefix])
         return last
 
     async def _put(self, key: str) -> int:
         while True:
-            late = await self._client.turn(self._pacer)
             value = values.text(next(self._value_ids), _VALUE_SIZE)
-            answer = await self._client.perform(Put(key, value), late)
+            answer = await self._perform(Put(key, value))
             if answer is not None:
-                self._step()
                 return answer.revision
+
+    async def _delete(self, key: str, last: _Last) -> None:
+        while True:
+            answer = await self._perform(Delete(key))
+            if answer is None:
+                continue
+            if isinstance(answer.result, DeleteResult) and answer.result.deleted:
+                last.delete = answer.revision
+                return
+            last.put = await self._put(key)  # a delete that nobody answered was done: no event is to come
+
+    async def _perform(self, op: Put | Delete) -> Answer | None:
+        late = await self._client.turn(self._pacer)
+        answer = await self._client.perform(op, late)
+        if answer is None:
             await asyncio.sleep(_BACKOFF_SECONDS)
+        else:
+            self._step()
+        return answer
 
     async def _await(self, watcher: Watcher, revision: int) -> None:
         while not await watcher.caught_up(revision, _LOOK_SECONDS):

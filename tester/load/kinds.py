@@ -19,7 +19,10 @@ class OperationKind(StrEnum):
     COUNT = "count"
     """How many keys there are."""
     LIST = "list"
-    """The next page of a list of all keys; all pages of a list are read at the revision of the first."""
+    """The next page of a list of all keys; all pages of a list are read at the revision of the first. Every
+    fourth list asks for keys alone."""
+    PUT_LEASE = "put-lease"
+    """Write a key with one of a few leases of this client, which end or are revoked in turn."""
     DELETE = "delete"
     DELETE_RANGE = "delete-range"
     TXN_TOGGLE = "txn-toggle"
@@ -37,6 +40,7 @@ class OperationKind(StrEnum):
     DELETE_GUARDED = "delete-guarded"
     """Delete the key if it is as this client last saw it, else read it."""
     COMPACT = "compact"
+    """Every second one asks etcd to answer no sooner than it is done (``physical``)."""
 
 
 class Preset(StrEnum):
@@ -47,7 +51,7 @@ class Preset(StrEnum):
     REGISTER = "register"
     """Few keys, read, written, compared and swapped: for proof."""
     TRANSACTIONS = "transactions"
-    """Range compares over thousands of keys, mixed and nested transactions, the past, compaction."""
+    """Range compares over thousands of keys, mixed and nested transactions, leases, the past, compaction."""
     KUBERNETES = "kubernetes"
     """Guarded writes, lists in pages, lists that go on as watches."""
     LARGE_VALUES = "large-values"

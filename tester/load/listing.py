@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from tester.load.keys import KeySpace
 
 
+_KEYS_ONLY_EVERY = 4
+
+
 class Listing:
     """Where one client is in its list. A list that is done, or that failed, begins anew."""
 
@@ -20,6 +23,7 @@ class Listing:
         self.revision = 0
         """What the list is read at; 0 before its first page is answered."""
         self._start = space.first
+        self._lists = 1
 
     @property
     def begun(self) -> bool:
@@ -28,7 +32,13 @@ class Listing:
 
     def page(self) -> Range:
         """The next page."""
-        return Range(k=self._start, e=self._space.end, r=self.revision, n=self._page_keys)
+        return Range(
+            k=self._start,
+            e=self._space.end,
+            r=self.revision,
+            n=self._page_keys,
+            keys_only=self._lists % _KEYS_ONLY_EVERY == 0,
+        )
 
     def learn(self, op: Range, revision: int, result: Result | None) -> None:
         """A page was answered."""
@@ -42,3 +52,4 @@ class Listing:
         """Forget where it was."""
         self.revision = 0
         self._start = self._space.first
+        self._lists += 1

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
+from tester.load.views import VIEWS
 from tester.load.watcher import Watcher
 
 if TYPE_CHECKING:
     from tester.clock import RunClock
     from tester.etcd.endpoint import Endpoint
+    from tester.etcd.watch import View
     from tester.history.writer import Recorder
     from tester.load.client import Client
     from tester.load.keys import KeySpace
@@ -35,15 +38,18 @@ class ListWatch:
     gate: asyncio.Event
     space: KeySpace
     listing: Listing
+    first_view: int
+    """Place in ``VIEWS``, which its watches take in turn; several of them begin apart."""
 
     async def run(self) -> None:
         """Returns never; raises only what is a defect or a full disk."""
+        views = islice(cycle(VIEWS), self.first_view, None)
         while True:
             revision = await self._list()
             if revision is None:
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
-                await self._watch(revision + 1)
+                await self._watch(revision + 1, next(views))
 
     async def _list(self) -> int | None:
         """The revision of a whole list; ``None``: a page was refused, by compaction or a fault."""
@@ -58,10 +64,16 @@ class ListWatch:
             if not self.listing.begun:
                 return page.r or answer.revision
 
-    async def _watch(self, revision: int) -> None:
-        span = (self.space.first, self.space.end)
+    async def _watch(self, revision: int, view: View) -> None:
         watcher = Watcher(
-            self.watcher_number, self.endpoint, self.recorder, self.clock, span[0], revision, end=span[1]
+            self.watcher_number,
+            self.endpoint,
+            self.recorder,
+            self.clock,
+            self.space.first,
+            revision,
+            end=self.space.end,
+            view=view,
         )
         await watcher.start()
         try:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from tester.history.records import (
     Compact,
     Delete,
+    LeaseGrant,
+    LeaseRevoke,
     Put,
     Range,
     Result,
@@ -17,6 +19,7 @@ from tester.history.records import (
 from tester.load import values
 from tester.load.keys import KeySpace
 from tester.load.kinds import KeyDistribution, OperationKind
+from tester.load.leasepool import LeasePool
 from tester.load.listing import Listing
 from tester.load.transactions import Transactions
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from random import Random
 
-    from tester.etcd.codec import KvOperation
+    from tester.etcd.codec import LoadOperation
 
 _READ_BACK = 500
 """Reads at a revision go back this far at most from the newest that the client has seen."""
@@ -61,7 +64,9 @@ class OperationSource:
     What it asks also depends on what it was answered: ``learn`` takes that in.
     """
 
-    def __init__(self, mix: Mix, prefix: str, rng: Random, value_ids: Iterator[int]) -> None:
+    def __init__(
+        self, mix: Mix, prefix: str, rng: Random, value_ids: Iterator[int], lease_ids: Iterator[int]
+    ) -> None:
         """A source for one client.
 
         Args:
@@ -69,6 +74,7 @@ class OperationSource:
             prefix: of every key.
             rng: owned by this source.
             value_ids: shared by all clients of a run: no two writes of a run write the same value.
+            lease_ids: likewise; none is used twice.
         """
         self._mix = mix
         self._rng = rng
@@ -77,8 +83,10 @@ class OperationSource:
         self._space = KeySpace(prefix, mix.keys, mix.distribution, rng)
         self._txns = Transactions(mix, self._space, self._value, rng)
         self._listing = Listing(self._space, mix.page_keys)
+        self._pool = LeasePool(lease_ids)
         self._newest = 0
-        makers: dict[OperationKind, Callable[[], KvOperation]] = {
+        self._compactions = 0
+        makers: dict[OperationKind, Callable[[], LoadOperation]] = {
             OperationKind.PUT: self._put,
             OperationKind.PUT_LARGE: self._put_large,
             OperationKind.GET: self._get,
@@ -87,6 +95,7 @@ class OperationSource:
             OperationKind.RANGE: self._range,
             OperationKind.COUNT: self._count,
             OperationKind.LIST: self._listing.page,
+            OperationKind.PUT_LEASE: self._put_lease,
             OperationKind.DELETE: self._delete,
             OperationKind.DELETE_RANGE: self._delete_range,
             OperationKind.TXN_TOGGLE: self._txns.toggle,
@@ -104,22 +113,27 @@ class OperationSource:
         kinds = {kind for kind, _ in mix.weights}
         self._remembers = bool(kinds & Transactions.GUARDED)
         self._lists = OperationKind.LIST in kinds
+        self._leases = OperationKind.PUT_LEASE in kinds
 
-    def draw(self) -> KvOperation:
+    def draw(self) -> LoadOperation:
         """The next operation."""
         return self._makers[bisect(self._bounds, self._random() * self._total)]()
 
-    def learn(self, op: KvOperation, revision: int, result: Result | None) -> None:
+    def learn(self, op: LoadOperation, revision: int, result: Result | None) -> None:
         """Take in an acknowledged answer: guards, pages and reads of the past need what was seen."""
         if revision > self._newest:
             self._newest = revision
+        if self._leases and isinstance(op, LeaseGrant):
+            self._pool.learn(op)
         if self._lists and isinstance(op, Range) and op.n:
             self._listing.learn(op, revision, result)
         if self._remembers:
             self._txns.learn(op, revision, result)
 
-    def lost(self, op: KvOperation) -> None:
-        """The operation failed, or nobody knows: a list begins anew."""
+    def lost(self, op: LoadOperation) -> None:
+        """The operation failed, or nobody knows: a list begins anew, a lease gets no more keys."""
+        if self._leases and isinstance(op, Put) and op.l:
+            self._pool.lost(op.l)
         if self._lists and isinstance(op, Range) and op.n:
             self._listing.restart()
 
@@ -131,6 +145,12 @@ class OperationSource:
 
     def _put_large(self) -> Put:
         return Put(k=self._space.key(), v=self._value(self._mix.large_value_size))
+
+    def _put_lease(self) -> Put | LeaseGrant | LeaseRevoke:
+        lease = self._pool.next()
+        if not isinstance(lease, int):
+            return lease
+        return Put(self._space.key(), self._value(self._mix.value_size), lease)
 
     def _get(self) -> Range:
         return Range(k=self._space.key())
@@ -160,4 +180,5 @@ class OperationSource:
         revision = self._newest - self._mix.keep_revisions
         if revision < 1:  # too young: look instead
             return self._get()
-        return Compact(r=revision)
+        self._compactions += 1
+        return Compact(r=revision, physical=self._compactions % 2 == 0)

@@ -53,7 +53,8 @@ _REGISTER = Mix(
 # Everything a transaction can ask, and reads that tell whether it was answered from one state.
 _TRANSACTIONS = Mix(
     weights=(
-        (OperationKind.PUT, 0.30),
+        (OperationKind.PUT, 0.25),
+        (OperationKind.PUT_LEASE, 0.05),
         (OperationKind.TXN_RANGE, 0.15),
         (OperationKind.TXN_MIXED, 0.25),
         (OperationKind.TXN_CAS, 0.10),
@@ -74,7 +75,8 @@ _KUBERNETES = Mix(
         (OperationKind.CREATE, 0.15),
         (OperationKind.UPDATE, 0.40),
         (OperationKind.DELETE_GUARDED, 0.05),
-        (OperationKind.GET, 0.20),
+        (OperationKind.GET, 0.15),
+        (OperationKind.GET_SERIALIZABLE, 0.05),
         (OperationKind.LIST, 0.15),
         (OperationKind.COUNT, 0.05),
     ),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-    from tester.etcd.codec import KvOperation
+    from tester.etcd.codec import LoadOperation
     from tester.load.keys import KeySpace
     from tester.load.operations import Mix
 
@@ -52,7 +52,7 @@ class Transactions:
         self._seen: dict[str, KeyValue] = {}
         self._newest = 0
 
-    def learn(self, op: KvOperation, revision: int, result: Result | None) -> None:
+    def learn(self, op: LoadOperation, revision: int, result: Result | None) -> None:
         """Take in an acknowledged answer."""
         self._newest = max(self._newest, revision)
         if isinstance(op, Put):

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from agent_service.models import EnvName, FlagName, Value, Version
+from tester.load.kinds import OperationKind
+from tester.load.presets import mix_of
 from tester.scenario.actions import Action
 from tester.scenario.faults import Fault
 from tester.scenario.section import Section, Slug
-from tester.scenario.stressers import Stresser
+from tester.scenario.stressers import KvStresser, Stresser
 from tester.scenario.units import Seconds
 
 if TYPE_CHECKING:
@@ -188,12 +190,22 @@ _STRESSER_CHECKERS: Final = {
 
 _ACTION_CHECKERS: Final = {"restore-snapshot": (CheckerName.RESTORE,)}
 
+_OPERATION_CHECKERS: Final = {
+    OperationKind.GET_SERIALIZABLE: CheckerName.SERIALIZABLE,
+    OperationKind.PUT_LEASE: CheckerName.LEASES,
+}
+"""Who judges an operation of a mix that others leave alone."""
+
 
 def _judges(data: Mapping[str, Any]) -> tuple[CheckerName, ...]:
-    kinds = {stresser.kind for stresser in data.get("stressers", ())}
-    own = {checker for kind in kinds for checker in _STRESSER_CHECKERS.get(kind, ())}
+    own: set[CheckerName] = set()
+    for stresser in data.get("stressers", ()):
+        own.update(_STRESSER_CHECKERS.get(stresser.kind, ()))
+        if isinstance(stresser, KvStresser):
+            asked = {kind for kind, _ in mix_of(stresser).weights}
+            own.update(checker for kind, checker in _OPERATION_CHECKERS.items() if kind in asked)
     actions = (action for case in data.get("cases", ()) for action in case.actions)
-    own |= {checker for action in actions for checker in _ACTION_CHECKERS.get(action.kind(), ())}
+    own.update(checker for action in actions for checker in _ACTION_CHECKERS.get(action.kind(), ()))
     return (*DEFAULT_CHECKERS, *(checker for checker in CheckerName if checker in own))
 
 

@@ -214,12 +214,18 @@ async def test_presets(bench: Bench, tmp_path: Path, preset: str, settings: dict
     taken = await take(bench, tmp_path / "history.jsonl", {"preset": preset, **settings})
     assert taken.complaints(bench.cluster.version) == {}
     errors = Counter(r.text for r in taken.records if isinstance(r, Fail))
-    assert set(errors) <= {"etcdserver: mvcc: required revision has been compacted"}, errors
+    # a machine that stalls lets a lease end before the put with it arrives
+    compacted, late = "etcdserver: mvcc: required revision has been compacted", "requested lease not found"
+    assert set(errors) <= {compacted, f"etcdserver: {late}"}, errors
     for kind in ASKED[preset]:
         records = lie(taken, KINDS[kind])
         assert records is not None, f"no {kind} was answered"
         assert taken.verdicts(records)["linearizable"] is Verdict.INVALID, kind
     if preset == "transactions":
+        invoked = [r.op for r in taken.records if isinstance(r, Invoke)]
+        put_with = {op.l for op in invoked if isinstance(op, Put) and op.l}
+        compared = {one.x for op in invoked if isinstance(op, Txn) for one in op.cmp if one.target == "lease"}
+        assert put_with & compared
         assert taken.verdicts(other_branch(taken))["linearizable"] is Verdict.INVALID
     if preset == "register":
         assert taken.verdicts(taken.records, "serializable") == {"serializable": Verdict.VALID}
@@ -235,3 +241,4 @@ async def test_presets(bench: Bench, tmp_path: Path, preset: str, settings: dict
     if preset == "kubernetes":
         listers = {r.w for r in taken.records if isinstance(r, WatchStart) and r.w >= 1000}
         assert len(listers) == 3
+        assert taken.verdicts(taken.records, "serializable") == {"serializable": Verdict.VALID}

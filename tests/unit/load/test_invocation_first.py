@@ -72,7 +72,9 @@ async def load_it(kind: type[HistoryWriter], seen: Witness, port: int) -> None:
     ids = count(1)
     tasks = [
         asyncio.create_task(
-            Client(n, "m", channel, 5.0, shared).run(OperationSource(PUTS, "p/", Random(n), ids), Pacer(None))
+            Client(n, "m", channel, 5.0, shared).run(
+                OperationSource(PUTS, "p/", Random(n), ids, count(1)), Pacer(None)
+            )
         )
         for n in range(8)
     ]

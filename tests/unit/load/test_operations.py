@@ -13,6 +13,9 @@ from tester.history.records import (
     Delete,
     DeleteResult,
     KeyValue,
+    LeaseGrant,
+    LeaseResult,
+    LeaseRevoke,
     Put,
     PutResult,
     Range,
@@ -27,7 +30,7 @@ from tester.scenario.stressers import KvStresser
 
 
 def source(mix: Mix, seed: str = "1") -> OperationSource:
-    return OperationSource(mix, "p/0/", Random(seed), count(1))
+    return OperationSource(mix, "p/0/", Random(seed), count(1), count(1))
 
 
 def stresser(**settings: object) -> KvStresser:
@@ -46,9 +49,16 @@ def test_the_same_seed_asks_the_same(name: str) -> None:
 def test_every_operation_has_a_request_and_stays_under_the_prefix(name: str) -> None:
     drawn = source(PRESETS[name])
     for _ in range(500):
-        method, request = codec.request(drawn.draw())
-        assert request.count(b"p/0/") >= 1
-        assert method.startswith("/etcdserverpb.KV/")
+        op = drawn.draw()
+        method, request = codec.request(op)
+        if isinstance(op, LeaseGrant):
+            assert method == Method.LEASE_GRANT
+            drawn.learn(op, 2, LeaseResult(op.ttl))
+        elif isinstance(op, LeaseRevoke):
+            assert method == Method.LEASE_REVOKE
+        else:
+            assert request.count(b"p/0/") >= 1
+            assert method.startswith("/etcdserverpb.KV/")
 
 
 def test_compactions_have_a_request_and_an_answer() -> None:
@@ -71,7 +81,7 @@ def test_the_mix_is_drawn_by_its_weights() -> None:
 
 def test_no_two_writes_write_the_same_value() -> None:
     ids = count(1)
-    sources = [OperationSource(PRESETS["register"], "p/", Random(n), ids) for n in range(3)]
+    sources = [OperationSource(PRESETS["register"], "p/", Random(n), ids, count(1)) for n in range(3)]
     written = [op.v for _ in range(300) for s in sources if isinstance(op := s.draw(), Put)]
     assert len(written) == len(set(written)) > 0
 
@@ -179,13 +189,29 @@ def test_a_list_is_read_in_pages_at_the_revision_of_the_first() -> None:
     assert drawn.draw() == first
 
 
+def test_every_fourth_list_asks_for_keys_alone() -> None:
+    drawn = source(Mix(weights=((OperationKind.LIST, 1.0),), keys=9, page_keys=2))
+    found = (KeyValue(k="p/0/k00000003", v="1:9", c=4, m=7, ver=2),)
+    asked = []
+    for revision in range(2, 10):
+        first = drawn.draw()
+        assert isinstance(first, Range)
+        drawn.learn(first, revision, RangeResult(kv=found, count=3, more=True))
+        last = drawn.draw()
+        assert isinstance(last, Range)
+        assert last.keys_only == first.keys_only  # all pages of a list
+        drawn.learn(last, revision, RangeResult(kv=found, count=3))
+        asked.append(first.keys_only)
+    assert asked == [False, False, False, True] * 2
+
+
 def test_reads_of_the_past_and_compactions_follow_what_was_seen() -> None:
     weights = ((OperationKind.GET_AT_REVISION, 1.0), (OperationKind.COMPACT, 1.0))
     drawn = source(Mix(weights=weights, keys=5, keep_revisions=100))
     assert all(isinstance(op, Range) and op.r == 0 for op in (drawn.draw() for _ in range(20)))
     drawn.learn(Range(k="p/0/k00000000"), 1000, RangeResult())
     past = [drawn.draw() for _ in range(200)]
-    assert {op.r for op in past if isinstance(op, Compact)} == {900}
+    assert {(op.r, op.physical) for op in past if isinstance(op, Compact)} == {(900, False), (900, True)}
     assert {500 < op.r <= 1000 for op in past if isinstance(op, Range)} == {True}
 
 
@@ -216,6 +242,23 @@ def test_mixed_transactions_compare_everything_and_never_put_a_key_twice() -> No
         puts = [step.k for step in (*op.then, *inner[0].then) if isinstance(step, Put)]
         assert len(puts) == len(set(puts)) == 3
     assert targets == {"version", "create", "mod", "lease", "value"}
+
+
+def test_transactions_compare_with_the_leases_that_keys_were_put_with() -> None:
+    weights = ((OperationKind.TXN_MIXED, 1.0), (OperationKind.PUT_LEASE, 1.0))
+    drawn = source(Mix(weights=weights, keys=6))
+    granted, compared = set(), set()
+    for revision in range(2, 600):
+        op = drawn.draw()
+        if isinstance(op, LeaseGrant):
+            granted.add(op.l)
+        if isinstance(op, Txn):
+            compared |= {one.x for one in op.cmp if one.target == "lease"}
+        else:
+            drawn.learn(op, revision, None)
+    assert len(granted) > 4
+    assert compared > {0}
+    assert compared <= {0, *granted}
 
 
 def test_range_compares_are_as_wide_as_asked() -> None:
