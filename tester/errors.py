@@ -11,6 +11,7 @@
     │   ├── AgentError                              an agent refused or could not be reached
     │   ├── ClusterError                            the cluster did not form or did not recover
     │   └── LoadError                               a client died, or the load never ran
+    ├── HistoryError                       exit 3   a saved history is malformed; 2 where a command was given it
     ├── FaultIneffectiveError              exit 3   a fault had no effect: nothing was tested
     │   └── FaultUnreachedError                     etcd came by none of the failpoints that were set
     ├── ActionError                        exit 3   an action of a case was refused, or did not come to its end
@@ -101,6 +102,10 @@ class ClusterError(InfrastructureError):
 
 class LoadError(InfrastructureError):
     """A client of the load died, or the load never ran."""
+
+
+class HistoryError(EtcdChaosError):
+    """A saved history or end state cannot be read, or contradicts itself."""
 
 
 class FaultIneffectiveError(EtcdChaosError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import msgspec
 
 from tester.checkers import CHECKERS, run_checkers
 from tester.errors import ExitCode, UsageError
+from tester.history.damage import as_bad_input
 from tester.history.endstate import EndState
 from tester.history.loading import load_history, records_of
 from tester.history.parquet import is_parquet
@@ -36,6 +37,8 @@ class Judgement:
     case: str
     """Whose end state it is; empty: there was none."""
     results: tuple[CheckResult, ...]
+    left_out: tuple[CheckResult, ...] = ()
+    """Checkers that nobody named and that found nothing of their kind."""
 
 
 def exit_code(judgements: Sequence[Judgement]) -> ExitCode:
@@ -48,16 +51,20 @@ def recheck(path: Path, names: Sequence[str] = ()) -> Iterator[Judgement]:
 
     Args:
         path: which; end states are looked for beside each history. A history may be a Parquet directory.
-        names: checkers; default: those of the run's scenario, and all for a history without a run.
+        names: checkers; default: those of the run's scenario. For a history without a run, those that it has
+            something for; `linearizable` in any case.
 
     Raises:
-        UsageError: there is no history, or the run's scenario is damaged.
+        UsageError: there is no history, it is malformed, or the run's scenario is damaged.
     """
     histories = list(_histories(path))
     if not histories:
         raise UsageError(f"{path}: there is no history", remedy="name a run directory or a history.jsonl")
     for history in histories:
-        yield from _judge(history, names or _asked_for(history))
+        asked = names or _asked_for(history)
+        with as_bad_input(history):
+            judged = _judge(history, asked or tuple(CHECKERS))
+            yield from judged if asked else map(_with_evidence, judged)
 
 
 def _histories(path: Path) -> Iterator[Path]:
@@ -76,19 +83,25 @@ class _Resolved(msgspec.Struct):
 
 
 def _asked_for(history: Path) -> tuple[str, ...]:
-    """Who judged when the run was made: what was not asked for then may lack evidence now."""
+    """Who judged when the run was made: what was not asked for then may lack evidence now. Empty: nobody knows."""
     run = RunDirectory(history.absolute().parent.parent.parent)
     if not (run.path / MARKER).exists():
-        return tuple(CHECKERS)
+        return ()
     try:
         asked = msgspec.json.decode(run.resolved_scenario.read_bytes(), type=_Resolved).checkers
     except FileNotFoundError:
-        return tuple(CHECKERS)
+        return ()
     except (OSError, msgspec.DecodeError) as error:
         raise UsageError(
             f"{run.resolved_scenario}: {error}", remedy="name the checkers with --checker"
         ) from error
     return tuple(name for name in CHECKERS if name in asked)
+
+
+def _with_evidence(judgement: Judgement) -> Judgement:
+    judged = [one for one in judgement.results if not one.nothing_to_judge]
+    left_out = [one for one in judgement.results if one.nothing_to_judge]
+    return replace(judgement, results=tuple(judged), left_out=tuple(left_out))
 
 
 def _judge(path: Path, names: Sequence[str]) -> Iterator[Judgement]:

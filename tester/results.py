@@ -52,6 +52,8 @@ class CheckResult:
     """The bug of etcd that is known to do this, and only this, in the version that ran; the verdict stays."""
     explanation: str = ""
     """What an ``invalid`` means: a paragraph for each kind of violation."""
+    nothing_to_judge: bool = False
+    """An ``unknown`` because nothing of the checker's kind is in the history."""
 
 
 class CaseState(StrEnum):

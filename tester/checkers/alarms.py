@@ -31,5 +31,5 @@ class Alarms:
             if member.error is not None:
                 evidence.doubt(f"{name} could not be asked: {member.error}")
         if not end.members:
-            evidence.doubt("no member was asked for alarms")
+            evidence.nothing("no member was asked for alarms")
         return evidence.result(f"no alarm is active on {len(end.members)} members")

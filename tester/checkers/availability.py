@@ -40,7 +40,7 @@ class Availability:
         """Invalid for a gap over the limit; unknown without a limit, or where nobody asked."""
         evidence = Evidence(self.name)
         if end.gap_limit is None:
-            evidence.doubt("no limit is known: limits.gap in the scenario says how long a gap may be")
+            evidence.nothing("no limit is known: limits.gap in the scenario says how long a gap may be")
             return evidence.result("")
         service = _Service(history)
         longest = 0

@@ -51,6 +51,8 @@ class Evidence:
     """Of all violations."""
     doubts: list[str] = field(default_factory=list)
     """Why the checker cannot say ``valid`` although it found no violation."""
+    empty: bool = False
+    """Whether nothing of the checker's kind is there to judge."""
 
     def violation(
         self,
@@ -79,6 +81,11 @@ class Evidence:
         if reason not in self.doubts:
             self.doubts.append(reason)
 
+    def nothing(self, reason: str) -> None:
+        """As ``doubt``, where the history or the end state has nothing of what is judged."""
+        self.empty = True
+        self.doubt(reason)
+
     def result(self, valid: str) -> CheckResult:
         """The verdict; ``valid`` says what was shown if nothing speaks against it."""
         if self.violations:
@@ -96,6 +103,7 @@ class Evidence:
             tuple(self.violations),
             self.violations_total,
             kinds=tuple(sorted(self.kinds)),
+            nothing_to_judge=self.empty and verdict is Verdict.UNKNOWN,
         )
 
 

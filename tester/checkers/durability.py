@@ -39,9 +39,9 @@ class Durability:
         log = merge_watch_log(history)
         contents = distinct_contents(end)
         if not len(writes):
-            evidence.doubt("no write was acknowledged")
+            evidence.nothing("no write was acknowledged")
         if not contents:
-            evidence.doubt("no member returned its content")
+            evidence.nothing("no member returned its content")
         _judge_revisions(evidence, writes, end, contents)
         kept = {kv.m for _, member in contents for kv in member.content or ()}
         _judge_log(evidence, writes, log, kept)

@@ -45,7 +45,7 @@ class Exits:
                     members=[record.m],
                 )
         if not end.members:
-            evidence.doubt("no member was asked for its exits")
+            evidence.nothing("no member was asked for its exits")
         return evidence.result(
             f"no unexpected exit of {len(end.members)} members ({expected} were asked for)"
         )

@@ -35,7 +35,7 @@ class KvHash:
         _judge_hashes(evidence, readable)
         _judge_content(evidence, readable)
         if not end.members:
-            evidence.doubt("the end state has no member")
+            evidence.nothing("the end state has no member")
         hashes = {member.hash_revision for member in readable.values()}
         if len(readable) == 1:
             return evidence.result("one member: nothing to compare it with")

@@ -69,7 +69,7 @@ class Logs:
             if member.log.cut:
                 evidence.doubt(f"the log of {name} has more suspicious lines than were kept")
         if not end.members:
-            evidence.doubt("no log was read")
+            evidence.nothing("no log was read")
         return evidence.result(
             f"{read} bytes in the logs of {len(end.members)} members tell of no panic and no damage"
         )

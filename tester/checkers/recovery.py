@@ -41,5 +41,5 @@ class RecoveryTimes:
                 else:
                     slowest = max(slowest, seconds)
         if not end.recoveries:
-            evidence.doubt("no recovery was measured")
+            evidence.nothing("no recovery was measured")
         return evidence.result(f"whole again within {slowest:.3f} s")

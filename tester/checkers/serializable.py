@@ -36,7 +36,7 @@ class Serializable:
         ruling = Ruling(evidence, Evidence(self.name))
         _judge_members(history, judged, ruling)
         if not judged.size:
-            evidence.doubt("no serializable read was answered")
+            evidence.nothing("no serializable read was answered")
             return evidence.result("")
         try:
             case = assemble(gather(history, end))

@@ -39,7 +39,7 @@ class Watch:
         """Invalid for a broken guarantee; unknown when nobody watched."""
         evidence = Evidence(self.name)
         if not len(history.events):
-            evidence.doubt("no watcher was told of any change")
+            evidence.nothing("no watcher was told of any change")
             return evidence.result("")
         log = merge_watch_log(history)
         judge = Guarantees(history, log, evidence)

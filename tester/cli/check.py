@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     "checkers",
     type=click.Choice(list(CHECKERS)),
     multiple=True,
-    help="Default: those of the run.",
+    help="Default: those of the run; without a run, those that find something to judge.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def check(*, path: Path, checkers: tuple[str, ...], as_json: bool) -> ExitCode:
@@ -46,4 +46,9 @@ def _text(judgement: Judgement) -> str:
         lines += [f"      {printable(finding.message)}" for finding in result.findings]
         if (more := result.findings_total - len(result.findings)) > 0:
             lines.append(f"      and {more} more")
+    if judgement.left_out:
+        names = ", ".join(result.checker for result in judgement.left_out)
+        lines.append(
+            textwrap.fill(f"nothing to judge for {names}", 110, initial_indent="  ", subsequent_indent="    ")
+        )
     return "\n".join(lines)

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from tester.errors import UsageError
+from tester.history.damage import as_bad_input
 from tester.history.exports import jepsen_lines, porcupine_lines
 from tester.history.loading import records_of
 from tester.history.parquet import write_parquet
@@ -46,6 +47,11 @@ def convert(*, source: Path, target: Path, to: str | None) -> None:
         raise UsageError(f"{target}: which format?", remedy=f"--to {'|'.join(_FORMATS)}")
     if target.exists():
         raise UsageError(f"{target} exists", remedy="name another, or remove it")
+    with as_bad_input(source):
+        _convert(source, target, form)
+
+
+def _convert(source: Path, target: Path, form: str) -> None:
     if form == "parquet":
         write_parquet(records_of(source), target)
     elif form == "jsonl":
@@ -67,7 +73,8 @@ def convert(*, source: Path, target: Path, to: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def show(*, path: Path, as_json: bool) -> None:
     """What a history holds: operations by kind, outcome and member, watches, faults, and the time they span."""
-    summary = summarize(records_of(path))
+    with as_bad_input(path):
+        summary = summarize(records_of(path))
     click.echo(msgspec.json.encode(summary) if as_json else summary.text())
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tester.errors import EtcdChaosError
+from tester.errors import HistoryError
 from tester.history.records import KeyValue
 from tester.results import Recovery
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class EndStateError(EtcdChaosError):
+class EndStateError(HistoryError):
     """A saved end state cannot be read."""
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tester.errors import EtcdChaosError
+from tester.errors import HistoryError
 
 
-class HistoryMismatchError(EtcdChaosError):
+class HistoryMismatchError(HistoryError):
     """Records contradict each other: an answer without a question, or of another kind than the question."""
 
 

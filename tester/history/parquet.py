@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from tester.errors import EtcdChaosError, UsageError
+from tester.errors import HistoryError, UsageError
 from tester.history.columns import CompareCol, EventCol, KvCol, LeafCol, NodeCol, OpCol, ResponseCol
 from tester.history.history import History
 from tester.history.operations import is_plain
@@ -54,7 +54,7 @@ _LINES_TOGETHER = 1 << 16
 _VERSION_KEY = b"etcd-chaos.history"
 
 
-class ParquetError(EtcdChaosError):
+class ParquetError(HistoryError):
     """A directory is no history of this version, or is damaged."""
 
 

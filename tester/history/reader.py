@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tester.errors import EtcdChaosError
+from tester.errors import HistoryError
 from tester.history.records import HistoryRecord
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 1 << 17
 
 
-class HistoryFormatError(EtcdChaosError):
+class HistoryFormatError(HistoryError):
     """A line of a history is no record of this format version."""
 
     def __init__(self, path: Path, line: int, reason: str) -> None:

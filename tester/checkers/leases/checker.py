@@ -40,7 +40,7 @@ class Leases:
         judge = _Judge(evidence, history, log, ends, disturbances_of(history))
         judged = [life for life in lives.values() if judge.judge(life)]
         if not judged:
-            evidence.doubt("no lease was granted")
+            evidence.nothing("no lease was granted")
         elif not judge.disturbances.leaders_known:
             evidence.doubt("nobody watched for leaders: whether leases ended in time cannot be told")
         renewals = sum(len(life.renewals) for life in judged)

@@ -128,11 +128,17 @@ def _judge_ranged(case: Assembly, reads: _Reads, wrong: Mask, detail: dict[int, 
     judged = order.inside(leaves[LeafCol.KEY], leaves[LeafCol.END], case.history.prefix)
     bad = judged & (leaves[LeafCol.COUNT] != total)
     bad |= judged & (answered != expected)
-    bad |= judged & (((flags & Flag.MORE) != 0) != (cut & ~counted))
+    miscounted = bad.copy()
+    more = (flags & Flag.MORE) != 0
+    bad |= judged & (more != (cut & ~counted))
     for leaf in np.flatnonzero(bad)[:MAX_FINDINGS]:
+        lacks = "" if counted[leaf] or cut[leaf] else _missing(case, reads, int(ranged[leaf]))
         detail[int(ranged[leaf])] = (
             f"it answered {answered[leaf]} keys and counted {leaves[LeafCol.COUNT, leaf]},"
-            f" {total[leaf]} were there"
+            f" {total[leaf]} were there{lacks and f': {lacks} is missing'}"
+            if miscounted[leaf]
+            else f"it said {_more(more[leaf])}, which should be {_more(not more[leaf])}: it answered"
+            f" {answered[leaf]} of {total[leaf]} keys"
         )
     # Every answered key: in the range, in order, and as it was. With a limit, none before it is left out.
     owner = np.repeat(np.arange(ranged.size), answered)
@@ -142,23 +148,49 @@ def _judge_ranged(case: Assembly, reads: _Reads, wrong: Mask, detail: dict[int, 
     rank = order.rank[kv[KvCol.KEY]]
     stranger = ~_equal(case, kv, row, (flags[owner] & Flag.KEYS_ONLY) != 0)
     stranger |= (rank < low[owner]) | (rank >= high[owner])
-    stranger[1:] |= (owner[1:] == owner[:-1]) & (rank[1:] <= rank[:-1])
+    disordered = np.zeros(owner.size, dtype=bool)
+    disordered[1:] = (owner[1:] == owner[:-1]) & (rank[1:] <= rank[:-1])
+    disordered &= ~stranger
+    stranger |= disordered
     bad[owner[stranger]] = True
     for position in np.flatnonzero(stranger)[:MAX_FINDINGS]:
         leaf = int(ranged[owner[position]])
         key = int(kv[KvCol.KEY, position])
-        detail.setdefault(
-            leaf,
-            f"it answered {_kv(case, kv[:, position])}; {key_state(case, key, int(place[owner[position]]))}",
+        texts = case.history.keys.texts
+        told = (
+            f"its keys are out of order: {texts[key]} after {texts[kv[KvCol.KEY, position - 1]]}"
+            if disordered[position]
+            else f"it answered {_kv(case, kv[:, position])};"
+            f" {key_state(case, key, int(place[owner[position]]))}"
         )
+        detail.setdefault(leaf, told)
     partial = np.flatnonzero(judged & cut & (answered > 0) & ~bad)
     if partial.size:
         last = np.cumsum(answered)[partial] - 1
         upto = case.replay.live.count(place[partial], low[partial], rank[last] + 1)
         left_out = partial[upto != answered[partial]]
         bad[left_out] = True
-        detail |= {int(ranged[leaf]): "its answer leaves out keys before the last one" for leaf in left_out}
+        for leaf in _earliest(reads, ranged[left_out]):
+            missing = _missing(case, reads, leaf)
+            detail[leaf] = f"its answer leaves out {missing}, which comes before the last key that it has"
     wrong[ranged] |= bad
+
+
+def _missing(case: Assembly, reads: _Reads, leaf: int) -> str:
+    """The first key of a range that was there and is not in the answer; empty: none is missing."""
+    order, log = case.replay.order, case.log
+    columns = reads.leaves[:, [leaf]]
+    low, high = order.spans(columns[LeafCol.KEY], columns[LeafCol.END])
+    keys = order.by_rank[low[0] : high[0]]
+    live = log.is_live(log.row_at(keys, np.full(keys.shape, reads.place[leaf])))
+    first = int(reads.leaves[LeafCol.KV, leaf])
+    given = case.calls.answers[KvCol.KEY, first : first + int(reads.answered[leaf])]
+    missing = keys[live & ~np.isin(keys, given)]
+    return case.history.keys.texts[missing[0]] if missing.size else ""
+
+
+def _more(said: object) -> str:
+    return f"more: {'true' if said else 'false'}"
 
 
 def _answer(case: Assembly, reads: _Reads, leaf: int) -> str:

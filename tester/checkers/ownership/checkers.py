@@ -24,7 +24,7 @@ class Locks:
         evidence = Evidence(self.name)
         judge = ClaimJudge(history, evidence, "lock")
         if not judge.held:
-            evidence.doubt("no lock was held")
+            evidence.nothing("no lock was held")
             return evidence.result("")
         judge.judge_tokens()
         judge.judge_holders()
@@ -46,7 +46,7 @@ class Elections:
         evidence = Evidence(self.name)
         judge = ClaimJudge(history, evidence, "election")
         if not judge.held:
-            evidence.doubt("no election was won")
+            evidence.nothing("no election was won")
         if not judge.observed:
             evidence.doubt("nobody observed an election")
         judge.judge_tokens()

@@ -25,6 +25,7 @@ from tester.history.records import (
     Invoke,
     Ok,
     Operation,
+    Put,
     Range,
     RangeResult,
     Result,

@@ -120,6 +120,45 @@ def test_the_whole_key_space() -> None:
     assert "it answered 0 keys and counted 2, 1 were there" in judge(story).message
 
 
+def three_keys() -> tuple[Story, KeyValue, KeyValue, KeyValue]:
+    story = Story()
+    keys = kv("ka", "1:4", 2), kv("kb", "2:4", 3), kv("kc", "3:4", 4)
+    for one in keys:
+        story.put(one.k, one.v, one.m)
+    return story, *keys
+
+
+def test_a_wrong_more_says_what_it_should_be() -> None:
+    story, ka, kb, kc = three_keys()
+    story.ok(Range("k", "l", n=2), 4, RangeResult((ka, kb), 3, more=True))
+    assert judge(story).verdict is Verdict.VALID
+    story.ok(Range("k", "l", n=2), 4, RangeResult((ka, kb), 3))
+    assert "it said more: false, which should be more: true: it answered 2 of 3 keys" in judge(story).message
+    story, ka, kb, kc = three_keys()
+    story.ok(Range("k", "l"), 4, RangeResult((ka, kb, kc), 3, more=True))
+    assert "it said more: true, which should be more: false: it answered 3 of 3 keys" in judge(story).message
+
+
+def test_keys_out_of_order_are_named() -> None:
+    story, ka, kb, kc = three_keys()
+    story.ok(Range("k", "l"), 4, RangeResult((ka, kc, kb), 3))
+    assert judge(story).message.endswith("its keys are out of order: kb after kc")
+
+
+def test_a_missing_key_is_named() -> None:
+    story, ka, kb, kc = three_keys()
+    story.ok(Range("k", "l", n=2), 4, RangeResult((ka, kc), 3, more=True))
+    assert judge(story).message.endswith(
+        "its answer leaves out kb, which comes before the last key that it has"
+    )
+    story, ka, kb, kc = three_keys()
+    story.ok(Range("k", "l"), 4, RangeResult((ka, kc), 2))
+    assert judge(story).message.endswith("it answered 2 keys and counted 2, 3 were there: kb is missing")
+    story, ka, kb, kc = three_keys()
+    story.ok(Range("k", "l"), 4, RangeResult((ka, kb, kc), 2))
+    assert judge(story).message.endswith("it answered 3 keys and counted 2, 3 were there")
+
+
 def test_a_range_beyond_the_prefix_is_not_counted() -> None:
     story = Story()
     story.put("ka", "1:4", 2)

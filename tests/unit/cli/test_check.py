@@ -6,10 +6,21 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from tester.checkers import CHECKERS
 from tester.cli.entry import run_command
 from tester.errors import ExitCode
 from tester.history.endstate import EndState, MemberEnd
-from tester.history.records import FORMAT_VERSION, Header, HistoryRecord, Invoke, Ok, Put
+from tester.history.records import (
+    FORMAT_VERSION,
+    Header,
+    HistoryRecord,
+    Invoke,
+    KeyValue,
+    Ok,
+    Put,
+    Range,
+    RangeResult,
+)
 from tester.rundir import RunDirectory
 
 if TYPE_CHECKING:
@@ -101,10 +112,62 @@ def test_a_folder_without_history(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "there is no history" in capsys.readouterr().err
 
 
+def test_a_bare_history_is_judged_by_what_it_has_evidence_for(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    history = tmp_path / "elsewhere.jsonl"
+    read = Invoke(id=2, at=30, c=0, m="h1", op=Range(k="/p/a"))
+    answer = RangeResult(kv=(KeyValue("/p/a", "1:4", 2, 2, 1),), count=1)
+    history.write_bytes(
+        b"".join(
+            msgspec.json.encode(record) + b"\n"
+            for record in (*RECORDS, read, Ok(id=2, at=40, rev=2, out=answer))
+        )
+    )
+    assert run_command(["check", str(history)]) == ExitCode.VALID
+    told = capsys.readouterr().out
+    assert "linearizable valid" in told
+    assert "nothing to judge for kv-hash, durability, recovery, exits" in told
+    assert run_command(["check", str(history), "--json"]) == ExitCode.VALID
+    judged = json.loads(capsys.readouterr().out)
+    assert [one["checker"] for one in judged["results"]] == ["linearizable"]
+    assert len(judged["left_out"]) == len(CHECKERS) - 1
+    # who is named has to judge
+    assert run_command(["check", str(history), "-c", "watch"]) == ExitCode.INFRASTRUCTURE
+    # and what is wrong is found without being asked for
+    bent = history.read_bytes().replace(b'"rev":2', b'"rev":3', 1)
+    history.write_bytes(bent)
+    assert run_command(["check", str(history)]) == ExitCode.INVALID
+
+
+def test_a_bare_history_without_any_evidence_is_unknown(run: Path, tmp_path: Path) -> None:
+    history = tmp_path / "elsewhere.jsonl"
+    history.write_bytes(msgspec.json.encode(RECORDS[0]) + b"\n")
+    assert run_command(["check", str(history)]) == ExitCode.INFRASTRUCTURE
+
+
+@pytest.mark.parametrize("command", [["check"], ["history", "show"]])
+def test_a_history_that_contradicts_itself_is_bad_input(
+    run: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    history = run / "rounds" / "001" / "history.jsonl"
+    history.write_bytes(history.read_bytes() + msgspec.json.encode(Ok(id=9, at=50, rev=3)) + b"\n")
+    assert run_command([*command, str(history)]) == ExitCode.USAGE
+    told = capsys.readouterr().err
+    assert f"{history}: operation 9 ends" in told
+    assert "docs/history.md" in told
+
+
+def test_a_damaged_end_state_is_bad_input(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / "rounds" / "001" / "end-state-round.json").write_text("{")
+    assert run_command(["check", str(run)]) == ExitCode.USAGE
+    assert "end-state-round.json" in capsys.readouterr().err
+
+
 def test_a_damaged_history_names_the_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     history = run / "rounds" / "001" / "history.jsonl"
     history.write_bytes(history.read_bytes() + b'{"t":"nonsense"}\n')
-    assert run_command(["check", str(run)]) == ExitCode.INFRASTRUCTURE
+    assert run_command(["check", str(run)]) == ExitCode.USAGE
     assert f"{history}:4: " in capsys.readouterr().err
 
 

@@ -39,6 +39,14 @@ def convert(source: Path, target: Path, *options: str) -> Path:
     return target
 
 
+def test_a_malformed_history_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "a.jsonl"
+    source.write_text('{"t":"nonsense"}\n')
+    for command in (["show", str(source)], ["convert", str(source), str(tmp_path / "b.edn")]):
+        assert run_command(["history", *command]) == ExitCode.USAGE
+        assert f"{source}:1: " in capsys.readouterr().err
+
+
 def test_there_and_back_through_parquet_nothing_changes(tmp_path: Path) -> None:
     source = save(tmp_path / "a.jsonl", simulate(Random(1), Mix(operations=80, unknown=0.2)).records)
     parquet = convert(source, tmp_path / "b.parquet")
