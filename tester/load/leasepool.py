@@ -46,6 +46,7 @@ class LeasePool:
         self._held: deque[_Held] = deque()
         self._spent: list[int] = []
         self._granted = 0
+        self._asked = False
 
     def next(self) -> int | LeaseGrant | LeaseRevoke:
         """A lease to put with, or what has to be asked for first."""
@@ -58,9 +59,11 @@ class LeasePool:
                 self._spent.append(done.number)
         if self._spent:
             return LeaseRevoke(self._spent.pop())
-        if len(self._held) < _LEASES:
+        if len(self._held) < _LEASES and not (self._held and self._asked):
+            self._asked = True  # the next one is put with what there is: a client is no mere granter
             ends = self._granted % 2 == 0
             return LeaseGrant(next(self._lease_ids), _ENDING_SECONDS if ends else _REVOKED_SECONDS)
+        self._asked = False
         held = self._held[0]
         self._held.rotate(-1)
         held.puts += 1

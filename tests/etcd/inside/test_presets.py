@@ -31,6 +31,7 @@ from tester.history.records import (
     Result,
     Txn,
     TxnResult,
+    Watched,
     WatchStart,
 )
 from tester.history.writer import HistoryWriter
@@ -80,7 +81,7 @@ class Taken:
         return [(n, invokes[r.id], r) for n, r in enumerate(self.records) if isinstance(r, Ok)]
 
 
-async def take(bench: Bench, path: Path, settings: dict[str, object]) -> Taken:
+async def take(bench: Bench, path: Path, settings: dict[str, object], seconds: float = SECONDS) -> Taken:
     members = bench.cluster.endpoints
     writer = HistoryWriter(path)
     names = tuple(bench.cluster.names)
@@ -91,7 +92,7 @@ async def take(bench: Bench, path: Path, settings: dict[str, object]) -> Taken:
     for watcher in watchers:
         await watcher.start()
     await load.start()
-    await asyncio.sleep(SECONDS)
+    await asyncio.sleep(seconds)
     await load.pause()
     load.check_alive()
     revision = await load.mark(10)
@@ -223,10 +224,6 @@ async def test_presets(bench: Bench, tmp_path: Path, preset: str, settings: dict
         assert records is not None, f"no {kind} was answered"
         assert taken.verdicts(records)["linearizable"] is Verdict.INVALID, kind
     if preset == "transactions":
-        invoked = [r.op for r in taken.records if isinstance(r, Invoke)]
-        put_with = {op.l for op in invoked if isinstance(op, Put) and op.l}
-        compared = {one.x for op in invoked if isinstance(op, Txn) for one in op.cmp if one.target == "lease"}
-        assert put_with & compared
         assert taken.verdicts(other_branch(taken))["linearizable"] is Verdict.INVALID
     if preset == "register":
         assert taken.verdicts(taken.records, "serializable") == {"serializable": Verdict.VALID}
@@ -243,3 +240,37 @@ async def test_presets(bench: Bench, tmp_path: Path, preset: str, settings: dict
         listers = {r.w for r in taken.records if isinstance(r, WatchStart) and r.w >= 1000}
         assert len(listers) == 3
         assert taken.verdicts(taken.records, "serializable") == {"serializable": Verdict.VALID}
+
+
+async def test_leases_end_amid_transactions_that_compare_them(bench: Bench, tmp_path: Path) -> None:
+    weights = {"put-lease": 0.4, "txn-mixed": 0.3, "txn-cas": 0.1, "get": 0.2}
+    settings: dict[str, object] = {"preset": "transactions", "keys": 20, "weights": weights}
+    taken = await take(bench, tmp_path / "history.jsonl", settings, seconds=5.0)
+    assert taken.complaints(bench.cluster.version) == {}
+    invoked = [r.op for r in taken.records if isinstance(r, Invoke)]
+    put_with = {op.l for op in invoked if isinstance(op, Put) and op.l}
+    compared = {one.x for op in invoked if isinstance(op, Txn) for one in op.cmp if one.target == "lease"}
+    assert put_with & compared
+    asked = {r.rev for _, invoke, r in taken.answered() if not isinstance(invoke.op, Range)}
+    ended = [e for r in taken.records if isinstance(r, Watched) for e in r.ev if e.d and e.m not in asked]
+    assert ended, "no lease ended"
+    holds = next(
+        place
+        for place, invoke, ok in taken.answered()
+        if isinstance(invoke.op, Txn)
+        and [one.target for one in invoke.op.cmp] == ["lease"]
+        and invoke.op.cmp[0].op == "="
+        and invoke.op.cmp[0].x
+        and isinstance(ok.out, TxnResult)
+        and ok.out.succeeded
+    )
+    ok = taken.records[holds]
+    assert isinstance(ok, Ok)
+    place = next(n for n, r in enumerate(taken.records) if isinstance(r, Invoke) and r.id == ok.id)
+    invoke = taken.records[place]
+    assert isinstance(invoke, Invoke)
+    assert isinstance(invoke.op, Txn)
+    other = msgspec.structs.replace(invoke.op.cmp[0], x=1)
+    records = list(taken.records)
+    records[place] = msgspec.structs.replace(invoke, op=msgspec.structs.replace(invoke.op, cmp=(other,)))
+    assert taken.verdicts(records)["linearizable"] is Verdict.INVALID

@@ -14,11 +14,12 @@ class Clock:
 
 
 def granted(pool: LeasePool) -> list[LeaseGrant]:
-    """Grant until the pool puts with what it has."""
+    """Grant until the pool has all that it wants."""
     grants = []
-    while isinstance(asked := pool.next(), LeaseGrant):
-        pool.learn(asked)
-        grants.append(asked)
+    for asked in (pool.next() for _ in range(12)):
+        if isinstance(asked, LeaseGrant):
+            pool.learn(asked)
+            grants.append(asked)
     return grants
 
 
