@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -117,12 +117,14 @@ class CaseRunner:
             await stage.while_alive(_both(asyncio.sleep(case.steady), self._actions.prepare()))
             stage.check_alive()
         if not case.faults:
-            with self._phases.phase(Phase.HOLD, case.hold):
+            acts = stage.progress.disturbed() if case.actions else nullcontext()
+            with self._phases.phase(Phase.HOLD, case.hold), acts:
                 await stage.while_alive(self._hold(asyncio.sleep(case.hold)))
             with self._phases.phase(Phase.RECOVER):
                 await self._recover()  # from nothing: still every member has to serve and to accept writes
         else:
-            await self._break_and_heal()
+            with stage.progress.disturbed():
+                await self._break_and_heal()
         with self._phases.phase(Phase.SETTLE, case.settle):
             await stage.look_on(case.settle)
         await self._received()

@@ -35,6 +35,7 @@ from tester.load.placing import LoadSetting, place_load
 from tester.load.watchers import Watchers
 from tester.memberlogs import MemberLogs
 from tester.membership import Membership
+from tester.progress import Progress
 from tester.roundlog import RoundLog
 from tester.scenario.model import CheckerName
 from tester.security import Security, make_security
@@ -125,6 +126,7 @@ class Stage:
             self.membership.subscribe(self.load)
         for follower in (self.watchers, self.witness):
             self.membership.subscribe(follower)
+        self.progress = Progress(plan.scenario.stressers, setting.clock)
         self.turn = EpochTurn(self.load, self.watchers, writer, setting.clock, LOAD_PREFIX)
         self.ground = Ground(
             hosts={host.name: host for host in plan.hosts},
@@ -260,7 +262,7 @@ class Stage:
                 for name, member in end.members.items()
             }
             end = msgspec.structs.replace(end, members=members)
-        return msgspec.structs.replace(end, gap_limit=scenario.limits.gap)
+        return msgspec.structs.replace(end, gap_limit=scenario.limits.gap, steps=self.progress.told())
 
 
 @asynccontextmanager
@@ -319,6 +321,7 @@ async def _sample(stage: Stage) -> None:
     while True:
         await asyncio.sleep(_SAMPLE_SECONDS)
         stage.setting.bus.publish(stage.load.sample(stage.setting.clock.now()))
+        stage.progress.look(stage.load.steps, stage.monitor.view(), running=stage.load.running)
 
 
 async def _enable_auth(

@@ -16,6 +16,7 @@ from tester.checkers.leases import Leases
 from tester.checkers.linearizability.checker import Linearizable
 from tester.checkers.logs import Logs
 from tester.checkers.ownership import Elections, Locks
+from tester.checkers.progress import Progress
 from tester.checkers.recovery import RecoveryTimes
 from tester.checkers.restore import Restore
 from tester.checkers.serializable import Serializable
@@ -42,6 +43,7 @@ CHECKERS: dict[str, Checker] = {
         Leases(),
         Locks(),
         Elections(),
+        Progress(),
         Availability(),
         Logs(),
         Alarms(),

@@ -73,6 +73,15 @@ class CaseRecovery(msgspec.Struct, frozen=True):
     times: Recovery
 
 
+class Steps(msgspec.Struct, frozen=True):
+    """What a stresser that goes step by step got done."""
+
+    stresser: str
+    steps: int
+    longest: float
+    """Seconds without a step, while nothing was done to the cluster and every member answered."""
+
+
 class EndState(msgspec.Struct, frozen=True):
     """All members at ``at`` (nanoseconds on the run clock). Operations invoked later are not judged by it."""
 
@@ -81,6 +90,8 @@ class EndState(msgspec.Struct, frozen=True):
     recoveries: tuple[CaseRecovery, ...] = ()
     gap_limit: float | None = None
     """Seconds that a gap in service may last; ``None``: nobody said."""
+    steps: tuple[Steps, ...] = ()
+    """Of the round so far."""
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""

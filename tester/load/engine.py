@@ -109,8 +109,8 @@ class Load:
         self._clients: list[Client] = []
         self._watcher_numbers = share.numbers(_WATCHERS_FROM)
         self._rounds = rounds
-        self.steps = 0
-        """What recipes have got done: times that a lock was held, renewals, watchers that saw all."""
+        self.steps = [0] * len(self._stressers)
+        """What each recipe has got done: times that a lock was held, renewals, watchers that saw all."""
         self._pacers: list[Pacer] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._dead: LoadError | None = None
@@ -179,6 +179,11 @@ class Load:
         for channel in self._channels.values():
             await channel.close()
 
+    @property
+    def running(self) -> bool:
+        """Whether it is started and not paused."""
+        return self._shared.gate.is_set()
+
     async def finished(self, timeout: float) -> bool:
         """Wait for the end of all rounds; whether it came within ``timeout`` seconds."""
         _, going_on = await asyncio.wait(self._tasks, timeout=timeout)
@@ -225,7 +230,7 @@ class Load:
 
     def report(self) -> Report:
         """The load since the last call, for the process that gathers it."""
-        return self._statistics.report(self.totals().lag_seconds)
+        return self._statistics.report(self.totals().lag_seconds, list(self.steps))
 
     def window(self, start_ns: int, end_ns: int) -> PhaseStats:
         """The load between two times of the run clock."""
@@ -258,12 +263,12 @@ class Load:
         self._renewals.append(renewals)
         return Client(number, member, self._channels[member], timeout, self._shared, renewals)
 
-    def _step(self) -> None:
-        self.steps += 1
-
     def _ground(self, stresser: Stresser, index: int, pacer: Pacer, members: Iterator[str]) -> Ground:
         def rng(place: int) -> Random:
             return Random(f"{self._seed}/{index}/{place}")  # noqa: S311 - a seed to replay, no secret
+
+        def step() -> None:
+            self.steps[index] += 1
 
         return Ground(
             prefix=f"{self._prefix}{index}/",
@@ -276,7 +281,7 @@ class Load:
             lease_ids=self._lease_ids,
             watcher_numbers=self._watcher_numbers,
             rounds=self._rounds,
-            step=self._step,
+            step=step,
             member=lambda: next(members),
             client=lambda place, member: self._client(place, member, stresser.timeout),
             keeper=lambda place, member: self._keeper(place, member, stresser.timeout),

@@ -151,7 +151,7 @@ class Statistics:
         gaps = self._gaps.within(start_ns, end_ns)
         return replace(stats, gaps=gaps.told, gaps_total=gaps.total, gap_seconds=gaps.seconds)
 
-    def report(self, lag_seconds: float) -> Report:
+    def report(self, lag_seconds: float, steps: list[int]) -> Report:
         """What has happened since the last call, for the process that gathers it. Instead of ``sample``."""
         stretches = [
             Stretch(
@@ -167,7 +167,7 @@ class Statistics:
         ]
         gaps = [(gap.start_ns, gap.end_ns) for gap in self._gaps.news() if gap.end_ns is not None]
         waiting = self._gaps.waiting_since_ns
-        return Report(self.ok, self.fail, self.info, lag_seconds, stretches, gaps, waiting)
+        return Report(self.ok, self.fail, self.info, lag_seconds, stretches, gaps, waiting, steps)
 
     def absorb(self, stretches: Iterable[Stretch]) -> None:
         """Take in what another process reported; its totals are for whoever gathers them."""

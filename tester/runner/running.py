@@ -272,7 +272,7 @@ class _Runner:
 
     def _done(self, load: Load) -> int:
         """What counts as progress."""
-        return load.totals().ok if self._setting.stresser.kind == "lease" else load.steps
+        return load.totals().ok if self._setting.stresser.kind == "lease" else sum(load.steps)
 
     def _state(self, load: Load) -> str:
         done = load.totals()

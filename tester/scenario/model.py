@@ -164,6 +164,7 @@ class CheckerName(StrEnum):
     LEASES = "leases"
     LOCKS = "locks"
     ELECTIONS = "elections"
+    PROGRESS = "progress"
     AVAILABILITY = "availability"
     LOGS = "logs"
     ALARMS = "alarms"
@@ -182,9 +183,10 @@ DEFAULT_CHECKERS = (
 
 _STRESSER_CHECKERS: Final = {
     "lease": (CheckerName.LEASES,),
-    "lease-renewer": (CheckerName.LEASES,),
-    "lock": (CheckerName.LEASES, CheckerName.LOCKS),
-    "election": (CheckerName.LEASES, CheckerName.ELECTIONS),
+    "lease-renewer": (CheckerName.LEASES, CheckerName.PROGRESS),
+    "lock": (CheckerName.LEASES, CheckerName.LOCKS, CheckerName.PROGRESS),
+    "election": (CheckerName.LEASES, CheckerName.ELECTIONS, CheckerName.PROGRESS),
+    "watcher": (CheckerName.PROGRESS,),
 }
 """Who judges what a kind of stresser does beside reading and writing."""
 

@@ -201,11 +201,14 @@ class LoadFleet:
 
         Args:
             own: has ``Share.rest``.
-            orders: one per worker.
+            orders: one per worker, and at least one.
             make: where workers are.
         """
         self._own = own
         self._gathered = Gathered()
+        self.running = False
+        """See ``Load.running``."""
+        self._stressers = len(orders[0].stressers)
         self.workers = [make(number, order, self._gathered) for number, order in enumerate(orders, start=1)]
         timeouts = [stresser.timeout for order in orders for stresser in order.stressers]
         self._pause_seconds = max(timeouts, default=0.0) + _PAUSE_MARGIN_SECONDS
@@ -213,6 +216,7 @@ class LoadFleet:
     async def start(self) -> None:
         """See ``Load.start``."""
         await self._own.start()
+        self.running = True
         began = await asyncio.gather(*(worker.start() for worker in self.workers), return_exceptions=True)
         for failure in began:
             if failure is not None:
@@ -220,11 +224,13 @@ class LoadFleet:
 
     async def pause(self) -> None:
         """See ``Load.pause``."""
+        self.running = False
         await asyncio.gather(*(worker.pause(self._pause_seconds) for worker in self.workers))
 
     async def resume(self) -> None:
         """See ``Load.resume``."""
         await asyncio.gather(*(worker.resume() for worker in self.workers))
+        self.running = True
 
     async def stop(self) -> None:
         """See ``Load.stop``. A second call does nothing."""
@@ -234,6 +240,11 @@ class LoadFleet:
     async def mark(self, timeout: float) -> int:
         """See ``Load.mark``."""
         return await self._own.mark(timeout)
+
+    @property
+    def steps(self) -> list[int]:
+        """See ``Load.steps``; as of the last reports."""
+        return self._gathered.steps(self._stressers)
 
     def totals(self) -> LoadTotals:
         """See ``Load.totals``; as of the last reports."""

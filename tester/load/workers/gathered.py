@@ -43,6 +43,10 @@ class Gathered:
         lag = sum(report.lag_seconds for report in self._last.values())
         return LoadTotals(done.ok, done.fail, done.info, lag)
 
+    def steps(self, stressers: int) -> list[int]:
+        """Of each of so many stressers, all workers together."""
+        return [sum(last.steps[place] for last in self._last.values()) for place in range(stressers)]
+
     def sample(self, at_ns: int) -> LoadSample:
         """See ``Statistics.sample``."""
         return self._statistics.sample(at_ns)

@@ -72,6 +72,8 @@ class Report(msgspec.Struct, tag="report"):
     """Ended since the last report: start and end."""
     waiting_since_ns: int | None
     """A gap that has not ended."""
+    steps: list[int]
+    """Of each stresser, since the start."""
 
 
 class Paused(msgspec.Struct, tag="paused"):

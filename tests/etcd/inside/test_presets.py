@@ -23,6 +23,7 @@ from tester.history.records import (
     Header,
     HistoryRecord,
     Invoke,
+    LeaseRevoke,
     Ok,
     Operation,
     Put,
@@ -242,35 +243,35 @@ async def test_presets(bench: Bench, tmp_path: Path, preset: str, settings: dict
         assert taken.verdicts(taken.records, "serializable") == {"serializable": Verdict.VALID}
 
 
+NEGATED = {"=": "!=", "!=": "="}
+
+
 async def test_leases_end_amid_transactions_that_compare_them(bench: Bench, tmp_path: Path) -> None:
     weights = {"put-lease": 0.4, "txn-mixed": 0.3, "txn-cas": 0.1, "get": 0.2}
-    settings: dict[str, object] = {"preset": "transactions", "keys": 20, "weights": weights}
-    taken = await take(bench, tmp_path / "history.jsonl", settings, seconds=5.0)
+    settings: dict[str, object] = {"preset": "transactions", "keys": 300, "range_keys": 2, "weights": weights}
+    taken = await take(bench, tmp_path / "history.jsonl", settings, seconds=6.0)
     assert taken.complaints(bench.cluster.version) == {}
     invoked = [r.op for r in taken.records if isinstance(r, Invoke)]
     put_with = {op.l for op in invoked if isinstance(op, Put) and op.l}
     compared = {one.x for op in invoked if isinstance(op, Txn) for one in op.cmp if one.target == "lease"}
     assert put_with & compared
-    asked = {r.rev for _, invoke, r in taken.answered() if not isinstance(invoke.op, Range)}
+    asked = {r.rev for _, invoke, r in taken.answered() if isinstance(invoke.op, Delete | Txn | LeaseRevoke)}
     ended = [e for r in taken.records if isinstance(r, Watched) for e in r.ev if e.d and e.m not in asked]
     assert ended, "no lease ended"
-    holds = next(
-        place
-        for place, invoke, ok in taken.answered()
-        if isinstance(invoke.op, Txn)
-        and [one.target for one in invoke.op.cmp] == ["lease"]
-        and invoke.op.cmp[0].op == "="
-        and invoke.op.cmp[0].x
-        and isinstance(ok.out, TxnResult)
-        and ok.out.succeeded
+    answered = {ok.id for _, _, ok in taken.answered()}
+    place, invoke = next(
+        (n, r)
+        for n, r in enumerate(taken.records)
+        if isinstance(r, Invoke)
+        and isinstance(r.op, Txn)
+        and r.op.cmp[0].target == "lease"
+        and r.op.cmp[0].op in NEGATED
+        and r.op.cmp[0].x
+        and r.id in answered
     )
-    ok = taken.records[holds]
-    assert isinstance(ok, Ok)
-    place = next(n for n, r in enumerate(taken.records) if isinstance(r, Invoke) and r.id == ok.id)
-    invoke = taken.records[place]
-    assert isinstance(invoke, Invoke)
     assert isinstance(invoke.op, Txn)
-    other = msgspec.structs.replace(invoke.op.cmp[0], x=1)
+    condition = invoke.op.cmp[0]
+    negated = msgspec.structs.replace(condition, op=NEGATED[condition.op])
     records = list(taken.records)
-    records[place] = msgspec.structs.replace(invoke, op=msgspec.structs.replace(invoke.op, cmp=(other,)))
+    records[place] = msgspec.structs.replace(invoke, op=msgspec.structs.replace(invoke.op, cmp=(negated,)))
     assert taken.verdicts(records)["linearizable"] is Verdict.INVALID

@@ -157,7 +157,7 @@ def test_reports_of_processes_add_up() -> None:
             taken.add(at, latency, outcome, "" if outcome is Outcome.OK else "UNAVAILABLE")
         if tenth % 20 == 19:
             for worker, taken in parts.items():
-                gathered.take(worker, taken.report(0.5))
+                gathered.take(worker, taken.report(0.5, [2, 0]))
     for start, end in ((0, 10), (1, 3), (2, 6)):
         one, other = (each.window(start * SECOND, end * SECOND) for each in (alone, gathered))
         assert replace(one, gaps=(), gaps_total=0, gap_seconds=0.0) == replace(
@@ -165,6 +165,7 @@ def test_reports_of_processes_add_up() -> None:
         )
     assert gathered.totals().ok == alone.ok
     assert gathered.totals().lag_seconds == 1.0
+    assert gathered.steps(2) == [4, 0]
     assert gathered.sample(6 * SECOND).ok == alone.ok
 
 
@@ -174,7 +175,7 @@ def test_service_has_a_gap_where_all_processes_have_one() -> None:
         taken = Statistics()
         for before, at in pairwise(answered):
             taken.add(at * MS, (at - before) * MS, Outcome.OK)  # one client, always waiting
-        gathered.take(worker, taken.report(0.0))
+        gathered.take(worker, taken.report(0.0, [1, 0]))
     found = gathered.window(0, 4 * SECOND).gaps
     assert [(gap.start_ns // MS, gap.end_ns // MS if gap.end_ns else 0) for gap in found] == [
         (1100, 1250),
@@ -190,6 +191,6 @@ def test_a_gap_that_is_open_everywhere_is_open() -> None:
         taken = Statistics()
         taken.add(since * MS, MS, Outcome.OK)
         taken.add((since + 300) * MS, 299 * MS, Outcome.INFO, "UNAVAILABLE")
-        gathered.take(worker, taken.report(0.0))
+        gathered.take(worker, taken.report(0.0, [1, 0]))
     (gap,) = gathered.window(0, 3 * SECOND).gaps
     assert (gap.start_ns // MS, gap.end_ns) == (1401, None)
