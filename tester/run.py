@@ -20,6 +20,7 @@ from tester.faults import Scene
 from tester.fleet import ask_all
 from tester.interrupt import Interrupt
 from tester.keeping import Keeping
+from tester.memory import forecast
 from tester.orchestration.paths import state_dir
 from tester.orchestration.plays import Playbooks
 from tester.plan import lacking, make_plan
@@ -107,6 +108,9 @@ class Run:
                 directory=str(self.directory.path),
             )
         )
+        large = forecast(plan.scenario.stressers, plan.cases(self._tally.rounds + 1))
+        if large is not None:
+            self._bus.publish(Notice(large, warning=True))
         error: EtcdChaosError | None = None
         with self._interrupt.watching():
             try:

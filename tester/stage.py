@@ -35,6 +35,7 @@ from tester.load.placing import LoadSetting, place_load
 from tester.load.watchers import Watchers
 from tester.memberlogs import MemberLogs
 from tester.membership import Membership
+from tester.memory import outgrown
 from tester.progress import Progress
 from tester.roundlog import RoundLog
 from tester.scenario.model import CheckerName
@@ -318,10 +319,13 @@ async def _closed_to_the_end() -> AsyncIterator[AsyncExitStack]:
 
 
 async def _sample(stage: Stage) -> None:
+    large = None
     while True:
         await asyncio.sleep(_SAMPLE_SECONDS)
         stage.setting.bus.publish(stage.load.sample(stage.setting.clock.now()))
         stage.progress.look(stage.load.steps, stage.monitor.view(), running=stage.load.running)
+        if large is None and (large := outgrown(stage.load.totals().ok)) is not None:
+            stage.setting.bus.publish(Notice(large, warning=True))
 
 
 async def _enable_auth(
