@@ -8,7 +8,7 @@ BIN := $(abspath $(VENV))/bin
 PACKAGES := debian-archive-keyring debootstrap fuse3 gpgv iproute2 iptables nftables openssh-client systemd-container
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help demo deploy lab test lint lint-types lint-ansible unit real-tests lab-tests soak-faults soak bench fuzz controls lock clean packages gofail-etcd gofail-packages
+.PHONY: help demo deploy lab test lint lint-types lint-ansible unit real-tests lab-tests soak-faults soak bench fuzz controls lies lock clean packages gofail-etcd gofail-packages
 
 help:
 	@echo "demo        install what is missing, build the lab, deploy, run scenarios/quick.yml"
