@@ -16,7 +16,8 @@ help:
 	@echo "lint unit real-tests lab-tests   parts of it"
 	@echo "fuzz        checkers against a search through every order; FUZZ=100000 cases"
 	@echo "soak-faults every fault in the lab, and SOAK=200 random compositions of them"
-	@echo "controls    healthy etcd of each version under every load, with faults by signal; CONTROLS=50 rounds"
+	@echo "controls    healthy etcd of each version under every load, with faults by signal; CONTROLS=50 rounds, VERSIONS"
+	@echo "lies        every kind of lie, told to the whole tool on lab hosts"
 	@echo "soak        MINUTES=60 of random faults on the lab: does anything grow?"
 	@echo "bench       measure, each figure beside a control"
 	@echo "gofail-etcd build an etcd with failpoints from Debian's sources, into the cache"
@@ -94,10 +95,16 @@ FUZZ ?= 100000
 fuzz: $(VENV)/dev.stamp
 	ETCD_CHAOS_FUZZ=$(FUZZ) pytest --timeout 7200 --hypothesis-show-statistics tests/unit/checkers/test_bruteforce.py
 
-# A healthy etcd is never called a liar: every load, members killed and stopped, both versions; minutes.
+# A healthy etcd is never called a liar: every load, members killed and stopped, each version; minutes for each.
 CONTROLS ?= 50
+VERSIONS ?= oldest,3.5.0,3.5.1,3.5.16,newest
 controls: $(VENV)/dev.stamp
-	ETCD_CHAOS_CONTROLS=$(CONTROLS) ETCD_CHAOS_ONLY=test_controls.py pytest -rP --timeout 3600 tests/etcd
+	ETCD_CHAOS_VERSIONS=$(VERSIONS) ETCD_CHAOS_CONTROLS=$(CONTROLS) ETCD_CHAOS_ONLY=test_controls.py pytest -rP --timeout 3600 tests/etcd
+
+# Every kind of lie told to the whole tool on lab hosts, to the exit code; half an hour.
+LIES ?= all
+lies: $(VENV)/dev.stamp packages
+	ETCD_CHAOS_LIES="$(LIES)" pytest --no-fold-skipped tests/lab/test_lies.py
 
 # What a machine adds to pip's settings for itself must not get into files that others install from.
 LOCK := env --unset=PIP_FIND_LINKS --unset=PIP_EXTRA_INDEX_URL CUSTOM_COMPILE_COMMAND="make lock" \

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from pydantic import TypeAdapter
 
 from tester.memory import BYTES_PER_OPERATION, MOST_BYTES, forecast, outgrown
-from tester.scenario.model import CaseSection
 from tester.scenario.stressers import Stresser
 from tests.unit.scenario.cases import single
+
+if TYPE_CHECKING:
+    from tester.scenario.model import CaseSection
 
 MOST = MOST_BYTES // BYTES_PER_OPERATION
 
@@ -34,9 +38,9 @@ def test_a_round_that_takes_too_much_is_told_before_it_starts() -> None:
 @pytest.mark.parametrize(
     ("stressers", "cases"),
     [
-        ([KV, LOCKS], [case(5000)]),
-        ([stresser(kind="kv")], [case(100_000)]),
-        ([KV], [case(100_000, load=False)]),
+        ([KV, LOCKS], [case(2500), case(2500)]),
+        ([stresser(kind="kv")], [case(3000)] * 30),
+        ([KV], [case(3000, load=False)] * 30),
         ([], []),
     ],
 )
