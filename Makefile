@@ -97,7 +97,7 @@ fuzz: $(VENV)/dev.stamp
 
 # A healthy etcd is never called a liar: every load, members killed and stopped, each version; minutes for each.
 CONTROLS ?= 50
-VERSIONS ?= oldest,3.5.0,3.5.1,3.5.16,newest
+VERSIONS ?= oldest,3.5.0,3.5.1,trixie,newest
 controls: $(VENV)/dev.stamp
 	ETCD_CHAOS_VERSIONS=$(VERSIONS) ETCD_CHAOS_CONTROLS=$(CONTROLS) ETCD_CHAOS_ONLY=test_controls.py pytest -rP --timeout 3600 tests/etcd
 

