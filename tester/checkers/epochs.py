@@ -47,6 +47,7 @@ OVER: Final[Mapping[str, Over]] = {
     "leases": Over.EACH,
     "locks": Over.EACH,
     "elections": Over.EACH,
+    "progress": Over.WHOLE,
     "availability": Over.WHOLE,
     "logs": Over.WHOLE,
     "alarms": Over.WHOLE,
@@ -113,4 +114,5 @@ def _merged(name: str, results: Mapping[int, CheckResult]) -> CheckResult:
         tuple(findings[:MAX_FINDINGS]),
         sum(result.findings_total for result in results.values()),
         sum(result.elapsed_seconds for result in results.values()),
+        nothing_to_judge=all(result.nothing_to_judge for result in results.values()),
     )

@@ -37,7 +37,7 @@ class Restore:
         """Invalid for a write that is missing or should be; unknown where nobody told, or nothing was restored."""
         evidence = Evidence(self.name)
         if not history.epochs:
-            evidence.doubt("no cluster was restored from a snapshot")
+            evidence.nothing("no cluster was restored from a snapshot")
             return evidence.result("")
         epoch = history.epochs[0]
         writes = Acknowledged(history, epoch.at)

@@ -51,7 +51,7 @@ def test_there_are_lies_of_many_kinds() -> None:
 
 
 def test_every_checker_and_every_guarantee_is_explained() -> None:
-    assert {name.partition("/")[0] for name in EXPLANATIONS} == set(CHECKERS)
+    assert {name.partition("/")[0] for name in EXPLANATIONS} == set(CHECKERS) - {"progress"}  # never invalid
     assert {name.partition("/")[2] for name in EXPLANATIONS if "/" in name} == set(HALVES)
 
 

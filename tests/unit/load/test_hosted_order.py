@@ -118,6 +118,6 @@ def test_what_is_no_json_is_no_order(line: bytes) -> None:
 
 def test_reports_move_to_the_run_clock() -> None:
     stretch = Stretch(1_000, 0, 0, 5, 0, {}, {})
-    moved = on_run_clock(Report(1, 2, 3, 0.5, [stretch], [(1_100, 1_200)], 1_300), 900)
-    assert moved == Report(1, 2, 3, 0.5, [Stretch(100, 0, 0, 5, 0, {}, {})], [(200, 300)], 400)
-    assert on_run_clock(Report(1, 2, 3, 0.5, [], [], None), 900).waiting_since_ns is None
+    moved = on_run_clock(Report(1, 2, 3, 0.5, [stretch], [(1_100, 1_200)], 1_300, [4]), 900)
+    assert moved == Report(1, 2, 3, 0.5, [Stretch(100, 0, 0, 5, 0, {}, {})], [(200, 300)], 400, [4])
+    assert on_run_clock(Report(1, 2, 3, 0.5, [], [], None, []), 900).waiting_since_ns is None

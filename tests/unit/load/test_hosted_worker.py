@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 AHEAD = 864_000 * 10**9
-REPORT = Report(1, 0, 0, 0.0, [], [], None)
+REPORT = Report(1, 0, 0, 0.0, [], [], None, [])
 
 
 class Agent(AgentClient):
