@@ -240,6 +240,8 @@ async def test_presets(bench: Bench, tmp_path: Path, preset: str, settings: dict
     if preset == "kubernetes":
         listers = {r.w for r in taken.records if isinstance(r, WatchStart) and r.w >= 1000}
         assert len(listers) == 3
+        asked = {r.filters for r in taken.records if isinstance(r, WatchStart) and r.w >= 1000}
+        assert asked == {(), ("put",), ("delete",)}
         assert taken.verdicts(taken.records, "serializable") == {"serializable": Verdict.VALID}
 
 

@@ -66,6 +66,9 @@ async def test_recipes_under_faults(bench: Bench, tmp_path: Path) -> None:
     assert states >= {("lock", "held"), ("lock", "released"), ("election", "held"), ("election", "observed")}
     ends = [session.end for session in history.sessions if session.start.w >= 1000]
     assert len(ends) > 12
+    first = [session.start for session in history.sessions if session.start.w >= 1000][:6]
+    assert {start.filters for start in first} == {(), ("put",), ("delete",)}
+    assert {start.prev_kv for start in first} == {False, True}
     # of the watchers of a round that was over before any fault, all were ended by etcd, as asked
     assert [end.reason for end in ends[:6] if isinstance(end, WatchEnd)] == ["cancelled by etcd"] * 6
 

@@ -1,0 +1,152 @@
+"""Who watches beside the clients, without etcd: in which ways, and what a crowd waits for."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import count
+from random import Random
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+
+from tester.clock import RunClock
+from tester.etcd.codec import Answer
+from tester.history.records import Delete, DeleteResult, Put, Range, RangeResult
+from tester.load import crowd as crowd_module
+from tester.load import listwatch
+from tester.load.crowd import Crowd, CrowdMix
+from tester.load.keys import KeySpace
+from tester.load.kinds import KeyDistribution
+from tester.load.listing import Listing
+from tester.load.listwatch import ListWatch
+from tester.load.pacer import Pacer
+from tester.load.views import VIEWS
+from tests.unit.load.fakes import ENDPOINTS, Sink
+
+if TYPE_CHECKING:
+    from tester.etcd.codec import LoadOperation
+    from tester.etcd.endpoint import Endpoint
+    from tester.etcd.watch import View
+
+
+class FakeWatcher:
+    """Has always been told of everything."""
+
+    made: ClassVar[list[FakeWatcher]] = []
+
+    def __init__(
+        self,
+        number: int,
+        endpoint: Endpoint,
+        recorder: object,
+        clock: object,
+        prefix: str,
+        revision: int,
+        *,
+        end: str | None = None,
+        view: View,
+    ) -> None:
+        self.endpoint, self.view, self.start_revision = endpoint, view, revision
+        self.waited_for = 0
+        self.made.append(self)
+
+    async def start(self) -> None: ...
+
+    async def cancel(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def check_alive(self) -> None: ...
+
+    async def caught_up(self, revision: int, timeout: float) -> bool:
+        self.waited_for = revision
+        return True
+
+
+class FakeClient:
+    """A store that counts revisions; deletes are answered as the script says, then done."""
+
+    def __init__(self, *deletes: int | None) -> None:
+        self.deletes = list(deletes)
+        self.revision = 1
+        self.changes: list[tuple[int, LoadOperation]] = []
+
+    async def turn(self, pacer: Pacer) -> int:
+        return 0
+
+    async def perform(self, op: LoadOperation, late_ns: int = 0) -> Answer | None:
+        if isinstance(op, Range):
+            return Answer(self.revision, 1, RangeResult((), 0))
+        answered = self.deletes.pop(0) if isinstance(op, Delete) and self.deletes else 1
+        if answered != 0:
+            self.revision += 1
+            self.changes.append((self.revision, op))
+        if answered is None:
+            return None
+        return Answer(self.revision, 1, DeleteResult(answered) if isinstance(op, Delete) else None)
+
+
+@pytest.fixture(autouse=True)
+def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeWatcher.made = []
+    for module in (crowd_module, listwatch):
+        monkeypatch.setattr(module, "Watcher", FakeWatcher)
+    monkeypatch.setattr(crowd_module, "_BACKOFF_SECONDS", 0.0)
+    monkeypatch.setattr(listwatch, "_WATCH_SECONDS", 0.0)
+
+
+async def gather(client: FakeClient, mix: CrowdMix) -> None:
+    crowd = Crowd(
+        *(mix, "p/", client, ENDPOINTS, count(), count(1)),  # type: ignore[arg-type]
+        *(Pacer(None), RunClock(), Sink(), lambda: None),
+    )
+    async with asyncio.timeout(10):
+        await crowd.run()
+
+
+async def test_each_watcher_of_a_crowd_waits_for_the_last_that_it_is_told() -> None:
+    client = FakeClient()
+    await gather(client, CrowdMix(prefixes=1, watchers=len(VIEWS), keys=3, rounds=1))
+    last_put = max(revision for revision, op in client.changes if isinstance(op, Put))
+    ((last_delete, _),) = [one for one in client.changes if isinstance(one[1], Delete)]
+    assert last_delete > last_put
+    assert {watcher.view for watcher in FakeWatcher.made} == set(VIEWS)
+    for watcher in FakeWatcher.made:
+        assert watcher.waited_for == (last_put if "delete" in watcher.view.filters else last_delete)
+
+
+async def test_one_watcher_a_round_comes_to_every_view_on_every_member() -> None:
+    rounds = len(VIEWS) * len(ENDPOINTS)
+    await gather(FakeClient(), CrowdMix(prefixes=1, watchers=1, keys=1, rounds=rounds))
+    assert len({(watcher.endpoint.member, watcher.view) for watcher in FakeWatcher.made}) == rounds
+
+
+async def test_a_delete_that_was_done_unseen_is_not_waited_for_again() -> None:
+    """The second delete finds nothing and makes no event: to wait for one would be for ever."""
+    client = FakeClient(None, 0)
+    await gather(client, CrowdMix(prefixes=1, watchers=2, keys=1, rounds=1))
+    kinds = [type(op).__name__ for _, op in client.changes]
+    assert kinds == ["Put", "Delete", "Put", "Delete"]
+    (told,) = {watcher.waited_for for watcher in FakeWatcher.made}
+    assert told == client.changes[-1][0]
+
+
+@pytest.mark.parametrize("first", range(3))
+async def test_a_lister_watches_in_every_view_in_turn(first: int) -> None:
+    space = KeySpace("p/", 5, KeyDistribution.UNIFORM, Random(1))
+    gate = asyncio.Event()
+    gate.set()
+    lister = ListWatch(
+        *(FakeClient(), 1000, ENDPOINTS[0], Sink(), RunClock(), gate, space),  # type: ignore[arg-type]
+        *(Listing(space, 2), first),
+    )
+    task = asyncio.create_task(lister.run())
+    async with asyncio.timeout(10):
+        # what is looked at changes while the lister has its turn, and it has no event to give
+        while len(FakeWatcher.made) <= 2 * len(VIEWS):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    views = [watcher.view for watcher in FakeWatcher.made]
+    assert views[0] == VIEWS[first]
+    assert views[: len(VIEWS)] == [*VIEWS[first:], *VIEWS[:first]] == views[len(VIEWS) : 2 * len(VIEWS)]
