@@ -1,4 +1,4 @@
-"""The event loop of processes that load a cluster."""
+"""The event loop of processes that do nothing but load a cluster."""
 
 from __future__ import annotations
 

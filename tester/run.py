@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from tester import __version__, loop
+from tester import __version__
 from tester.agents import connect
 from tester.claims import claim
 from tester.clock import RunClock
@@ -51,7 +51,7 @@ def execute(request: RunRequest) -> ExitCode:
         InventoryError: the inventory is wrong.
         InfrastructureError: the run directory cannot be made.
     """
-    return loop.run(_execute(request))
+    return asyncio.run(_execute(request))
 
 
 async def _execute(request: RunRequest) -> ExitCode:

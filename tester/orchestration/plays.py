@@ -13,7 +13,7 @@ import signal
 import sys
 import tempfile
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -240,8 +240,7 @@ async def _converse(
     if child.stdin is None or child.stdout is None:
         raise TypeError("the child needs pipes")
     decoder = msgspec.json.Decoder(PlayEvent)
-    with suppress(RuntimeError):  # uvloop's word for a child that has ended: its exit status says why
-        child.stdin.write(msgspec.json.encode(request) + b"\n")
+    child.stdin.write(msgspec.json.encode(request) + b"\n")
     async for line in child.stdout:
         on_event(decoder.decode(line))
     await child.wait()

@@ -1,4 +1,4 @@
-"""The loop of runs and workers: what it must do as asyncio's does."""
+"""The loop of load workers: what it must do as asyncio's does."""
 
 from __future__ import annotations
 
