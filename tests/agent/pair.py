@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +57,7 @@ class Pair:
     async def queue(self, qualities: Qualities) -> AsyncIterator[Path]:
         """A packet queue while it lasts; yields its life line."""
         line = self.directory / "line.json"
-        order = json.dumps({"queue": QUEUE, "seed": 1, "qualities": asdict(qualities)})
+        order = json.dumps({"queue": QUEUE, "seed": 1, "qualities": qualities._asdict()})
         await self._start(line, order)
         try:
             yield line
