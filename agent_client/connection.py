@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from agent_client.tls import ClientTls
 
+_OLD_CONNECTIONS = 8
+"""Kept from before a change of CAs, at the most: then one must have been new."""
 _MISDIRECTED = 421
 _TOO_MANY = 429
 _JSON = (("content-type", "application/json"),)
@@ -112,13 +114,15 @@ class Connection:
             await response.aclose()
             await asyncio.sleep(int(seconds) if seconds.isdecimal() else 1)
             response = await self._attempt(method, target, body)
-        if response.status_code != _MISDIRECTED:
-            return response
-        # The agent has done nothing: it wants the request on a connection that its CAs of now have verified
-        # (RFC 9110, 15.5.20). The old connection is closed with the answer.
-        await response.aread()
-        await response.aclose()
-        return await self._attempt(method, target, body)
+        for _ in range(_OLD_CONNECTIONS):
+            if response.status_code != _MISDIRECTED:
+                break
+            # The agent has done nothing: it wants the request on a connection that its CAs of now have verified
+            # (RFC 9110, 15.5.20). The old connection is closed with the answer; the next may be another old one.
+            await response.aread()
+            await response.aclose()
+            response = await self._attempt(method, target, body)
+        return response
 
     async def _attempt(self, method: str, target: str, body: bytes | Upload) -> httpx.Response:
         if isinstance(body, Upload):

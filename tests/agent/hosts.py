@@ -90,6 +90,13 @@ class Fleet:
         assert view.leader is not None
         return Roles(view.voters, view.leader, view.learners)
 
+    async def seen(self, condition: Callable[[Roles], bool]) -> Roles:
+        """The roles as soon as they are so: what members say of each other is looked at every now and then."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while self.monitor.view().leader is None or not condition(self.roles()):  # noqa: ASYNC110 - it polls
+                await asyncio.sleep(0.05)
+        return self.roles()
+
     def fault(self, fault: FaultSection, label: str = "c", timing: FaultTiming | None = None) -> CaseFault:
         members = [one.host for one in self.hosts.values()]
         scene = Scene(

@@ -32,7 +32,7 @@ from tester.scenario.model import Scenario
 from tester.stage import RoundSetting, Stage, open_stage
 
 PEM = b"PRIVATE KEY"
-SHORT = {"steady": "0s", "hold": "300ms", "settle": "0s"}
+SHORT = {"steady": "300ms", "hold": "300ms", "settle": "0s"}
 
 
 async def load_and_restart(stage: Stage, seen: dict[str, Any]) -> None:

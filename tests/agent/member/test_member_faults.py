@@ -15,7 +15,8 @@ from agent_service import commands
 from agent_service.audit import AuditLog
 from agent_service.disk.lack import layer_lack
 from agent_service.errors import FaultFailedError, UnavailableError
-from agent_service.faults import means, registry
+from agent_service.faults import nft as by_library
+from agent_service.faults import registry
 from agent_service.faults.manager import FaultManager
 from agent_service.faults.registry import capabilities
 from agent_service.models import (
@@ -219,14 +220,14 @@ async def test_a_table_that_somebody_took_away_is_healed_and_told(faults: FaultM
 async def test_rules_that_nft_does_not_take_are_no_success(
     faults: FaultManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = commands.check
+    real = by_library.check
 
     async def lose_the_ruleset(argv: tuple[str, ...], *, stdin: str = "") -> commands.Completed:
         if "drop" in stdin:
             return commands.Completed(argv, 0, "", "")  # says yes and does nothing
         return await real(argv, stdin=stdin)
 
-    monkeypatch.setattr(commands, "check", lose_the_ruleset)
+    monkeypatch.setattr(by_library, "check", lose_the_ruleset)
     with pytest.raises(FaultFailedError):
         await faults.inject(request(isolate("127.0.0.1")), "tester")
     assert faults.get("f-1").state is FaultState.FAILED
@@ -237,7 +238,7 @@ async def test_a_fault_that_takes_a_way_in_away_is_undone_at_once(
     faults: FaultManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Here by a rule of somebody else's that comes at the same moment; the table itself is as it should be."""
-    real = commands.check
+    real = by_library.check
 
     async def and_more(argv: tuple[str, ...], *, stdin: str = "") -> commands.Completed:
         if "drop" in stdin:
@@ -245,7 +246,7 @@ async def test_a_fault_that_takes_a_way_in_away_is_undone_at_once(
             nft("-f", "-", stdin=f"table inet precious {{\n{chain}\n}}\n")
         return await real(argv, stdin=stdin)
 
-    monkeypatch.setattr(commands, "check", and_more)
+    monkeypatch.setattr(by_library, "check", and_more)
     with socket.create_server(("127.0.0.1", 22)):
         with pytest.raises(FaultFailedError, match=r"a way into this host is gone: 127\.0\.0\.1 port 22"):
             await faults.inject(request(isolate("127.0.0.1")), "tester")
@@ -268,7 +269,7 @@ async def test_what_this_host_can_do(
     assert {item.kind for item in there} >= {"freeze", "wall-clock", "reboot", "agent-kill", *DISK_KINDS}
     assert all(item.reason for item in there)
     assert tables() == [], "looking leaves nothing behind"
-    monkeypatch.setattr(means, "PATH", "/nonexistent")
+    monkeypatch.setattr(commands, "PATH", "/nonexistent")
     assert next(item for item in await capabilities(settings) if item.kind == "peer-port").available is False
     with pytest.raises(UnavailableError, match="there is no nft"):
         await faults.inject(request(isolate("127.0.0.1")), "tester")

@@ -38,8 +38,10 @@ async def test_every_lie_is_caught_and_the_truth_is_not(bench: Bench, tmp_path: 
         missed = []
         for name, kind in list(KINDS.items())[:: 6 if OLD else 1]:
             lie = kind.make()
-            results = await store.tell(lie, kind.load)
-            result = results[kind.checker]
+            result = (await store.tell(lie, kind.load))[kind.checker]
+            if result.verdict is Verdict.UNKNOWN:  # as where a member was still applying when it was asked
+                lie = kind.make()
+                result = (await store.tell(lie, kind.load))[kind.checker]
             if not lie.told:
                 missed.append(f"{name}: it was never told")
             said = [finding.message for finding in result.findings]
