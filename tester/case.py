@@ -208,7 +208,7 @@ class CaseRunner:
         if all(case.until is None for case in stage.setting.plan.scenario.cases):
             return {}
         received = await snapshots_received(stage.membership.endpoints)
-        stage.snapshots.note(received)
+        stage.snapshots.note(received, [(host, at_ns) for host, at_ns, _ in stage.exits.exits])
         return received
 
     async def _see_snapshots(self, targets: tuple[str, ...], received: Mapping[str, float]) -> None:

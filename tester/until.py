@@ -20,7 +20,7 @@ from tester.errors import FaultIneffectiveError
 from tester.scenario.model import Until
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from tester.clock import RunClock
     from tester.etcd.endpoint import Endpoint
@@ -74,14 +74,24 @@ class SnapshotLookout:
 
     def __init__(self, clock: RunClock) -> None:
         self._clock = clock
-        self._counts: dict[str, float] = {}
+        self._counts: dict[str, tuple[float, int]] = {}
+        """By member: how many, as of when."""
         self._last_ns: int | None = None
 
-    def note(self, counts: Mapping[str, float]) -> None:
-        """Take what members have received so far; a process that was restarted counts from 0."""
-        if any(count and count != self._counts.get(member, 0.0) for member, count in counts.items()):
+    def note(self, counts: Mapping[str, float], ends: Iterable[tuple[str, int]] = ()) -> None:
+        """Take what members have received so far.
+
+        Args:
+            counts: by member, since the start of its process.
+            ends: when which member's process ended, by the run clock: the next one has counted from 0.
+        """
+        for member, at_ns in ends:
+            if at_ns >= self._counts.get(member, (0.0, 0))[1]:
+                self._counts.pop(member, None)
+        now = self._clock.now()
+        if any(count > self._counts.get(member, (0.0, 0))[0] for member, count in counts.items()):
             self.sent()
-        self._counts.update(counts)
+        self._counts.update({member: (count, now) for member, count in counts.items()})
 
     def sent(self) -> None:
         """One was seen to be sent just now."""

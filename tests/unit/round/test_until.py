@@ -108,6 +108,13 @@ def test_for_a_while_after_a_snapshot_none_is_sent() -> None:
     assert lookout.seconds_left == 0
     lookout.sent()
     assert lookout.seconds_left == 30
+    clock.at = 90
+    lookout.note({"m1": 1.0})
+    clock.at = 130
+    lookout.note({"m1": 1.0}, [("m1", 89_000_000_000), ("m2", 129_000_000_000)])
+    assert lookout.seconds_left == 0, "it was this process that had received it"
+    lookout.note({"m1": 1.0}, [("m1", 130_000_000_000)])
+    assert lookout.seconds_left == 30, "another process, and it has received one as well"
 
 
 @pytest.mark.parametrize(
