@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,16 +30,18 @@ _ROOM: Final = "room"
 _KEPT: Final = "kept"
 _LOST: Final = "lost"
 _CHUNK: Final = 64 * 1024
+_MAKING: Final = threading.Lock()
 
 
 def prepare(mount: Path) -> None:
     """Make the files, while it still is easy. Those that another fault has needed are there: nothing is written."""
-    for scope, directory in _WHERE.items():
-        if not _is_long(_file(mount, scope), BLOCK):
-            (mount / FOLDER / directory).mkdir(parents=True, exist_ok=True)
-            _file(mount, scope).write_bytes(bytes(BLOCK))
-    if not _is_long(mount / FOLDER / _ROOM, 0):
-        (mount / FOLDER / _ROOM).write_bytes(b"")
+    with _MAKING:  # or one fault would still be making what another, which fills the disk, has made
+        for scope, directory in _WHERE.items():
+            if not _is_long(_file(mount, scope), BLOCK):
+                (mount / FOLDER / directory).mkdir(parents=True, exist_ok=True)
+                _file(mount, scope).write_bytes(bytes(BLOCK))
+        if not _is_long(mount / FOLDER / _ROOM, 0):
+            (mount / FOLDER / _ROOM).write_bytes(b"")
 
 
 def _is_long(path: Path, size: int) -> bool:

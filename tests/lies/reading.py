@@ -105,7 +105,7 @@ class WrongLease(Answers):
         return bool(answer.kvs)
 
 
-@kind("linearizable", "it answered")
+@kind("linearizable", "it answered|its keys are out of order")
 class KeyTwiceInARange(Answers):
     def bend(self, request, answer) -> bool:
         if len(answer.kvs) < 2:
@@ -114,7 +114,7 @@ class KeyTwiceInARange(Answers):
         return True
 
 
-@kind("linearizable", "it answered")
+@kind("linearizable", "it answered|its keys are out of order")
 class RangeOutOfOrder(Answers):
     def bend(self, request, answer) -> bool:
         if len(answer.kvs) < 2:

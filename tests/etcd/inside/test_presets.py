@@ -175,7 +175,13 @@ ASKED = {
     "large-values": ("get", "range", "delete"),
     "register": tuple(KINDS),
 }
-EVERYTHING = {"weights": dict.fromkeys(OperationKind, 1), "keys": 50, "page_keys": 7, "keep_revisions": 50}
+# Lists weigh more: a second page needs a first one, more keys than fit on it, and no compaction in between.
+EVERYTHING = {
+    "weights": dict.fromkeys(OperationKind, 1) | {OperationKind.LIST: 4},
+    "keys": 80,
+    "page_keys": 5,
+    "keep_revisions": 100,
+}
 
 
 def lie(taken: Taken, wanted: Callable[[Operation], bool]) -> list[HistoryRecord] | None:
@@ -214,7 +220,8 @@ def other_branch(taken: Taken) -> list[HistoryRecord]:
     ],
 )
 async def test_presets(bench: Bench, tmp_path: Path, preset: str, settings: dict[str, object]) -> None:
-    taken = await take(bench, tmp_path / "history.jsonl", {"preset": preset, **settings})
+    seconds = 4.0 if settings is EVERYTHING else SECONDS
+    taken = await take(bench, tmp_path / "history.jsonl", {"preset": preset, **settings}, seconds)
     assert taken.complaints(bench.cluster.version) == {}
     errors = Counter(r.text for r in taken.records if isinstance(r, Fail))
     # a machine that stalls lets a lease end before the put with it arrives
