@@ -305,6 +305,7 @@ async def open_stage(setting: RoundSetting, phases: Phases) -> AsyncIterator[Sta
             stack.push_async_callback(stage.load.stop)
             await stage.load.start()
             stage.background.start(_sample(stage), "the load's sampler")
+            await stage.while_alive(_first_answer(stage, cluster.start_timeout))
         yield stage
 
 
@@ -326,6 +327,18 @@ async def _sample(stage: Stage) -> None:
         stage.progress.look(stage.load.steps, stage.monitor.view(), running=stage.load.running)
         if large is None and (large := outgrown(stage.load.totals().ok)) is not None:
             stage.setting.bus.publish(Notice(large, warning=True))
+
+
+async def _first_answer(stage: Stage, limit_seconds: float) -> None:
+    """Wait until the load is served: connections and tokens take their time, and a case's "before" is none of it."""
+    clock = stage.setting.clock
+    limit_ns = clock.now() + int(limit_seconds * 1e9)
+    while not (stage.load.totals().ok or any(stage.load.steps)):
+        if clock.now() > limit_ns:  # what that means is for the checkers to say
+            notice = f"nothing of the load was acknowledged within {limit_seconds:g} s of its start"
+            stage.setting.bus.publish(Notice(notice, warning=True))
+            return
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 async def _enable_auth(
