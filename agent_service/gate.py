@@ -38,6 +38,7 @@ _KEPT_ALIVE = "/v1/load/"
 _TOO_MANY = 429
 _NOT_AUDITED = ("/v1/member/tls", "/v1/load/")
 """Where bodies go that no log may hold."""
+_UNKNOWN = frozenset({"404", "405"})
 _RENEWAL = "/renew"
 """What comes every few seconds while a fault is held: refused ones are audited, others by the fault's manager."""
 _AUDITED_BODY_BYTES = 2048
@@ -194,8 +195,9 @@ class _Request:
         if (path.endswith(_RENEWAL) and outcome == "200") or outcome == str(_TOO_MANY):
             return
         caller = caller_of(self._scope)
-        secret = path.startswith(_NOT_AUDITED)
-        body = "" if secret else self._body[:_AUDITED_BODY_BYTES].decode(errors="replace")
+        # A path or method that is none of the agent's may carry what was meant for another service.
+        untold = path.startswith(_NOT_AUDITED) or outcome in _UNKNOWN
+        body = "" if untold else self._body[:_AUDITED_BODY_BYTES].decode(errors="replace")
         await self._audit.tell(
             caller.name if caller else "unknown",
             f"{self._scope['method']} {path}",

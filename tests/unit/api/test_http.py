@@ -320,9 +320,12 @@ async def test_a_key_reaches_no_log_and_no_answer(world: World, tmp_path: Path) 
     assert answers[0].status_code == 200
     wrong = ({**body, "ca": "the secret"}, {**body, "more": "the secret"}, {**body, "key": ["the secret"]})
     answers += [await world.http.put("/v1/member/tls", json=each) for each in wrong]
-    answers += [await world.http.put("/v1/member/tls/", json=body), await world.http.get("/v1/audit")]
+    astray = ("/v1/member/tls/", "/v2/member/tls", "/v1/metrics")
+    answers += [await world.http.put(path, json=body) for path in astray]
+    answers.append(await world.http.get("/v1/audit"))
     assert [answer.status_code for answer in answers[1:4]] == [422] * 3
-    assert "PUT /v1/member/tls" in answers[-1].text
+    assert [answer.status_code for answer in answers[5:7]] == [404, 405]
+    assert "PUT /v2/member/tls" in answers[-1].text
     for answer in answers:
         assert "the secret" not in answer.text
     files = await asyncio.to_thread(lambda: [path for path in tmp_path.rglob("*") if path.is_file()])
