@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tester.history.columns import EventCol, Kind, LeafCol, OpCol, ResponseCol
+from tester.history import watchlog
+from tester.history.columns import EventCol, Kind, LeafCol, OpCol
 from tester.history.records import Compact
-from tester.history.watchlog import span_of
 
 if TYPE_CHECKING:
     from tester.history.history import History, WatchSession
@@ -31,20 +31,16 @@ class Session:
 def sessions_of(history: History) -> list[Session]:
     """Every session with what it was told."""
     events, responses = history.events.columns, history.responses.columns
-    counts = np.diff(responses[ResponseCol.EVENT], append=events.shape[1])
-    found = []
-    for number, session in enumerate(history.sessions):
-        mine = responses[ResponseCol.SESSION] == number
-        found.append(
-            Session(
-                session,
-                events[:, events[EventCol.SESSION] == number],
-                responses[:, mine],
-                counts[mine] == 0,
-                span_of(history, events, responses, number),
-            )
+    return [
+        Session(
+            rows.session,
+            events[:, rows.events],
+            responses[:, rows.responses],
+            rows.bookmark,
+            rows.span(events, responses),
         )
-    return found
+        for rows in watchlog.rows_of_sessions(history)
+    ]
 
 
 def pairs(events: Columns) -> Columns:
