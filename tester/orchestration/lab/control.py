@@ -15,7 +15,7 @@ from tester.orchestration.commands import run_command
 from tester.orchestration.debian import KEYRING, debian_mirror
 from tester.orchestration.lab.inventory import render_inventory, render_power_on
 from tester.orchestration.lab.machine import is_running, power_off
-from tester.orchestration.lab.preflight import check_rights_and_programs, check_subnet
+from tester.orchestration.lab.preflight import check_rights_and_programs, check_subnet, check_watches
 from tester.orchestration.lab.removal import close_connection, remove_lab
 from tester.orchestration.lab.spec import (
     PACKAGES,
@@ -131,6 +131,7 @@ class Lab:
             if await self._is_complete():
                 self._on_progress(f"lab {self.name}: {len(self.hosts)} hosts stand already")
                 return
+            await asyncio.to_thread(check_watches, sum(not is_running(host) for host in self.hosts))
             playbooks = Playbooks(self.inventory, self.spec.directory / "ansible", self._on_progress)
             await playbooks.run("lab", variables=self.variables())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,6 +27,10 @@ _PROGRAMS = {
 
 _BASE_PROGRAMS = {"debootstrap": "debootstrap", "gpgv": "gpgv"}
 """What building the base root needs on top, once."""
+
+_WATCH_LIMIT = "sys/fs/inotify/max_user_instances"
+_WATCHES_PER_HOST = 8
+"""Measured on Debian 12: five of systemd, one of its logind; and some for what people start."""
 
 _COMMAND_SECONDS = 20.0
 
@@ -62,6 +67,32 @@ def check_rights_and_programs() -> None:
             f"this machine lacks {', '.join(sorted(missing))}",
             remedy=f"apt-get install {' '.join(sorted(missing))}",
         )
+
+
+def check_watches(hosts: int, proc: Path = Path("/proc")) -> None:
+    """Whether the kernel has inotify instances for the systemd of so many more hosts, all of them root's.
+
+    Raises:
+        LabError: it has not; the remedy raises the limit. Without them units of a host fail one by one, with
+            "too many open files".
+    """
+    limit = int((proc / _WATCH_LIMIT).read_text())
+    used = sum(_watches(process) for process in proc.iterdir() if process.name.isdecimal())
+    needed = hosts * _WATCHES_PER_HOST
+    if needed > limit - used:
+        raise LabError(
+            f"{hosts} hosts need {needed} inotify instances, and of {limit} {used} are in use",
+            remedy=f"sysctl fs.inotify.max_user_instances={2 * (used + needed)}",
+        )
+
+
+def _watches(process: Path) -> int:
+    try:
+        if process.stat().st_uid != os.geteuid():
+            return 0
+        return sum(str(link.readlink()).endswith(":inotify") for link in (process / "fd").iterdir())
+    except OSError:  # it has ended meanwhile
+        return 0
 
 
 async def check_subnet(spec: LabSpec) -> None:

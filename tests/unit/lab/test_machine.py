@@ -12,7 +12,7 @@ import pytest
 from tester.orchestration.lab import LabError, LabHost, LabSpec, holder, machine
 from tester.orchestration.lab.cgroups import hierarchies
 from tester.orchestration.lab.machine import is_running, nspawn_command
-from tester.orchestration.lab.preflight import free_subnet, parse_networks
+from tester.orchestration.lab.preflight import check_watches, free_subnet, parse_networks
 from tester.orchestration.lab.removal import mounts_below
 
 HYBRID = """\
@@ -130,6 +130,21 @@ def test_a_free_subnet_is_one_that_nobody_uses() -> None:
     assert free_subnet([IPv4Network("10.86.128.0/17")], first=255) == IPv4Network("10.86.0.0/24")
     with pytest.raises(LabError, match="every /24"):
         free_subnet([IPv4Network("10.0.0.0/8")])
+
+
+def test_hosts_for_whom_the_kernel_has_no_inotify_instances(tmp_path: Path) -> None:
+    limit = tmp_path / "sys/fs/inotify/max_user_instances"
+    limit.parent.mkdir(parents=True)
+    limit.write_text("27\n")
+    descriptors = tmp_path / "17/fd"
+    descriptors.mkdir(parents=True)
+    for number, target in enumerate(("anon_inode:inotify", "/dev/null", "anon_inode:inotify")):
+        (descriptors / str(number)).symlink_to(target)
+    check_watches(3, tmp_path)  # the control: 24 of the 25 that are left
+    with pytest.raises(LabError) as caught:
+        check_watches(4, tmp_path)
+    assert caught.value.message == "4 hosts need 32 inotify instances, and of 27 2 are in use"
+    assert caught.value.remedy == "sysctl fs.inotify.max_user_instances=68"
 
 
 def test_who_holds_a_host_boots_it_again_and_hands_sigterm_on(tmp_path: Path) -> None:
