@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from tester.errors import InventoryError, ScenarioError
 from tester.learners import missing_learners, wants_learner
 from tester.nemesis import draw_cases, menu_of, menu_problems
+from tester.order import draw_order
 from tester.quorum import most_at_once, objection
 from tester.scenario.actions import ChangeVersionSection, RefuseVersionSection
 from tester.scenario.faults import NetworkSection, PartitionSection, PowerOffSection
@@ -80,7 +81,7 @@ class Plan:
             draw = stream(self.seed, "nemesis", number)
             cases += draw_cases(self.scenario.nemesis, voters, self.max_faulted, draw)
         if self.scenario.shuffle:
-            stream(self.seed, "order", number).shuffle(cases)
+            return draw_order(cases, stream(self.seed, "order", number))
         return tuple(cases)
 
     def target_stream(self, number: int, case: CaseSection, fault: int = 0) -> random.Random:

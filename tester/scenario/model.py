@@ -269,7 +269,10 @@ class Scenario(Section):
         default=1, ge=0, le=1_000_000, description="How often, each on a new cluster; 0: until stopped."
     )
     seed: int | None = Field(default=None, ge=0, lt=2**63, description="Default: drawn and printed.")
-    shuffle: bool = Field(default=False, description="Cases in an order drawn with the seed.")
+    shuffle: bool = Field(
+        default=False,
+        description="Cases in an order drawn with the seed, those with `until: snapshot` apart.",
+    )
     limits: Limits = Field(default=Limits(), description="What is acceptable.")
     keep_revisions: int = Field(default=10_000, ge=0, description="Compaction after a round keeps this many.")
     defragment_every: int = Field(

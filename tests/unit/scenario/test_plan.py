@@ -50,6 +50,35 @@ def test_cases_keep_their_order_unless_it_is_drawn() -> None:
     assert len({shuffled.cases(number) for number in range(1, 10)}) > 1
 
 
+SENT = {"until": "snapshot"}
+ADDED = {"actions": [{"action": "remove-and-add-back", "target": "same"}]}
+
+
+@pytest.mark.parametrize(("waiting", "adding", "others"), [(6, 4, 30), (2, 0, 1), (3, 7, 0), (5, 5, 4)])
+def test_cases_that_wait_for_a_snapshot_are_drawn_apart(waiting: int, adding: int, others: int) -> None:
+    told = [
+        *(single("kill", f"w{n}", **SENT) for n in range(waiting)),
+        *(single("kill", f"a{n}", **SENT, **ADDED) for n in range(adding)),
+        *(single("kill", f"o{n}") for n in range(others)),
+    ]
+    orders = [make_plan(scenario(*told, shuffle=True), inventory(3), seed=seed).cases(1) for seed in range(9)]
+    assert len(set(orders)) > 1
+    for order in orders:
+        assert sorted(case.name for case in order) == sorted(case.name for case in told)
+        kinds = "".join(case.name[0] for case in order)
+        around = (kinds + kinds).replace("a", "")
+        gaps = around[around.index("w") + 1 : around.rindex("w")].split("w")
+        assert {len(gap) for gap in gaps} <= {others // waiting, -(-others // waiting)}
+        assert "oa" not in kinds + kinds[0], "who adds a member comes right after one that waits"
+
+
+def test_one_case_that_waits_is_drawn_like_any_other() -> None:
+    told = [single("kill", "w", **SENT), *cases(6)]
+    drawn = make_plan(scenario(*told, shuffle=True), inventory(3), seed=1).cases(1)
+    stream(1, "order", 1).shuffle(told)
+    assert drawn == tuple(told)
+
+
 def test_draws_of_a_case_do_not_depend_on_the_other_cases() -> None:
     alone = make_plan(scenario(cases(2)[1]), inventory(3), seed=1)
     beside = make_plan(scenario(*cases(2)), inventory(3), seed=1)
