@@ -17,7 +17,7 @@ from tester.phases import Phases, Span
 from tester.results import CaseResult, CaseState, PhaseStats, Recovery, Verdict
 from tester.scenario.faults import LoseDataSection
 from tester.scenario.model import Until
-from tester.until import CommitWait, entries_needed, require_snapshots, snapshots_received
+from tester.until import CommitWait, count_snapshots, entries_needed, require_snapshots
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Mapping
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tester.scenario.model import CaseSection
     from tester.stage import Stage
     from tester.targets import Roles
+    from tester.until import SnapshotCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +128,14 @@ class CaseRunner:
                 await self._break_and_heal()
         with self._phases.phase(Phase.SETTLE, case.settle):
             await stage.look_on(case.settle)
-        await self._received()
+        await self._snapshots()
 
     async def _break_and_heal(self) -> None:
         case, stage, course = self._case, self._stage, self._course
         faults = CaseFaults(case, self._scene, self._look, self._draw)
         try:
             async with faults:
-                received = await self._received()
+                counted = await self._snapshots()
                 with self._phases.phase(Phase.INJECT):
                     self._known = await stage.while_alive(self._see_leader())
                     await stage.while_alive(faults.inject(self._recover))
@@ -148,7 +149,7 @@ class CaseRunner:
                     await faults.heal()
                     await self._recover()
                     if case.until is Until.SNAPSHOT:
-                        await stage.while_alive(self._see_snapshots(faults.targets, received))
+                        await stage.while_alive(self._see_snapshots(faults.targets, counted))
         finally:  # also of a case that ends here
             course.targets = faults.targets
             course.held_seconds = faults.held_seconds
@@ -190,7 +191,7 @@ class CaseRunner:
         emptied = any(
             action.changes_members for action in self._case.actions
         )  # has nothing entries could follow
-        if until is Until.SNAPSHOT and not emptied and (left := stage.snapshots.seconds_left):
+        if until is Until.SNAPSHOT and not emptied and (left := self._keeps_entries()):
             setting.bus.publish(
                 Notice(
                     f"{self._case.name}: a snapshot was just sent: etcd keeps all entries for {left:.0f} s more"
@@ -202,21 +203,24 @@ class CaseRunner:
         self._actions.reached.set()
         setting.bus.publish(Notice(f"{self._case.name}: {reached}"))
 
-    async def _received(self) -> Mapping[str, float]:
+    def _keeps_entries(self) -> float:
+        """For how many seconds more the leader forgets no entries."""
+        return self._stage.snapshots.seconds_left(self._stage.roles().leader)
+
+    async def _snapshots(self) -> Mapping[str, SnapshotCounts]:
         """Snapshots by member, where a case of the scenario needs to know."""
         stage = self._stage
         if all(case.until is None for case in stage.setting.plan.scenario.cases):
             return {}
-        received = await snapshots_received(stage.membership.endpoints)
-        stage.snapshots.note(received, [(host, at_ns) for host, at_ns, _ in stage.exits.exits])
-        return received
+        counted = await count_snapshots(stage.membership.endpoints)
+        stage.snapshots.note(counted, [(host, at_ns) for host, at_ns, _ in stage.exits.exits])
+        return counted
 
-    async def _see_snapshots(self, targets: tuple[str, ...], received: Mapping[str, float]) -> None:
+    async def _see_snapshots(self, targets: tuple[str, ...], before: Mapping[str, SnapshotCounts]) -> None:
         stage = self._stage
         restarted = {host for host, at_ns, _ in stage.exits.exits if at_ns >= self._started}
         endpoints = [stage.membership.endpoint(name) for name in targets]
-        seen = await require_snapshots(endpoints, received, restarted, self._limits.recovery)
-        stage.snapshots.sent()
+        seen = await require_snapshots(endpoints, before, restarted, self._limits.recovery)
         stage.setting.bus.publish(Notice(f"{self._case.name}: {seen}"))
 
     async def _recover(self) -> bool:

@@ -32,9 +32,9 @@ CATCH_UP_ENTRIES: Final = 5000
 RELEASE_SECONDS: Final = 30.0
 """Etcd's ``releaseDelayAfterSnapshot``, the same in 3.4 and 3.5."""
 DEFAULT_SNAPSHOT_COUNT: Final = 100_000
-_COUNTER: Final = re.compile(
-    r"^etcd_network_snapshot_receive_success(?:\{[^}]*\})? ([0-9.e+]+)$", re.MULTILINE
-)
+_COUNTER: Final = r"^etcd_network_snapshot_{}_success(?:\{{[^}}]*\}})? ([0-9.e+]+)$"
+_RECEIVED: Final = re.compile(_COUNTER.format("receive"), re.MULTILINE)
+_SENT: Final = re.compile(_COUNTER.format("send"), re.MULTILINE)
 _LOOK_SECONDS: Final = 0.2
 _SCRAPE_SECONDS: Final = 2.0
 _STALLED_SECONDS: Final = 15.0
@@ -65,44 +65,48 @@ def entries_needed(cluster: ClusterSection, until: Until) -> int:
     return count + count // 2 + (kept if until is Until.SNAPSHOT else 0)
 
 
-class SnapshotLookout:
-    """When a leader last sent a snapshot, as far as members' counts tell.
+@dataclass(frozen=True, slots=True)
+class SnapshotCounts:
+    """Snapshots since the start of a member's process, as its metrics count them."""
 
-    For ``RELEASE_SECONDS`` from then on etcd forgets no entries, whatever it commits: a member that was away gets
-    entries, and no snapshot.
+    received: float = 0.0
+    sent: float = 0.0
+
+
+class SnapshotLookout:
+    """When which member last sent a snapshot, as far as its counts tell.
+
+    For ``RELEASE_SECONDS`` from then on it forgets no entries, whatever it commits: while it leads, a member that was
+    away gets entries, and no snapshot. Another leader forgets them as ever.
     """
 
     def __init__(self, clock: RunClock) -> None:
         self._clock = clock
-        self._counts: dict[str, tuple[float, int]] = {}
+        self._sent: dict[str, tuple[float, int]] = {}
         """By member: how many, as of when."""
-        self._last_ns: int | None = None
+        self._last_ns: dict[str, int] = {}
 
-    def note(self, counts: Mapping[str, float], ends: Iterable[tuple[str, int]] = ()) -> None:
-        """Take what members have received so far.
+    def note(self, counts: Mapping[str, SnapshotCounts], ends: Iterable[tuple[str, int]] = ()) -> None:
+        """Take what members have sent so far.
 
         Args:
             counts: by member, since the start of its process.
             ends: when which member's process ended, by the run clock: the next one has counted from 0.
         """
         for member, at_ns in ends:
-            if at_ns >= self._counts.get(member, (0.0, 0))[1]:
-                self._counts.pop(member, None)
+            if at_ns >= self._sent.get(member, (0.0, 0))[1]:
+                self._sent.pop(member, None)
+                self._last_ns.pop(member, None)  # nor does it know of any
         now = self._clock.now()
-        if any(count > self._counts.get(member, (0.0, 0))[0] for member, count in counts.items()):
-            self.sent()
-        self._counts.update({member: (count, now) for member, count in counts.items()})
+        for member, count in counts.items():
+            if count.sent > self._sent.get(member, (0.0, 0))[0]:
+                self._last_ns[member] = now
+            self._sent[member] = (count.sent, now)
 
-    def sent(self) -> None:
-        """One was seen to be sent just now."""
-        self._last_ns = self._clock.now()
-
-    @property
-    def seconds_left(self) -> float:
-        """Until a leader forgets entries again."""
-        if self._last_ns is None:
-            return 0.0
-        return max(0.0, RELEASE_SECONDS - (self._clock.now() - self._last_ns) / 1e9)
+    def seconds_left(self, leader: str | None) -> float:
+        """Until this member forgets entries again; where nobody leads, until everybody does."""
+        last = [at_ns for member, at_ns in self._last_ns.items() if leader in {member, None}]
+        return max(0.0, RELEASE_SECONDS - (self._clock.now() - max(last)) / 1e9) if last else 0.0
 
 
 class CommitWait:
@@ -142,21 +146,21 @@ class CommitWait:
         return max(known, default=None)
 
 
-async def snapshots_received(endpoints: Collection[Endpoint]) -> dict[str, float]:
-    """By member: how many snapshots its process has received; a member that does not answer is left out.
+async def count_snapshots(endpoints: Collection[Endpoint]) -> dict[str, SnapshotCounts]:
+    """By member; one that does not answer is left out.
 
     Every member serves its metrics where it serves clients, over TLS if these do, to whoever has the certificate
     that clients need.
     """
-    return {member: told for member, told in (await _scrape(endpoints)).items() if isinstance(told, float)}
+    return {member: told for member, told in (await _scrape(endpoints)).items() if not isinstance(told, str)}
 
 
-async def _scrape(endpoints: Collection[Endpoint]) -> dict[str, float | str]:
-    """By member: how many snapshots its process has received, or why that could not be read."""
+async def _scrape(endpoints: Collection[Endpoint]) -> dict[str, SnapshotCounts | str]:
+    """By member: its counts, or why they could not be read."""
     return dict(await asyncio.gather(*map(_ask, endpoints)))
 
 
-async def _ask(endpoint: Endpoint) -> tuple[str, float | str]:
+async def _ask(endpoint: Endpoint) -> tuple[str, SnapshotCounts | str]:
     tls = endpoint.tls
     # Of plain text nothing is verified, and httpx's own context would load every CA of the system at each look.
     scheme, verify = (
@@ -169,22 +173,28 @@ async def _ask(endpoint: Endpoint) -> tuple[str, float | str]:
         return endpoint.member, str(error) or type(error).__name__
     if not answer.is_success:
         return endpoint.member, f"HTTP status {answer.status_code}"
-    return endpoint.member, count_of(answer.text)
+    return endpoint.member, counts_of(answer.text)
 
 
-def count_of(metrics: str) -> float:
-    """Snapshots received, summed over senders, out of the text of a member's metrics. Pure."""
-    return sum((float(match[1]) for match in _COUNTER.finditer(metrics)), 0.0)
+def counts_of(metrics: str) -> SnapshotCounts:
+    """Snapshots, summed over whom they came from and went to, out of the text of a member's metrics. Pure."""
+    received, sent = (
+        sum((float(match[1]) for match in counter.finditer(metrics)), 0.0) for counter in (_RECEIVED, _SENT)
+    )
+    return SnapshotCounts(received, sent)
 
 
 async def require_snapshots(
-    endpoints: Sequence[Endpoint], before: Mapping[str, float], restarted: Collection[str], limit: float
+    endpoints: Sequence[Endpoint],
+    before: Mapping[str, SnapshotCounts],
+    restarted: Collection[str],
+    limit: float,
 ) -> str:
     """See that each of these members was sent a snapshot after the fault.
 
     Args:
         endpoints: the members that were away.
-        before: what ``snapshots_received`` said before the fault.
+        before: what ``count_snapshots`` said before the fault.
         restarted: members whose process is another one now: theirs have counted from 0.
         limit: seconds to wait for it.
 
@@ -192,14 +202,14 @@ async def require_snapshots(
         FaultIneffectiveError: one was sent none: the fault was not what the case is about.
     """
     deadline = asyncio.get_running_loop().time() + limit
+    none = SnapshotCounts()
     while True:
         now = await _scrape(endpoints)
         missing = {
-            member: "received no snapshot"
-            if isinstance(told, float)
-            else f"its metrics cannot be read: {told}"
+            member: f"its metrics cannot be read: {told}" if isinstance(told, str) else "received no snapshot"
             for member, told in now.items()
-            if not isinstance(told, float) or told <= (0 if member in restarted else before.get(member, 0))
+            if isinstance(told, str)
+            or told.received <= (none if member in restarted else before.get(member, none)).received
         }
         if not missing:
             return f"{', '.join(endpoint.member for endpoint in endpoints)} received a snapshot"

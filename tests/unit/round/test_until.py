@@ -12,7 +12,14 @@ from tester import until
 from tester.clock import RunClock
 from tester.errors import FaultIneffectiveError
 from tester.scenario.model import ClusterSection, Until
-from tester.until import CommitWait, SnapshotLookout, count_of, entries_needed, require_snapshots
+from tester.until import (
+    CommitWait,
+    SnapshotCounts,
+    SnapshotLookout,
+    counts_of,
+    entries_needed,
+    require_snapshots,
+)
 from tests.unit.load.fakes import ENDPOINTS
 
 if TYPE_CHECKING:
@@ -24,12 +31,14 @@ METRICS = """\
 etcd_network_snapshot_receive_success{From="8e9e05c52164694d"} 1
 etcd_network_snapshot_receive_success{From="91bc3c398fb3c146"} 2
 etcd_network_snapshot_receive_total_duration_seconds_bucket{From="8e9e05c52164694d",le="0.1"} 9
+etcd_network_snapshot_send_success{To="91bc3c398fb3c146"} 4
+etcd_network_snapshot_send_total_duration_seconds_bucket{To="91bc3c398fb3c146",le="0.1"} 7
 """
 
 
-@pytest.mark.parametrize(("text", "count"), [("", 0), (METRICS, 3)])
-def test_snapshots_in_metrics(text: str, count: float) -> None:
-    assert count_of(text) == count
+@pytest.mark.parametrize(("text", "received", "sent"), [("", 0, 0), (METRICS, 3, 4)])
+def test_snapshots_in_metrics(text: str, received: float, sent: float) -> None:
+    assert counts_of(text) == SnapshotCounts(received, sent)
 
 
 def test_entries_follow_the_flags() -> None:
@@ -93,50 +102,62 @@ def test_for_a_while_after_a_snapshot_none_is_sent() -> None:
         def now(self) -> int:
             return self.at * 1_000_000_000
 
+    def note(*ends: tuple[str, int], **sent: float) -> None:
+        lookout.note({member: SnapshotCounts(9.0, count) for member, count in sent.items()}, ends)
+
     clock = Clock()
     lookout = SnapshotLookout(cast("RunClock", clock))
-    lookout.note({"m1": 0.0, "m2": 0.0})
-    assert lookout.seconds_left == 0
+    note(m1=0.0, m2=0.0)
+    assert lookout.seconds_left("m1") == 0
     clock.at = 10
-    lookout.note({"m1": 1.0, "m2": 0.0})
+    note(m1=1.0, m2=0.0)
     clock.at = 15
-    lookout.note({"m1": 1.0, "m2": 0.0})
-    assert lookout.seconds_left == 25
+    note(m1=1.0, m2=0.0)
+    assert lookout.seconds_left("m1") == 25
+    assert lookout.seconds_left("m2") == 0, "another leader has sent none, and forgets"
+    assert lookout.seconds_left(None) == 25, "who knows who will lead"
+    clock.at = 20
+    note(m2=1.0)
+    assert (lookout.seconds_left("m1"), lookout.seconds_left("m2"), lookout.seconds_left(None)) == (
+        20,
+        30,
+        30,
+    )
     clock.at = 50
-    assert lookout.seconds_left == 0
-    lookout.note({"m1": 0.0})  # restarted, and it was sent entries
-    assert lookout.seconds_left == 0
-    lookout.sent()
-    assert lookout.seconds_left == 30
-    clock.at = 90
-    lookout.note({"m1": 1.0})
-    clock.at = 130
-    lookout.note({"m1": 1.0}, [("m1", 89_000_000_000), ("m2", 129_000_000_000)])
-    assert lookout.seconds_left == 0, "it was this process that had received it"
-    lookout.note({"m1": 1.0}, [("m1", 130_000_000_000)])
-    assert lookout.seconds_left == 30, "another process, and it has received one as well"
+    assert lookout.seconds_left(None) == 0
+    note(m1=0.0)  # restarted unseen, and has sent none
+    assert lookout.seconds_left("m1") == 0
+    note(m1=1.0)
+    assert lookout.seconds_left("m1") == 30
+    clock.at = 60
+    note(("m1", 49_000_000_000), m1=1.0)
+    assert lookout.seconds_left("m1") == 20, "it was this process that had sent it"
+    note(("m1", 60_000_000_000))
+    assert lookout.seconds_left("m1") == 0, "one that begins anew keeps nothing for anybody"
+    note(m1=1.0)
+    assert lookout.seconds_left("m1") == 30, "another process, and it has sent one as well"
 
 
 @pytest.mark.parametrize(
     ("told", "restarted", "problem"),
     [
-        (2.0, (), ""),
-        (1.0, (), "m1: received no snapshot"),
-        (1.0, ("m1",), ""),
-        (0.0, ("m1",), "m1: received no snapshot"),
+        (SnapshotCounts(2.0), (), ""),
+        (SnapshotCounts(1.0, 5.0), (), "m1: received no snapshot"),
+        (SnapshotCounts(1.0), ("m1",), ""),
+        (SnapshotCounts(0.0), ("m1",), "m1: received no snapshot"),
         ("refused", ("m1",), "m1: its metrics cannot be read: refused"),
     ],
 )
 async def test_who_received_one(
-    monkeypatch: pytest.MonkeyPatch, told: float | str, restarted: tuple[str, ...], problem: str
+    monkeypatch: pytest.MonkeyPatch, told: SnapshotCounts | str, restarted: tuple[str, ...], problem: str
 ) -> None:
-    async def scrape(_endpoints: object) -> dict[str, float | str]:
+    async def scrape(_endpoints: object) -> dict[str, SnapshotCounts | str]:
         await asyncio.sleep(0)
         return {"m1": told}
 
     monkeypatch.setattr(until, "_scrape", scrape)
     monkeypatch.setattr(until, "_LOOK_SECONDS", 0.001)
-    work = require_snapshots(ENDPOINTS[:1], {"m1": 1.0}, restarted, 0.01)
+    work = require_snapshots(ENDPOINTS[:1], {"m1": SnapshotCounts(1.0)}, restarted, 0.01)
     if not problem:
         assert await work == "m1 received a snapshot"
     else:
