@@ -21,8 +21,6 @@ Columns: TypeAlias = NDArray[np.int64]
 
 Mask: TypeAlias = NDArray[np.bool_]
 
-_BLOCK_ROWS = 1 << 17
-
 NEVER = 2**62
 """A time or revision later than any other."""
 
@@ -43,58 +41,53 @@ class Table:
     """Rows of 64-bit integers, added some at a time and read as columns."""
 
     def __init__(self, fields: type[IntEnum]) -> None:
-        self._size = 0
         self._width = len(fields)
-        self._columns: Columns = np.empty((self._width, 0), dtype=np.int64)
-        self._blocks: list[Columns] = []
-        """What is not in ``_columns`` yet."""
-        self._room: Columns = np.empty((self._width, 0), dtype=np.int64)
-        """What is left of the block that is being filled."""
+        self._held: Columns = np.empty((self._width, 0), dtype=np.int64)
+        """Rows that are columns, and room for more: what is never touched takes no memory."""
+        self._filled = 0
         self._new: list[int] = []
         """Rows that came one by one and are no columns yet, one after the other."""
 
     def __len__(self) -> int:
-        return self._size
+        return self._filled + len(self._new) // self._width
 
     def append(self, *row: int) -> None:
         """Add a row; values in the order of the fields."""
         self._new += row
-        self._size += 1
 
     def grow(self, rows: int) -> Columns:
-        """Add rows. Returns their columns, which hold anything: they are the caller's to fill."""
+        """Add rows. Returns their columns, which hold anything: they are the caller's to fill, at once."""
         self._pack()
-        if rows > self._room.shape[1]:
-            # Large blocks, because the kernel supplies memory in large pages then: several times as fast.
-            self._room = np.empty((self._width, max(rows, min(self._size, _BLOCK_ROWS))), dtype=np.int64)
-        added, self._room = self._room[:, :rows], self._room[:, rows:]
-        self._blocks.append(added)
-        self._size += rows
-        return added
+        return self._add(rows)
 
     def extend(self, columns: Columns) -> None:
         """Add rows that are columns already."""
         self._pack()
-        self._blocks.append(columns)
-        self._size += columns.shape[1]
+        if self._filled:
+            self._add(columns.shape[1])[:] = columns
+        else:
+            self._held, self._filled = np.ascontiguousarray(columns), columns.shape[1]
 
     @property
     def columns(self) -> Columns:
         """All rows so far; the array does not change when rows are added later."""
         self._pack()
-        if self._blocks:
-            if len(self._blocks) == 1 and not self._columns.size:
-                self._columns = np.ascontiguousarray(self._blocks[0])
-            else:
-                self._columns = np.concatenate([self._columns, *self._blocks], axis=1)
-            self._blocks.clear()
-            self._room = self._room[:, :0]
-        return self._columns
+        return self._held[:, : self._filled]
+
+    def _add(self, rows: int) -> Columns:
+        before, self._filled = self._filled, self._filled + rows
+        if self._filled > self._held.shape[1]:
+            # Twice as much each time: a history that is read at the end of every case is not copied for each.
+            larger = np.empty((self._width, max(self._filled, 2 * self._held.shape[1])), dtype=np.int64)
+            larger[:, :before] = self._held[:, :before]
+            self._held = larger
+        return self._held[:, before : self._filled]
 
     def _pack(self) -> None:
         if self._new:
-            self._blocks.append(column(self._new).reshape(-1, self._width).T)
+            rows = column(self._new).reshape(-1, self._width).T
             self._new.clear()
+            self._add(rows.shape[1])[:] = rows
 
 
 class Interner:
