@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from agent_service.gate import STREAMED
 from agent_service.identity import Caller, set_caller
 from agent_service.problems import MEDIA_TYPE, problem
 from agent_service.tls import subject_name
@@ -18,7 +19,8 @@ HEAD_SECONDS = 10.0
 """From the first byte of a request (or the handshake) to the end of its headers."""
 MAX_HEAD_BYTES = 32 * 1024
 MAX_MESSAGE_BYTES = 512 * 1024
-"""Of a whole request on the wire: with a body in the smallest chunks, and what may follow it as trailers."""
+"""Of a whole request on the wire: with a body in the smallest chunks, and what may follow it as trailers. The body of a
+snapshot is the gate's to bound."""
 MAX_CONNECTIONS = 256
 
 
@@ -28,6 +30,7 @@ class AgentProtocol(HttpToolsProtocol):
     _caller: Caller | None = None
     _head_timer: asyncio.TimerHandle | None = None
     _message_bytes = 0
+    _streamed = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The handshake is done."""
@@ -63,6 +66,13 @@ class AgentProtocol(HttpToolsProtocol):
         """A request's head is there."""
         self._head_arrived()
         super().on_headers_complete()
+        self._streamed = self.scope["method"] == "PUT" and self.scope.get("path", "").startswith(STREAMED)
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a request's body."""
+        if self._streamed and not self.cycle.response_complete:  # whoever was refused has no more to send
+            self._message_bytes -= len(body)
+        super().on_body(body)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP."""
@@ -73,7 +83,7 @@ class AgentProtocol(HttpToolsProtocol):
 
     def _await_head(self) -> None:
         self._head_arrived()
-        self._message_bytes = 0
+        self._message_bytes, self._streamed = 0, False
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self._drop, "a request head is too slow")
 
     def _head_arrived(self) -> None:

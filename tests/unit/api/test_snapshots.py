@@ -7,15 +7,20 @@ import hashlib
 from typing import TYPE_CHECKING
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from agent_client import AgentRefusedError
 from agent_service import gate
 from agent_service.identity import as_client
+from agent_service.protocol import MAX_MESSAGE_BYTES, AgentProtocol
 from tests.unit.api.test_http import SPEC, problem_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from starlette.types import Receive, Scope, Send
 
     from tests.unit.api.conftest import World
 
@@ -44,6 +49,57 @@ async def test_a_body_says_how_large_it_is(world: World) -> None:
     problem_of(await world.http.put(path, content=pieces(b"x")), 422)
     short = {"content-length": "3"}
     problem_of(await world.http.put(path, content=pieces(b"x"), headers=short), 422)
+
+
+async def counts(_scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with the size of the body, or without having read it."""
+    received, more = 0, True
+    while more:
+        message = await receive()
+        received += len(message.get("body", b""))
+        more = message.get("more_body", False)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"7")]})
+    await send({"type": "http.response.body", "body": b"%7d" % received})
+
+
+async def refuses(_scope: Scope, _receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 403, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def put_over_tcp(app: object, path: str) -> bytes:
+    """What comes back, with the agent's own protocol, for a body larger than any other request may be."""
+    config = uvicorn.Config(app, http=AgentProtocol, ws="none", lifespan="off", log_config=None)
+    config.load()
+    loop, state = asyncio.get_running_loop(), ServerState()
+    server = await loop.create_server(
+        lambda: AgentProtocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+    )
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    try:
+        writer.write(f"PUT {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {len(CONTENT)}\r\n\r\n".encode())
+        await asyncio.sleep(0)
+        for start in range(0, len(CONTENT), 1 << 16):
+            writer.write(CONTENT[start : start + (1 << 16)])
+            await writer.drain()
+        if app is counts:
+            return await reader.readuntil(b"%7d" % len(CONTENT))
+        return await reader.read()
+    finally:
+        writer.transport.abort()
+        server.close()
+
+
+async def test_a_large_snapshot_passes_the_protocol_and_no_other_large_body_does() -> None:
+    assert len(CONTENT) > 2 * MAX_MESSAGE_BYTES
+    assert (await put_over_tcp(counts, f"/v1/snapshots/{SUM}")).startswith(b"HTTP/1.1 200")
+    with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+        await put_over_tcp(counts, "/v1/load/w")
+
+
+async def test_a_large_snapshot_that_is_refused_is_cut_off() -> None:
+    with pytest.raises(ConnectionError):
+        await put_over_tcp(refuses, f"/v1/snapshots/{SUM}")
 
 
 @pytest.mark.parametrize("name", ["0", "a" * 63, "G" * 64, "..%2F" + "a" * 59, "a" * 64 + ".db", "A" * 64])
