@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 NFT: Final = "nft"
 _SONAME: Final = "libnftables.so.1"
 _JSON: Final = 1 << 4  # NFT_CTX_OUTPUT_JSON of nftables/libnftables.h
+_CALLS: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="nft")
+"""Of its own: where a disk hangs, whatever looks at it holds up the threads that all others share, and no undo."""
 
 
 async def run(argv: Sequence[str], *, stdin: str = "") -> Completed:
@@ -35,7 +38,7 @@ async def run(argv: Sequence[str], *, stdin: str = "") -> Completed:
         return await commands.run(tuple(argv), stdin=stdin)
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            return await asyncio.to_thread(library.run, tuple(argv), stdin)
+            return await asyncio.get_running_loop().run_in_executor(_CALLS, library.run, tuple(argv), stdin)
     except TimeoutError as error:
         raise UnavailableError(f"{' '.join(argv[:3])} took more than {TIMEOUT_SECONDS:g} s") from error
 
