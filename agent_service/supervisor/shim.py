@@ -64,7 +64,9 @@ def start(command: list[str], user: str) -> int:
     import subprocess  # noqa: PLC0415 - as above
 
     group = pwd.getpwnam(user).pw_gid
-    return subprocess.Popen(command, user=user, group=group, extra_groups=[]).pid
+    child = subprocess.Popen(command, user=user, group=group, extra_groups=[])
+    child.returncode = 0  # or this object, when it goes away, may learn how the child ended, and we never do
+    return child.pid
 
 
 def main(directory: str, user: str, boot: str, command: list[str]) -> None:
