@@ -529,6 +529,24 @@ def test_the_whole_disk_is_found(tmp_path: Path) -> None:
     assert disk_of(tmp_path, tmp_path / "sys") == "254:7"
 
 
+def test_below_a_logical_volume_is_the_disk_that_systemd_limits(tmp_path: Path) -> None:
+    number = tmp_path.stat().st_dev
+    name = f"{os.major(number)}:{os.minor(number)}"
+    disk, crypt, volume = (tmp_path / "devices" / made for made in ("vda", "dm-1", "dm-0"))
+    for directory, said in ((disk, "254:7"), (disk / "vda3", "254:10"), (crypt, "253:91"), (volume, name)):
+        directory.mkdir(parents=True)
+        (directory / "dev").write_text(f"{said}\n")
+        (tmp_path / "sys").mkdir(exist_ok=True)
+        (tmp_path / "sys" / said).symlink_to(directory)
+    (disk / "vda3" / "partition").write_text("3\n")
+    for above, below in ((volume, crypt), (crypt, disk / "vda3")):
+        (above / "slaves").mkdir()
+        (above / "slaves" / below.name).symlink_to(below)
+    assert disk_of(tmp_path, tmp_path / "sys") == "254:7"
+    (volume / "slaves" / "vda").symlink_to(disk)
+    assert disk_of(tmp_path, tmp_path / "sys") == name, "over two, it is a disk of its own"
+
+
 def test_a_read_only_cgroup_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "read_cgroups", lambda _: Cgroups({"freezer": tmp_path, "cpu": tmp_path}))
     assert machine.freeze_lack() is None, "the control"
