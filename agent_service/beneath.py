@@ -95,17 +95,25 @@ def names(descriptor: int) -> list[str]:
 
 
 def tree_bytes(descriptor: int) -> int:
-    """Bytes that everything below a directory takes up on disk."""
+    """Bytes that everything below a directory takes up on disk; what cannot be looked at is not counted.
+
+    Raises:
+        RecursionError: somebody has nested directories beyond all reason.
+    """
     total = 0
-    for name in names(descriptor):
+    try:
+        there = names(descriptor)
+    except OSError:
+        return total
+    for name in there:
         try:
             found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             if not stat.S_ISDIR(found.st_mode):
                 total += found.st_blocks * 512
                 continue
             inner = os.open(name, DIRECTORY, dir_fd=descriptor)
-        except (FileNotFoundError, NotADirectoryError):
-            continue  # etcd removes old snapshots while we look
+        except OSError:
+            continue  # etcd removes old snapshots while we look; and no disk that is broken may hold up a heal
         try:
             total += tree_bytes(inner)
         finally:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent_service import beneath
-from agent_service.durable import write_at
+from agent_service.durable import temporary_of, write_at
 from agent_service.errors import RefusedError, UnavailableError
 from agent_service.ownership import (
     MARKER,
@@ -65,7 +65,7 @@ def check_usable(path: Path, roots: Sequence[Path]) -> None:
 
 
 def _check_usable(path: Path, directory: int) -> None:
-    if marker_in(directory) is None and beneath.names(directory):
+    if marker_in(directory) is None and not _is_bare(directory):
         raise RefusedError(
             f"{path} holds files and was not made by this agent (there is no valid {MARKER} in it)",
             remedy="name another data_dir, or move what lies there away yourself",
@@ -89,13 +89,20 @@ def create_owned(
                 os.mkdir(path.name, 0o700, dir_fd=place.above)
             with place.opened("name another data_dir, or move it away") as directory:
                 _check_usable(path, directory)
-                if marker_in(directory) is None:
+                marker = marker_in(directory)
+                # Where a restoration came to nothing, whatever comes next is no restored data.
+                if marker is None or (_is_provisional(marker) and not exists(ETCD_DATA, directory)):
                     _mark(directory, path, host, purpose)
                     os.fsync(place.above)
                 if owner is not None:
                     os.fchown(directory, owner.pw_uid, owner.pw_gid)
     except OSError as error:
         raise UnavailableError(f"cannot make {path}: {error.strerror}") from error
+
+
+def _is_bare(directory: int) -> bool:
+    """Whether there is nothing in it, but perhaps a marker that an agent died over writing."""
+    return set(beneath.names(directory)) <= {temporary_of(MARKER)}
 
 
 def _mark(directory: int, path: Path, host: str, purpose: str) -> None:
@@ -175,11 +182,27 @@ def remove_owned(path: Path, roots: Sequence[Path]) -> bool:
     check_place(path, roots)
     if not os.path.lexists(path):
         return False
+    if _remove_bare(path, roots):
+        return True
     with _owned(path, roots) as (place, directory):
         try:
             _remove(place, directory)
         except OSError as error:
             raise UnavailableError(f"cannot remove {error.filename or path}: {error.strerror}") from error
+    return True
+
+
+def _remove_bare(path: Path, roots: Sequence[Path]) -> bool:
+    """Remove a directory of our own user that an agent died over making or removing: no marker, and nothing else."""
+    with place_of(path, roots) as place, place.opened() as directory:
+        if os.fstat(directory).st_uid != os.geteuid() or not _is_bare(directory):
+            return False
+        try:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary_of(MARKER), dir_fd=directory)
+            os.rmdir(path.name, dir_fd=place.above)
+        except OSError as error:
+            raise UnavailableError(f"cannot remove {path}: {error.strerror}") from error
     return True
 
 
@@ -264,13 +287,15 @@ def restore_owned(path: Path, aside: Path, roots: Sequence[Path]) -> None:
 
 
 def tree_bytes(path: Path) -> int | None:
-    """Bytes that the files under ``path`` take up on disk; ``None`` when there is no such directory."""
+    """Bytes that the files under ``path`` take up on disk; ``None``: there is no such directory, or nobody can say."""
     try:
         descriptor = os.open(path, beneath.DIRECTORY)
     except OSError:
         return None
     try:
         return beneath.tree_bytes(descriptor)
+    except RecursionError:
+        return None
     finally:
         os.close(descriptor)
 

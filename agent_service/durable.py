@@ -33,6 +33,11 @@ def write_durably(
         os.close(directory)
 
 
+def temporary_of(name: str) -> str:
+    """What a file is called until it is whole; one is left where somebody died over writing it."""
+    return f".{name}.new"
+
+
 def write_at(
     directory: int,
     path: Path,
@@ -43,7 +48,7 @@ def write_at(
     owner: tuple[int, int] | None = None,
 ) -> None:
     """The same in a directory that is open; ``path`` is what to call it in an error."""
-    temporary = f".{name}.new"
+    temporary = temporary_of(name)
     try:
         # What somebody else has put there, a pipe perhaps, is neither opened nor waited for.
         with suppress(FileNotFoundError):

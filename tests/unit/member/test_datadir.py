@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
 import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from agent_service import datadir
+from agent_service import beneath, datadir
 from agent_service.errors import RefusedError, UnavailableError
 from agent_service.ownership import MARKER, read_marker
 
@@ -140,6 +142,58 @@ def test_an_unknown_user_is_said_so(root: Path) -> None:
     assert not os.path.lexists(root / "m")
 
 
+@pytest.mark.parametrize("left", [(), (f".{MARKER}.new",)])
+def test_what_an_agent_died_over_making_or_removing_is_in_nobodys_way(
+    root: Path, left: tuple[str, ...]
+) -> None:
+    aside = moved(root / "m1", root)
+    (root / "m1").mkdir()
+    for name in left:
+        (root / "m1" / name).write_text('{"ho')
+    datadir.restore_owned(root / "m1", aside, [root])
+    assert (root / "m1" / "member" / "db").read_text() == "precious"
+    (root / "m2").mkdir()
+    for name in left:
+        (root / "m2" / name).write_text('{"ho')
+    create(root / "m2", root)
+    assert [path.name for path in (root / "m2").iterdir()] == [MARKER]
+
+
+def test_an_empty_directory_of_somebody_elses_is_not_removed(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "m1").mkdir()
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    with pytest.raises(RefusedError, match="not made by this agent"):
+        datadir.remove_owned(root / "m1", [root])
+
+
+def test_what_cannot_be_looked_at_keeps_nobody_from_healing(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(root / "m1", root)
+    (root / "m1" / "member").mkdir()
+    listed = os.listdir
+
+    def broken(directory: int) -> list[str]:
+        if MARKER not in (found := listed(directory)):
+            raise OSError(errno.EIO, "Input/output error")
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", broken)
+        assert datadir.tree_bytes(root / "m1") is not None
+    descriptor = beneath.open_directory(root / "m1")
+    for _ in range(1100):
+        os.mkdir("d", dir_fd=descriptor)
+        inner = os.open("d", beneath.DIRECTORY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = inner
+    os.close(descriptor)
+    assert datadir.tree_bytes(root / "m1") is None
+    subprocess.run(["/bin/rm", "-r", root / "m1"], check=True)  # deeper than Python goes
+
+
 def moved(path: Path, root: Path) -> Path:
     """Data of etcd's, set aside."""
     create(path, root)
@@ -172,4 +226,16 @@ def test_new_data_stay_and_the_old_ones_go(root: Path) -> None:
     (root / "m1" / "member").mkdir()
     datadir.restore_owned(root / "m1", aside, [root])
     assert list((root / "m1" / "member").iterdir()) == []
+    assert not aside.exists()
+
+
+def test_after_a_restoration_that_came_to_nothing_new_data_are_no_restored_data(root: Path) -> None:
+    aside = moved(root / "m1", root)
+    datadir.create_owned(root / "m1", [root], host="host1", purpose=datadir.PROVISIONAL)
+    create(root / "m1", root)
+    (root / "m1" / "member").mkdir()
+    datadir.restore_owned(root / "m1", aside, [root])
+    assert list((root / "m1" / "member").iterdir()) == [], (
+        "a member that was made anew is not sent back in time"
+    )
     assert not aside.exists()
