@@ -272,13 +272,20 @@ class MemberControl:
             spec = request.spec
             await asyncio.to_thread(check_spec, self._settings, spec)
             data = data_dir_of(self._settings, spec)
+            # What is refused leaves the member with the spec that it has: a heal would start it by another one.
+            await asyncio.to_thread(snapshots.check, self._settings, spec, request.sha256, data)
             await self._unmount()
             made = (str(data), str(snapshots.scratch_of(data)))
             dirs = tuple(dict.fromkeys((*self._life.record.data_dirs, *made)))
-            former = self._life.record.displaced or self._life.record.spec
-            self._life.update(data_dirs=dirs, displaced=former, spec=spec)
+            before = self._life.record
+            self._life.update(data_dirs=dirs, displaced=before.displaced or before.spec, spec=spec)
             await self._life.note()
-            return await snapshots.restore(self._settings, spec, request.sha256, data)
+            try:
+                return await snapshots.restore(self._settings, spec, request.sha256, data)
+            except BaseException:
+                self._life.update(spec=before.spec, displaced=before.displaced)
+                await self._life.note()
+                raise
 
     async def keep_restored(self) -> MemberStatus:
         """From now on what was restored is the member's data, whatever was set aside."""

@@ -114,6 +114,25 @@ def remove_all(settings: AgentSettings) -> None:
         raise UnavailableError(f"cannot remove {error.filename or folder}: {error.strerror}") from error
 
 
+def check(settings: AgentSettings, spec: MemberSpec, sha256: str, data: Path) -> tuple[Path, Path]:
+    """Everything that can be judged before anything is changed; the snapshot, and the tool that restores it.
+
+    Raises:
+        NotFoundError: there is no such snapshot here.
+        RefusedError: there are data.
+        UnavailableError: this version has no such tool.
+    """
+    snapshot = _folder(settings) / f"{sha256}.db"
+    if not snapshot.is_file():
+        raise NotFoundError(f"there is no snapshot {sha256} on this host", remedy="send it first")
+    if os.path.lexists(data / ETCD_DATA):
+        raise RefusedError(
+            f"{data} holds data of a member",
+            remedy="lose them first (fault lose-data sets them aside), or terminate the member",
+        )
+    return snapshot, restore_tool(settings.etcd_root, spec.version)
+
+
 async def restore(settings: AgentSettings, spec: MemberSpec, sha256: str, data: Path) -> RestoredData:
     """Make the data of a member out of a snapshot. ``data`` must hold none; it is provisional afterwards.
 
@@ -123,15 +142,7 @@ async def restore(settings: AgentSettings, spec: MemberSpec, sha256: str, data: 
         FaultFailedError: etcd's tool does not take the snapshot.
         UnavailableError: this version has no such tool, or the disk does not take the data.
     """
-    snapshot = _folder(settings) / f"{sha256}.db"
-    if not await asyncio.to_thread(snapshot.is_file):
-        raise NotFoundError(f"there is no snapshot {sha256} on this host", remedy="send it first")
-    if await asyncio.to_thread(os.path.lexists, data / ETCD_DATA):
-        raise RefusedError(
-            f"{data} holds data of a member",
-            remedy="lose them first (fault lose-data sets them aside), or terminate the member",
-        )
-    tool = await asyncio.to_thread(restore_tool, settings.etcd_root, spec.version)
+    snapshot, tool = await asyncio.to_thread(check, settings, spec, sha256, data)
     status = await _run(status_argv(tool, snapshot))
     try:
         said = _Status.model_validate_json(status.stdout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,10 @@ import pytest
 
 from agent_service import builds, datadir, snapshots
 from agent_service.errors import FaultFailedError, NotFoundError, RefusedError, UnavailableError
-from agent_service.models import MAX_SNAPSHOT_BYTES
+from agent_service.member import MemberControl
+from agent_service.member_record import MemberRecord, load_record, save_record
+from agent_service.models import MAX_SNAPSHOT_BYTES, MemberState, RestoreRequest
+from agent_service.supervisor import create_supervisor
 from tests.unit.member.settings import agent_settings, member_spec
 
 if TYPE_CHECKING:
@@ -172,6 +176,45 @@ async def test_a_restoration_that_fails_leaves_no_data(settings: AgentSettings) 
     await snapshots.restore(settings, member_spec(), SUM, data)
     assert not scratch.exists()
     assert sorted(path.name for path in data.iterdir()) == [datadir.MARKER, "member"]
+
+
+async def test_a_restoration_that_comes_to_nothing_leaves_the_member_its_spec(
+    settings: AgentSettings,
+) -> None:
+    with socket.socket() as peer, socket.socket() as client:
+        for one in (peer, client):
+            one.bind(("127.0.0.1", 0))
+        urls = [f"http://127.0.0.1:{one.getsockname()[1]}" for one in (client, peer)]
+    spec = member_spec(client_url=urls[0], peer_url=urls[1], initial_cluster={"m1": urls[1]})
+    old = spec.model_copy(update={"initial_cluster_token": "old"})
+    record = MemberRecord(state=MemberState.STOPPED, spec=old)
+    save_record(settings.state_dir / "member.json", record)
+    for name in ("etcd", "etcdutl"):
+        install(settings, name, TOOL.replace("mkdir", "exit 1; mkdir"))
+    await snapshots.store(settings, SUM, len(CONTENT), pieces(CONTENT))
+    data = settings.data_roots[0] / "m1"
+    datadir.create_owned(data, settings.data_roots, host="host1", purpose="data of member m1")
+    (data / "member").mkdir()
+    control = MemberControl(settings, create_supervisor(settings))
+    await control.adopt()
+    try:
+        with pytest.raises(RefusedError, match="holds data of a member"):
+            await control.restore(RestoreRequest(spec=spec, sha256=SUM))
+        assert control.spec == load_record(settings.state_dir / "member.json").spec == old
+        (data / "member").rmdir()
+        with pytest.raises(FaultFailedError, match="snapshot restore of etcdutl"):
+            await control.restore(RestoreRequest(spec=spec, sha256=SUM))
+        left = load_record(settings.state_dir / "member.json")
+        assert (control.spec, left.spec, left.displaced) == (old, old, None)
+        assert set(left.data_dirs) == {str(data), str(snapshots.scratch_of(data))}, (
+            "to be removed all the same"
+        )
+        install(settings, "etcdutl")
+        await control.restore(RestoreRequest(spec=spec, sha256=SUM))
+        left = load_record(settings.state_dir / "member.json")
+        assert (control.spec, left.spec, left.displaced) == (spec, spec, old)
+    finally:
+        control.close()
 
 
 async def test_a_link_in_the_way_leads_nowhere(settings: AgentSettings, tmp_path: Path) -> None:
