@@ -74,6 +74,7 @@ class MemberControl:
         self._life = Lifecycle(settings, supervisor, self._on_end)
         self._owner = StateLock(settings.state_dir)
         self._lock = asyncio.Lock()
+        self._receiving = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def adopt(self, wait_seconds: float = LOCK_WAIT_SECONDS) -> None:
@@ -261,7 +262,8 @@ class MemberControl:
 
     async def store_snapshot(self, sha256: str, size: int, pieces: AsyncIterator[bytes]) -> StoredSnapshot:
         """Take a snapshot in; raises as ``snapshots.store`` does."""
-        return await snapshots.store(self._settings, sha256, size, pieces)
+        async with self._receiving:  # two at once would take each other's unfinished file for their own
+            return await snapshots.store(self._settings, sha256, size, pieces)
 
     async def restore(self, request: RestoreRequest) -> RestoredData:
         """Make the data of a member that has none out of a snapshot; raises as ``snapshots.restore`` does.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import socket
 from pathlib import Path
@@ -215,6 +216,30 @@ async def test_a_restoration_that_comes_to_nothing_leaves_the_member_its_spec(
         assert (control.spec, left.spec, left.displaced) == (spec, spec, old)
     finally:
         control.close()
+
+
+async def test_two_that_send_the_same_at_once_leave_it_whole(settings: AgentSettings) -> None:
+    control = MemberControl(settings, create_supervisor(settings))
+    first_may_end = asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield CONTENT
+        await first_may_end.wait()
+
+    async def broken() -> AsyncIterator[bytes]:
+        yield CONTENT[:3]
+        first_may_end.set()
+        await asyncio.sleep(0.1)
+        raise ConnectionError
+
+    first = asyncio.create_task(control.store_snapshot(SUM, len(CONTENT), slow()))
+    await asyncio.sleep(0.05)
+    second = asyncio.create_task(control.store_snapshot(SUM, len(CONTENT), broken()))
+    await asyncio.sleep(0.05)
+    first_may_end.set()
+    await asyncio.gather(first, second, return_exceptions=True)
+    whole = settings.state_dir / "snapshots" / f"{SUM}.db"
+    assert not whole.exists() or whole.read_bytes() == CONTENT
 
 
 async def test_a_link_in_the_way_leads_nowhere(settings: AgentSettings, tmp_path: Path) -> None:
