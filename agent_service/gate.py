@@ -116,7 +116,9 @@ class Gate:
             remedy = "use a certificate of tls.allowed_clients, or move the name there from tls.readers"
             raise _RefusalError(problem(403, f"client {caller.name!r} may only read", remedy=remedy))
         # Whoever floods an agent may still undo what is on its host.
-        if not _heals(scope) and (wait := self._rate.wait_seconds(caller.name)) > 0:
+        if _heals(scope):
+            return
+        if (wait := self._rate.wait_seconds(caller.name)) > 0:
             detail = f"client {caller.name!r} makes more requests a second than this agent takes"
             remedy = "try again after the time in Retry-After, or raise requests_per_second in the agent's settings"
             raise _RefusalError(problem(_TOO_MANY, detail, remedy=remedy), retry_after=wait)
