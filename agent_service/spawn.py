@@ -55,4 +55,10 @@ def spawn(
         OSError: it cannot be executed.
     """
     actions = [(os.POSIX_SPAWN_DUP2, descriptor, number) for number, descriptor in enumerate(standard)]
-    return Child(os.posix_spawn(program, argv, environment, file_actions=actions, setsigdef=_DEFAULT_SIGNALS))
+    pid = os.posix_spawn(program, argv, environment, file_actions=actions, setsigdef=_DEFAULT_SIGNALS)
+    try:
+        return Child(pid)
+    except OSError:  # nobody could wait for it: it must not go on as if it had never been started
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
