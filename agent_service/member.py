@@ -283,11 +283,17 @@ class MemberControl:
             self._life.update(data_dirs=dirs, displaced=before.displaced or before.spec, spec=spec)
             await self._life.note()
             try:
-                return await snapshots.restore(self._settings, spec, request.sha256, data)
+                restored = await snapshots.restore(self._settings, spec, request.sha256, data)
             except BaseException:
                 self._life.update(spec=before.spec, displaced=before.displaced)
                 await self._life.note()
                 raise
+            if before.state in _WITHOUT_DISK:
+                self._life.update(
+                    state=MemberState.STOPPED
+                )  # there are data: a cleanup must not pass them by
+                await self._life.note()
+            return restored
 
     async def keep_restored(self) -> MemberStatus:
         """From now on what was restored is the member's data, whatever was set aside."""

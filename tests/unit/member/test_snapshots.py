@@ -55,6 +55,14 @@ def install(settings: AgentSettings, name: str, text: str = TOOL) -> None:
     path.chmod(0o755)
 
 
+def free_urls() -> dict[str, object]:
+    with socket.socket() as peer, socket.socket() as client:
+        for one in (peer, client):
+            one.bind(("127.0.0.1", 0))
+        urls = [f"http://127.0.0.1:{one.getsockname()[1]}" for one in (client, peer)]
+    return {"client_url": urls[0], "peer_url": urls[1], "initial_cluster": {"m1": urls[1]}}
+
+
 def kept(settings: AgentSettings) -> list[str]:
     return [path.name for path in (settings.state_dir / "snapshots").iterdir()]
 
@@ -182,11 +190,7 @@ async def test_a_restoration_that_fails_leaves_no_data(settings: AgentSettings) 
 async def test_a_restoration_that_comes_to_nothing_leaves_the_member_its_spec(
     settings: AgentSettings,
 ) -> None:
-    with socket.socket() as peer, socket.socket() as client:
-        for one in (peer, client):
-            one.bind(("127.0.0.1", 0))
-        urls = [f"http://127.0.0.1:{one.getsockname()[1]}" for one in (client, peer)]
-    spec = member_spec(client_url=urls[0], peer_url=urls[1], initial_cluster={"m1": urls[1]})
+    spec = member_spec(**free_urls())
     old = spec.model_copy(update={"initial_cluster_token": "old"})
     record = MemberRecord(state=MemberState.STOPPED, spec=old)
     save_record(settings.state_dir / "member.json", record)
@@ -216,6 +220,28 @@ async def test_a_restoration_that_comes_to_nothing_leaves_the_member_its_spec(
         assert (control.spec, left.spec, left.displaced) == (spec, spec, old)
     finally:
         control.close()
+
+
+async def test_a_member_that_was_terminated_has_data_again(settings: AgentSettings) -> None:
+    spec = member_spec(**free_urls())
+    save_record(
+        settings.state_dir / "member.json", MemberRecord(state=MemberState.TERMINATED, spec=member_spec())
+    )
+    for name in ("etcd", "etcdutl"):
+        install(settings, name)
+    await snapshots.store(settings, SUM, len(CONTENT), pieces(CONTENT))
+    control = MemberControl(settings, create_supervisor(settings))
+    await control.adopt()
+    try:
+        await control.restore(RestoreRequest(spec=spec, sha256=SUM))
+        assert control.state is MemberState.STOPPED, (
+            "what is terminated is passed by when a round is cleaned up"
+        )
+        await control.terminate()
+    finally:
+        control.close()
+    assert not kept(settings)
+    assert not list(settings.data_roots[0].iterdir())
 
 
 async def test_two_that_send_the_same_at_once_leave_it_whole(settings: AgentSettings) -> None:
