@@ -47,6 +47,7 @@ from tester.history.watchlog import merge_watch_log
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from tester.history.history import WatchSession
     from tester.history.records import HistoryRecord, Operation
 
 _LEASE_CALLS: Final = (LeaseGrant, LeaseRevoke, LeaseKeepAlive, LeaseTimeToLive)
@@ -107,13 +108,20 @@ def _fork(whole: History, number: int) -> _Fork:
         revision=epoch.rev,
         inside_until=int(writes[OpCol.CALL, kept].max(initial=-1)),
         outside_from=min(epoch.taken, int(writes[OpCol.RET, ~kept].min(initial=NEVER))),
-        values=_known_values(whole, epoch.rev),
+        values=_known_values(whole, number),
     )
 
 
-def _known_values(whole: History, revision: int) -> frozenset[str] | None:
-    """Values that were written up to a revision, if watchers have told all of them."""
-    if not merge_watch_log(whole).covers_span(1, revision):
+def _known_values(whole: History, number: int) -> frozenset[str] | None:
+    """Values that a snapshot may hold, if watchers have told all of them."""
+    revision = whole.epochs[number].rev
+
+    def belongs(session: WatchSession) -> int:
+        """Up to where what it was told is of the cluster that the snapshot is of; what came after it was lost."""
+        forks = whole.epochs[epoch_at(whole, session.start.at) : number]
+        return min((epoch.rev for epoch in forks), default=revision)
+
+    if not merge_watch_log(whole, belongs).covers_span(1, revision):
         return None
     texts = whole.values.texts
     events, answers = whole.events.columns, whole.operations.answers.columns

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tester.history.columns import EventCol, ResponseCol
+from tester.history.table import NEVER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -63,18 +64,19 @@ def sees_everything(session: WatchSession, prefix: str) -> bool:
     return (start.k == "\0" or start.k <= prefix) and after_end and not start.filters
 
 
-def merge_watch_log(history: History) -> WatchLog:
-    """The watch log of a history."""
+def merge_watch_log(history: History, until: Callable[[WatchSession], int] = lambda _: NEVER) -> WatchLog:
+    """The watch log of a history. What a session was told beyond ``until`` makes no stretch longer."""
     events, responses = history.events.columns, history.responses.columns
     parts, spans = [], []
     for session in rows_of_sessions(history):
         if sees_everything(session.session, history.prefix):
             parts.append(_first_told(events, session.events))
-            spans.append(session.span(events, responses))
+            if span := session.span(events, responses):
+                spans.append((span[0], min(span[1], until(session.session))))
     rows = _union(events[EventCol.REV], parts)
     as_it_came = rows.size == events.shape[1] and bool(np.all(rows[1:] > rows[:-1]))  # of one watcher, mostly
     merged = events if as_it_came else events[:, rows]
-    return WatchLog(merged, _merge_spans([span for span in spans if span]))
+    return WatchLog(merged, _merge_spans([(first, last) for first, last in spans if first <= last]))
 
 
 @dataclass(frozen=True, slots=True)

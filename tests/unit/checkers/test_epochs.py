@@ -107,6 +107,21 @@ def test_what_the_snapshot_has_is_there_and_what_came_after_is_counted() -> None
     assert "1 after it, up to revision 4, are lost by design" in message
 
 
+def test_what_watchers_of_a_lost_cluster_were_told_proves_nothing_of_the_next() -> None:
+    """Two disasters. Of revision 4 the first cluster's watcher has told, the second's has not."""
+    story = Disaster()
+    story.restore(BEFORE, KEPT)
+    story.info(Put("kc", "5:4"))
+    asked, taken = story.tick(), story.tick()
+    new = kv("kc", "5:4", 4)
+    story.records.append(EpochRecord(story.tick(), 3, 4, "m1", asked, taken))
+    story.records += [RestoredRecord(story.tick(), member, 4, (BEFORE, KEPT, new)) for member in MEMBERS]
+    story.put("kd", "6:4", 5)
+    end = story.end(5, BEFORE, KEPT, new, kv("kd", "6:4", 5))
+    for name in PROOFS:
+        assert judge(name, story, end).verdict is not Verdict.INVALID, judge(name, story, end)
+
+
 @pytest.mark.parametrize("watched", [True, False])
 @pytest.mark.parametrize(
     ("content", "text"),
