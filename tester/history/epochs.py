@@ -24,6 +24,7 @@ from tester.history.columns import NONE, EventCol, KvCol, OpCol
 from tester.history.history import History
 from tester.history.records import (
     ClaimRecord,
+    Compact,
     Delete,
     EpochRecord,
     Fail,
@@ -215,12 +216,20 @@ class _View:
 
     def _unended(self) -> Iterator[HistoryRecord]:
         for epoch, invoke in self._asked.values():
-            if all(fork.may_hold(invoke.op, invoke.at) for fork in self.forks[epoch : self.number]):
+            if isinstance(invoke.op, Compact) or all(
+                fork.may_hold(invoke.op, invoke.at) for fork in self.forks[epoch : self.number]
+            ):
                 yield invoke
 
 
 def _ended(forks: Sequence[_Fork], invoke: Invoke, end: Ok | Fail | Info) -> Ok | Fail | Info | None:
-    """How an operation of an earlier epoch ended for a later one; ``None``: it is no part of it."""
+    """How an operation of an earlier epoch ended for a later one; ``None``: it is no part of it.
+
+    Watchers of the earlier one may have been told of its compactions: those are kept, as asked for at least.
+    """
+    if isinstance(invoke.op, Compact):
+        lost = isinstance(end, Ok) and any(end.rev > fork.revision for fork in forks)
+        return Info(end.id, end.at, "UNKNOWN", _NOBODY_KNOWS) if lost else end
     if isinstance(end, Ok) and not isinstance(invoke.op, _LEASE_CALLS):
         return end if all(end.rev <= fork.revision for fork in forks) else None
     if isinstance(end, Info):

@@ -11,6 +11,7 @@ from tester.checkers import CHECKERS, run_checkers
 from tester.checkers.epochs import OVER
 from tester.history.history import History
 from tester.history.records import (
+    Compact,
     EpochRecord,
     Event,
     Fail,
@@ -105,6 +106,23 @@ def test_what_the_snapshot_has_is_there_and_what_came_after_is_counted() -> None
     message = judge("restore", story, end).message
     assert "2 acknowledged writes up to there are on 3 members" in message
     assert "1 after it, up to revision 4, are lost by design" in message
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_compaction_between_snapshot_and_loss_was_asked_for(*, known: bool) -> None:
+    """The old cluster's watcher was told of it, with reason; that stays so in the view of the new one."""
+    story = Disaster(watched=False)
+    story.watch(Event("ka", 2, "1:4", 2, 1))
+    if known:
+        story.ok(Compact(4), 4)
+    else:
+        story.info(Compact(4))
+    story.records.append(WatchEnd(1, story.tick(), "compacted", 4))
+    story.restore(BEFORE, KEPT)
+    story.put("kc", "4:4", 4)
+    story.watch(Event("kc", 4, "4:4", 4, 1), start=4, watcher=2)
+    result = judge("watch", story, story.end(4, BEFORE, KEPT, kv("kc", "4:4", 4)))
+    assert result.verdict is Verdict.VALID, result
 
 
 def test_what_watchers_of_a_lost_cluster_were_told_proves_nothing_of_the_next() -> None:
