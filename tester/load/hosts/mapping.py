@@ -66,12 +66,14 @@ class RecordMapper:
                 raise LoadError(f"{self._name}: a record without a time: {record!r}")
             bounds = clock.on_run_clock(at)
             self.error = max(self.error, bounds.error)
+            # It cannot have happened after it was here, whatever a clock says that was lost: no operation ends before
+            # it begins.
+            begun = min(bounds.earliest, received)
             if _begins(record):
-                placed = bounds.earliest
+                placed = begun
             else:
-                # It cannot have happened after it was here.
                 self._latest = placed = max(self._latest, min(bounds.latest, received))
-            self._watermark = bounds.earliest
+            self._watermark = begun
             mapped = msgspec.structs.replace(record, at=placed)
             heapq.heappush(self._pending, (placed, next(self._numbers), mapped))
         self._taken.clear()

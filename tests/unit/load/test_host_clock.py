@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tester.history.history import History
 from tester.history.records import (
     ClaimRecord,
     HistoryRecord,
@@ -215,6 +216,19 @@ def test_nothing_happened_after_it_was_here() -> None:
     clock.add(Exchange(12_000_000, 20_000_000, 60_000_000))
     (one,) = mapper.settled(clock, drained=True)
     assert getattr(one, "at") == 12_000_000  # noqa: B009 - a union of kinds
+
+
+def test_a_host_that_stood_still_while_it_was_asked_leaves_operations_whole() -> None:
+    """It was suspended after its history was fetched, and before its clock was: the next exchange is 3 s late."""
+    clock, ms = HostClock(), 1_000_000
+    clock.add(Exchange(0, 0, ms))
+    mapper = RecordMapper("w")
+    mapper.take(lines(Invoke(1, 199 * ms, 1, "m1", Put("k", "1:9")), Ok(1, 200 * ms, 2)), 201 * ms)
+    with pytest.raises(ClockLostError):
+        clock.add(Exchange(3202 * ms, 203 * ms, 3203 * ms))
+    settled = mapper.settled(clock) + mapper.settled(clock, drained=True)
+    assert [type(record) for record in settled] == [Invoke, Ok]
+    assert len(History(settled).operations) == 1
 
 
 def test_what_is_no_history_is_told_by_the_workers_name() -> None:
