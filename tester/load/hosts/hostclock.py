@@ -88,6 +88,12 @@ class HostClock:
             )
         self._keep(exchange.host, narrowed)
 
+    def as_of_now(self) -> HostClock:
+        """A copy, for another thread: exchanges go on meanwhile, of whoever else is on that host."""
+        copy = HostClock()
+        copy._hosts, copy._bounds = self._hosts.copy(), self._bounds.copy()
+        return copy
+
     def on_run_clock(self, host: int) -> Bounds:
         """When the host's clock said this. Beyond the first and the last exchange the bounds grow with the distance.
 

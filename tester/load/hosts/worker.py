@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tester.history.records import HistoryRecord
+    from tester.load.hosts.hostclock import HostClock
     from tester.load.hosts.loadhost import LoadHost
     from tester.load.workers.gathered import Gathered
     from tester.load.workers.messages import Order
@@ -131,6 +132,8 @@ class HostedWorker:
             self._dead = LoadError(f"{self.name} says what nobody understands: {error}")
         except LoadError as error:
             self._dead = self._dead or error
+        except Exception as error:  # noqa: BLE001 - a defect: nobody hears the worker any more
+            self._dead = self._dead or LoadError(f"{self.name} is heard no more: {error!r}")
         finally:
             self._begun.set()
             self._paused.set()
@@ -168,6 +171,8 @@ class HostedWorker:
                 await self._patiently(self._fetch)
         except LoadError as error:
             self._dead = self._dead or error
+        except Exception as error:  # noqa: BLE001 - a defect: its history comes no more
+            self._dead = self._dead or LoadError(f"{self.name}: its history comes no more: {error!r}")
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         """The answer of the agent, which may be out of reach for a while.
@@ -194,10 +199,10 @@ class HostedWorker:
                 self._mapper.take(chunk, self._host.run_clock.now())
                 self._fetched += len(chunk)
             await self._host.measure()
-            await asyncio.to_thread(self._write, drained=drained)
+            await asyncio.to_thread(self._write, self._host.clock.as_of_now(), drained=drained)
 
-    def _write(self, *, drained: bool) -> None:
-        records = self._mapper.settled(self._host.clock, drained=drained)
+    def _write(self, clock: HostClock, *, drained: bool) -> None:
+        records = self._mapper.settled(clock, drained=drained)
         try:
             _append(self._order.history, records)
         except OSError as error:

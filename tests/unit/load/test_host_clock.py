@@ -21,7 +21,7 @@ from tester.history.records import (
     WatchEnd,
     WatchStart,
 )
-from tester.load.hosts.hostclock import MAX_DRIFT, ClockLostError, Exchange, HostClock, best
+from tester.load.hosts.hostclock import MAX_DRIFT, Bounds, ClockLostError, Exchange, HostClock, best
 from tester.load.hosts.mapping import RecordMapper
 from tests.unit.load.encoded import lines
 
@@ -229,6 +229,16 @@ def test_a_host_that_stood_still_while_it_was_asked_leaves_operations_whole() ->
     settled = mapper.settled(clock) + mapper.settled(clock, drained=True)
     assert [type(record) for record in settled] == [Invoke, Ok]
     assert len(History(settled).operations) == 1
+
+
+def test_a_copy_stays_as_it_was() -> None:
+    """One thread maps with it while another worker's exchanges go on; also when they lose the clock."""
+    clock = HostClock()
+    clock.add(Exchange(0, 0, 1000))
+    copy = clock.as_of_now()
+    with pytest.raises(ClockLostError):
+        clock.add(Exchange(3 * SECOND, SECOND, 3 * SECOND + 1000))
+    assert copy.on_run_clock(0) == Bounds(-1, 1000)
 
 
 def test_what_is_no_history_is_told_by_the_workers_name() -> None:

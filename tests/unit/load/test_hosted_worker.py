@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -230,6 +231,22 @@ async def test_nonsense_from_a_host_is_an_error_of_the_load(
     assert message.startswith("load worker 1 on node4")
     assert why in message
     await bench.worker.stop()
+
+
+@pytest.mark.parametrize(
+    ("what", "said"), [("load_history", "its history comes no more"), ("load_messages", "is heard no more")]
+)
+async def test_a_defect_on_the_way_ends_the_load(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, what: str, said: str
+) -> None:
+    async def broken(*_: object) -> bytes:
+        raise IndexError("list index out of range")
+
+    await bench.worker.start()
+    monkeypatch.setattr(bench.agent, what, broken)
+    assert said in await bench.until_dead()
+    with pytest.raises(IndexError) if what == "load_history" else nullcontext():
+        await bench.worker.stop()
 
 
 async def test_a_host_that_boots_or_stands_still(bench: Bench) -> None:
