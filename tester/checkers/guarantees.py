@@ -11,7 +11,7 @@ from tester.checkers.base import MAX_FINDINGS, Evidence
 from tester.checkers.linearizability.changelog import ChangeLog
 from tester.checkers.told import Told
 from tester.checkers.watched import Session, acknowledged_puts, compactions, pairs, repeated
-from tester.history.columns import NONE, EventCol, Kind, KvCol, LeafCol, OpCol, ResponseCol
+from tester.history.columns import NONE, EventCol, KvCol, OpCol, ResponseCol
 from tester.history.table import NEVER, Columns, Mask
 
 if TYPE_CHECKING:
@@ -259,9 +259,9 @@ class Guarantees:
         self._tell("prev-kv", session, events, known & self._has_past(row) & wrong, before)
 
     def _compacted(self) -> bool:
-        leaves = self._history.operations.leaves.columns
+        """Whether anything may have been compacted; ``None`` means that others may have asked for it."""
         ended = any(session.end is not None and session.end.compacted for session in self._history.sessions)
-        return ended or bool(np.any(leaves[LeafCol.KIND] == Kind.COMPACT))
+        return ended or self._compactions is None or bool(self._compactions)
 
     def _judge_missing(self, session: Session) -> None:
         """Changes that others were told of, and acknowledged puts."""
