@@ -102,6 +102,8 @@ def _merged(name: str, results: Mapping[int, CheckResult]) -> CheckResult:
         return next(iter(results.values()))
     verdict = Verdict.worst(*(result.verdict for result in results.values()))
     messages = (f"epoch {n}: {r.message}" for n, r in results.items() if r.verdict is verdict)
+    worst = [result for result in results.values() if result.verdict is verdict]
+    told = "\n".join(dict.fromkeys(result.explanation for result in worst if result.explanation))
     findings = [
         replace(finding, message=f"epoch {number}: {finding.message}")
         for number, result in results.items()
@@ -114,5 +116,8 @@ def _merged(name: str, results: Mapping[int, CheckResult]) -> CheckResult:
         tuple(findings[:MAX_FINDINGS]),
         sum(result.findings_total for result in results.values()),
         sum(result.elapsed_seconds for result in results.values()),
+        kinds=tuple(sorted({kind for result in worst for kind in result.kinds})),
+        known=worst[0].known if all(result.known for result in worst) else "",
+        explanation=told,
         nothing_to_judge=all(result.nothing_to_judge for result in results.values()),
     )

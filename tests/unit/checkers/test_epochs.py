@@ -198,6 +198,18 @@ def test_a_write_that_was_lost_is_no_loss_and_one_that_was_kept_is() -> None:
     assert judge("durability", story, story.end(4, BEFORE, kv("kc", "4:4", 4))).verdict is Verdict.INVALID
 
 
+def test_a_verdict_of_several_epochs_is_explained_like_one() -> None:
+    story = Disaster()
+    story.watch(Event("ka", 2, "1:4", 2, 1), Event("ka", 2, "1:4", 2, 1), watcher=2)
+    story.records.append(WatchEnd(2, story.tick(), "UNAVAILABLE"))
+    story.restore(BEFORE, KEPT)
+    result = judge("watch", story, story.end(3, BEFORE, KEPT))
+    assert result.verdict is Verdict.INVALID
+    assert result.kinds == ("unique",)
+    assert result.explanation.count("told of one change twice") == 1
+    assert not result.known
+
+
 @pytest.mark.parametrize("revision", [3, 4])
 def test_an_unknown_write_is_of_its_own_cluster(revision: int) -> None:
     """In the snapshot it may be; what the old cluster was asked for never comes in the new one."""
