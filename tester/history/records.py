@@ -274,6 +274,17 @@ class Header(Record, frozen=True, tag="header"):
     versions: tuple[str, ...] = ()
     """Of etcd, each once, as the members began."""
 
+    def __post_init__(self) -> None:
+        """See that what comes is understood.
+
+        Raises:
+            ValueError: it is of a version that this release does not know.
+        """
+        if not 1 <= self.version <= FORMAT_VERSION:
+            raise ValueError(
+                f"version {self.version} of the format: this release reads 1 to {FORMAT_VERSION}"
+            )
+
 
 class PhaseRecord(Record, frozen=True, tag="phase"):
     """A phase starts."""

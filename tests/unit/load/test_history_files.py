@@ -3,11 +3,12 @@ import errno
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tester.errors import LoadError
 from tester.history.reader import HistoryFormatError, HistoryReader, read_history
-from tester.history.records import Fail, HistoryRecord, Invoke, Ok, Put, Range
+from tester.history.records import FORMAT_VERSION, Fail, Header, HistoryRecord, Invoke, Ok, Put, Range
 from tester.history.writer import HistoryWriter
 
 RECORDS: list[HistoryRecord] = [
@@ -131,3 +132,12 @@ async def test_a_full_disk_is_said_and_leaves_whole_lines(
         await writer.close()
     assert path.read_bytes().endswith(b"\n")
     assert list(read_history(path)) == RECORDS[:1]
+
+
+@pytest.mark.parametrize("version", [0, FORMAT_VERSION + 1])
+def test_a_version_that_nobody_knows_is_refused(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "history.jsonl"
+    header = msgspec.to_builtins(Header(FORMAT_VERSION, "run", 1, "test", 7, 0, "k", ("m1",)))
+    path.write_bytes(msgspec.json.encode(header | {"version": version}) + b"\n")
+    with pytest.raises(HistoryFormatError, match=f":1: version {version} of the format"):
+        list(read_history(path))
