@@ -99,6 +99,10 @@ class RoundRunner:
             task = asyncio.current_task()
             if task is not None:
                 task.uncancel()
+        except Exception:
+            # A defect of ours gets out; what members have logged until then is collected before it is cleaned up.
+            self._course.code = ExitCode.worst(self._course.code, ExitCode.INFRASTRUCTURE)
+            raise
 
     async def _run(self) -> None:
         with self._phases.phase(Phase.PROVISION):

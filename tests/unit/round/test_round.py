@@ -115,6 +115,13 @@ async def test_the_hosts_are_cleaned_up_even_if_collecting_has_a_defect(tmp_path
     assert plays.done == ["provision", "collect", "cleanup"]
 
 
+async def test_a_defect_of_ours_does_not_lose_the_logs(tmp_path: Path) -> None:
+    plays = Plays(errors={"provision": KeyError("a defect")})
+    with pytest.raises(KeyError, match="a defect"):
+        await runner(tmp_path, plays, Asked(), []).run()
+    assert plays.done == ["provision", "collect", "cleanup"]
+
+
 async def test_an_agent_that_dies_after_provision_is_an_error_of_the_round(tmp_path: Path) -> None:
     plays, setting_agents = Plays(), {"h1": DeadAgent()}
     started = runner(tmp_path, plays, Asked(), [], setting_agents)
