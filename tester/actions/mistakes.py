@@ -92,7 +92,12 @@ async def _make(  # noqa: C901 - one arm per mistake, nothing nested
     leader = ground.monitor.view().leader
     if leader is None:
         raise ActionError(f"mistake {mistake}: nobody leads, so nobody could judge it")
-    follower = next(name for name in ground.membership.names if name != leader)
+    follower = next((name for name in ground.membership.names if name != leader), None)
+    if follower is None:
+        raise ActionError(
+            f"mistake {mistake}: {leader} is alone, and some mistakes need another member",
+            remedy="give the cluster more members, or grow it before",
+        )
     nowhere = _nowhere(ground)
     ids = {
         name: (await persist(ground, "list the members", listed_members))[ground.peer_url(name)].member_id

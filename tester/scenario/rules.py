@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
+from tester.actions.kinds import NEEDS_FAULT
 from tester.learners import missing_learners, wants_learner
 from tester.quorum import objection
-from tester.scenario.actions import ExceedQuotaSection
+from tester.scenario.actions import ExceedQuotaSection, MistakesSection
 from tester.scenario.disaster import disaster_mistakes, stresser_mistakes
 from tester.scenario.faults import (
     CorruptFileSection,
@@ -137,6 +138,17 @@ def _waiting_mistakes(tree: Tree, number: int, case: CaseSection) -> Iterator[Mi
         if action.last and case.until is None:
             yield Mistake(
                 *_place(tree, *where, "last"), "waits for nothing", "say until: snapshot in the case"
+            )
+        unbroken = action.first or not any(fault.downs for fault in case.faults)
+        if (
+            isinstance(action, MistakesSection)
+            and unbroken
+            and (early := NEEDS_FAULT.intersection(action.make))
+        ):
+            yield Mistake(
+                *_place(tree, *where, "make"),
+                f"{', '.join(sorted(early))}: etcd rightly accepts that while every member is up",
+                "make it in a case whose fault takes a member down, and not first",
             )
         if isinstance(action, ExceedQuotaSection) and case.faults and index + 1 < len(case.actions):
             yield Mistake(
