@@ -119,6 +119,8 @@ _OVERRIDES = (
     "distribution",
     "range_keys",
     "compare_keys",
+    "txn_keys",
+    "txn_operations",
     "page_keys",
     "keep_revisions",
     "list_watchers",

@@ -47,6 +47,12 @@ class KvStresser(Section):
     compare_keys: int | None = Field(
         default=None, ge=1, le=100_000, description="Width of ranges that txn-range compares."
     )
+    txn_keys: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="How many txn-toggle has, apart from the others."
+    )
+    txn_operations: int | None = Field(
+        default=None, ge=1, le=8, description="Keys of one txn-toggle, nested: each doubles its size."
+    )
     page_keys: int | None = Field(default=None, ge=1, le=10_000, description="Limit of a page of list.")
     keep_revisions: int | None = Field(default=None, ge=1, description="What compact leaves, at least.")
     list_watchers: int | None = Field(
@@ -58,6 +64,12 @@ class KvStresser(Section):
     def _open_needs_a_rate(self) -> Self:
         if self.arrivals is Arrivals.OPEN and self.rate is None:
             raise ValueError("arrivals are open and there is no rate: add rate, such as 500/s")
+        return self
+
+    @model_validator(mode="after")
+    def _as_many_keys_as_a_transaction_has(self) -> Self:
+        if self.txn_keys is not None and self.txn_keys < (self.txn_operations or 1):
+            raise ValueError("txn_operations are more than txn_keys: give it as many keys at least")
         return self
 
 

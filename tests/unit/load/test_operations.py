@@ -143,6 +143,10 @@ def test_a_stresser_overrides_its_preset() -> None:
     mix = mix_of(stresser(preset="functional", keys=7, value_size="1KiB"))
     assert (mix.keys, mix.value_size) == (7, 1024)
     assert mix_of(stresser()) == PRESETS["functional"]
+    transactions = mix_of(stresser(txn_keys=5, txn_operations=3))
+    assert (transactions.txn_keys, transactions.txn_operations) == (5, 3)
+    with pytest.raises(ValidationError, match="txn_operations are more than txn_keys"):
+        stresser(txn_keys=2, txn_operations=3)
 
 
 def test_a_stresser_overrides_weights_and_distribution() -> None:
