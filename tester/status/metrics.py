@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -60,6 +68,7 @@ class Metrics:
         self._registry = registry = CollectorRegistry()
         self._active = _Active()
         registry.register(self._active)
+        ProcessCollector(registry=registry)  # memory, processor time and open files of the tester itself
         self._run = Info("etcd_chaos_run", "The run.", registry=registry)
         self._round = Gauge("etcd_chaos_round", "The round that is under way.", registry=registry)
         self._rounds = Counter("etcd_chaos_rounds", "Rounds done.", ("verdict",), registry=registry)

@@ -113,6 +113,13 @@ def test_recovery_is_a_histogram_and_what_was_missed_is_counted_apart() -> None:
     assert missed == len(recoveries) - reached
 
 
+def test_what_the_tester_itself_takes_is_there() -> None:
+    seen = exposed([])
+    assert seen["process_resident_memory_bytes",] > 1024 * 1024
+    assert seen["process_open_fds",] > 0
+    assert {"process_cpu_seconds_total", "process_open_fds"} <= Metrics().names()
+
+
 def test_a_fault_that_was_never_seen_to_come_may_go() -> None:
     seen = exposed([FaultHealed(1, "f", "kill", "h1", "etcd runs")])
     assert seen["etcd_chaos_faults_healed_total", "kill"] == 1
