@@ -232,7 +232,7 @@ def lease_storm(
         leases=leases,
         keys=keys,
         ttl=_ttl(ttl),
-        short_ttl=_ttl(short_ttl),
+        short_ttl=_ttl(short_ttl, "--short-ttl"),
         keepalive=max(0.5, ttl / 4),
         rate=given.req_rate,
     )
@@ -246,9 +246,9 @@ def lease_storm(
     )
 
 
-def _ttl(seconds: float) -> float:
+def _ttl(seconds: float, option: str = "--ttl") -> float:
     if not 1 <= seconds <= 86_400:
-        raise click.BadParameter("from 1 s to a day", param_hint="--ttl")
+        raise click.BadParameter("from 1 s to a day", param_hint=option)
     return seconds
 
 

@@ -27,7 +27,7 @@ PEM = "-----BEGIN CERTIFICATE-----\n"
         (["watcher", "--running-time", "1e3"], "'1e3' is not a duration"),
         (["watcher", "--total-keys", "many"], "--total-keys"),
         (["lease-renewer", "--ttl", "0"], "from 1 s to a day"),
-        (["lease-storm", "--short-ttl", "0.5"], "from 1 s to a day"),
+        (["lease-storm", "--short-ttl", "0.5"], "--short-ttl: from 1 s to a day"),
         (["election", "--user", "somebody"], "there is no password"),
         (["election", "--history", "/nowhere/there/h.jsonl"], "there is no folder /nowhere/there"),
         (["election", "--history", "{tmp}/there.jsonl"], "exists"),
