@@ -186,8 +186,8 @@ class CaseRunner:
     async def _commits(self, until: Until) -> None:
         stage, setting = self._stage, self._stage.setting
         wait = CommitWait(stage.monitor, self._clock)
-        cluster = setting.plan.scenario.cluster
-        reached = await wait.until(entries_needed(cluster, until))
+        members = stage.ground.specs.values()
+        reached = await wait.until(entries_needed(members, until))
         emptied = any(
             action.changes_members for action in self._case.actions
         )  # has nothing entries could follow
@@ -199,7 +199,7 @@ class CaseRunner:
             )
             await asyncio.sleep(left)
             # the next of its own snapshots forgets what it has kept meanwhile
-            await CommitWait(stage.monitor, self._clock).until(entries_needed(cluster, Until.ENTRIES))
+            await CommitWait(stage.monitor, self._clock).until(entries_needed(members, Until.ENTRIES))
         self._actions.reached.set()
         setting.bus.publish(Notice(f"{self._case.name}: {reached}"))
 

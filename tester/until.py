@@ -22,10 +22,10 @@ from tester.scenario.model import Until
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from agent_service.models import MemberSpec
     from tester.clock import RunClock
     from tester.etcd.endpoint import Endpoint
     from tester.etcd.monitor import ClusterMonitor
-    from tester.scenario.model import ClusterSection
 
 CATCH_UP_ENTRIES: Final = 5000
 """Etcd's own constant, the same in 3.4 and 3.5."""
@@ -54,15 +54,25 @@ class Reached:
         return f"{self.entries} entries were committed in {self.seconds:.1f} s while it was held"
 
 
-def entries_needed(cluster: ClusterSection, until: Until) -> int:
-    """How many entries must be committed while the fault is held.
+def entries_needed(members: Iterable[MemberSpec], until: Until) -> int:
+    """How many entries must be committed while the fault is held, by the flags that members were started with.
 
     Half as many again as members make a snapshot of their own after; and for one that has to be sent, those that a
-    leader keeps beyond it.
+    leader keeps beyond it. Where members differ: enough for each of them.
     """
-    count = int(cluster.flags.get("snapshot-count", str(DEFAULT_SNAPSHOT_COUNT)))
-    kept = int(cluster.flags.get("experimental-snapshot-catchup-entries", str(CATCH_UP_ENTRIES)))
+    return max(_entries(member, until) for member in members)
+
+
+def _entries(member: MemberSpec, until: Until) -> int:
+    count = _setting(member, "snapshot-count", DEFAULT_SNAPSHOT_COUNT)
+    kept = _setting(member, "experimental-snapshot-catchup-entries", CATCH_UP_ENTRIES)
     return count + count // 2 + (kept if until is Until.SNAPSHOT else 0)
+
+
+def _setting(member: MemberSpec, flag: str, default: int) -> int:
+    """As etcd reads it: a flag outranks its environment variable."""
+    variable = f"ETCD_{flag.replace('-', '_').upper()}"
+    return int(member.flags.get(flag) or member.env.get(variable) or default)
 
 
 @dataclass(frozen=True, slots=True)
