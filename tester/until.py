@@ -37,6 +37,7 @@ _RECEIVED: Final = re.compile(_COUNTER.format("receive"), re.MULTILINE)
 _SENT: Final = re.compile(_COUNTER.format("send"), re.MULTILINE)
 _LOOK_SECONDS: Final = 0.2
 _SCRAPE_SECONDS: Final = 2.0
+_TRIES: Final = 3
 _STALLED_SECONDS: Final = 15.0
 """Without a single commit for so long, the load will not get there."""
 _SILENT_SECONDS: Final = 60.0
@@ -162,7 +163,13 @@ async def count_snapshots(endpoints: Collection[Endpoint]) -> dict[str, Snapshot
     Every member serves its metrics where it serves clients, over TLS if these do, to whoever has the certificate
     that clients need.
     """
-    return {member: told for member, told in (await _scrape(endpoints)).items() if not isinstance(told, str)}
+    counted: dict[str, SnapshotCounts] = {}
+    for _ in range(_TRIES):
+        silent = [endpoint for endpoint in endpoints if endpoint.member not in counted]
+        if silent:  # a machine that is busy may answer the next time
+            told = await _scrape(silent)
+            counted |= {member: count for member, count in told.items() if not isinstance(count, str)}
+    return counted
 
 
 async def _scrape(endpoints: Collection[Endpoint]) -> dict[str, SnapshotCounts | str]:
@@ -211,6 +218,12 @@ async def require_snapshots(
     Raises:
         FaultIneffectiveError: one was sent none: the fault was not what the case is about.
     """
+    if unknown := [one.member for one in endpoints if one.member not in {*before, *restarted}]:
+        raise FaultIneffectiveError(
+            f"nobody knows how many snapshots {', '.join(unknown)} had received before the fault: "
+            "its metrics could not be read",
+            remedy="see that the tester reaches /metrics where members serve clients",
+        )
     deadline = asyncio.get_running_loop().time() + limit
     none = SnapshotCounts()
     while True:
@@ -219,7 +232,7 @@ async def require_snapshots(
             member: f"its metrics cannot be read: {told}" if isinstance(told, str) else "received no snapshot"
             for member, told in now.items()
             if isinstance(told, str)
-            or told.received <= (none if member in restarted else before.get(member, none)).received
+            or told.received <= (none if member in restarted else before[member]).received
         }
         if not missing:
             return f"{', '.join(endpoint.member for endpoint in endpoints)} received a snapshot"

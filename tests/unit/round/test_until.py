@@ -24,6 +24,9 @@ from tester.until import (
 from tests.unit.load.fakes import ENDPOINTS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tester.etcd.endpoint import Endpoint
     from tester.etcd.monitor import ClusterMonitor
 
 METRICS = """\
@@ -179,3 +182,23 @@ async def test_who_received_one(
     else:
         with pytest.raises(FaultIneffectiveError, match=f"of coming back: {problem}"):
             await work
+
+
+async def test_one_of_an_earlier_case_is_no_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The member did not answer before the fault, and its process has received one since the round began."""
+    asked = []
+
+    async def scrape(endpoints: Sequence[Endpoint]) -> dict[str, SnapshotCounts | str]:
+        await asyncio.sleep(0)
+        asked.append([endpoint.member for endpoint in endpoints])
+        return {
+            endpoint.member: "timed out" if endpoint.member == "m1" else SnapshotCounts(1.0)
+            for endpoint in endpoints
+        }
+
+    monkeypatch.setattr(until, "_scrape", scrape)
+    before = await until.count_snapshots(ENDPOINTS[:2])
+    assert before == {"m2": SnapshotCounts(1.0)}
+    assert asked == [["m1", "m2"], ["m1"], ["m1"]]
+    with pytest.raises(FaultIneffectiveError, match="how many snapshots m1 had received before the fault"):
+        await require_snapshots(ENDPOINTS[:1], before, (), 0.01)
