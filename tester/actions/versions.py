@@ -12,6 +12,7 @@ from tester.actions.membership import start
 from tester.errors import ActionError, AgentError, ClusterError
 from tester.etcd.errors import RpcError
 from tester.results import CheckResult, Finding, Verdict
+from tester.versions import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,7 @@ async def change_version(ground: Ground, members: Sequence[str], version: str) -
                 said = (await client.status()).version
             except RpcError as error:
                 raise ActionError(f"{member} does not say its version: {error}") from error
-        if not version.startswith(said):  # a build of one's own may be named 3.5.16-patched
+        if not may_say(version, said):
             findings.append(
                 Finding(f"{member} says it is {said}, and was started as {version}", members=(member,))
             )
@@ -56,6 +57,15 @@ async def change_version(ground: Ground, members: Sequence[str], version: str) -
     )
     was = ", ".join(sorted(set(before.values())))
     return Done(tuple(members), f"{', '.join(members)} went from {was} to {version}; now {now}", (check,))
+
+
+def may_say(version: str, said: str) -> bool:
+    """Whether a build of this name may say that it is this version: 3.5.16-patched is 3.5.16. Pure.
+
+    A name without a number promises none.
+    """
+    named, told = number_of(version), number_of(said)
+    return named is None or (told is not None and told[: len(named)] == named)
 
 
 async def refuse_version(ground: Ground, member: str, version: str) -> Done:
