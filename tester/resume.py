@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from tester.errors import ExitCode, UsageError
 from tester.rundir import RunDirectory
 from tester.scenario.loader import LoadedScenario, load_scenario
+from tester.tally import Tally
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tester.results import RoundResult
     from tester.rundir import RoundDirectory
 
 
@@ -27,17 +27,14 @@ class Unfinished:
     """As it was asked for; 0: until stopped."""
     keep_rounds: int | None
     """As it was asked for."""
-    done: tuple[RoundResult, ...]
-    """Rounds that came to their end, from the first one on without a gap."""
+    tally: Tally
+    """Of the rounds that came to their end, from the first one on without a gap: the run goes on adding to it."""
+    next_round: int
+    """The number of the first round to do."""
     valid: tuple[RoundDirectory, ...]
     """Where those of them are that were valid."""
     broken_off: bool
     """Whether another one was begun; it is done anew, on a new cluster, with the same draws."""
-
-    @property
-    def next_round(self) -> int:
-        """The number of the first round to do."""
-        return len(self.done) + 1
 
 
 def find_unfinished(path: Path, rounds: int | None = None) -> Unfinished:
@@ -56,18 +53,18 @@ def find_unfinished(path: Path, rounds: int | None = None) -> Unfinished:
     if info is None:
         raise UsageError(f"{path}: the run ended before its first round", remedy="start it anew")
     wanted = info.rounds if rounds is None else rounds
-    done: list[RoundResult] = []
+    tally = Tally()
     valid: list[RoundDirectory] = []
     broken_off = False
     for found in directory.rounds():
         result = found.read_result()
-        if result is None or result.exit_code is ExitCode.INTERRUPTED or found.number != len(done) + 1:
+        if result is None or result.exit_code is ExitCode.INTERRUPTED or found.number != tally.rounds + 1:
             broken_off = True
             break
-        done.append(result)
+        tally.add(result)
         if result.exit_code is ExitCode.VALID:
             valid.append(found)
-    if wanted and len(done) >= wanted:
+    if wanted and tally.rounds >= wanted:
         raise UsageError(
             f"{path}: all of its {wanted} rounds are done",
             remedy=f"--rounds {wanted * 2} would go on with more",
@@ -78,7 +75,8 @@ def find_unfinished(path: Path, rounds: int | None = None) -> Unfinished:
         seed=info.seed,
         rounds=wanted,
         keep_rounds=info.keep_rounds,
-        done=tuple(done),
+        tally=tally,
+        next_round=tally.rounds + 1,
         valid=tuple(valid),
         broken_off=broken_off,
     )

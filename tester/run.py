@@ -88,7 +88,7 @@ class Run:
         self._name = self.directory.path.name
         if earlier is not None:
             self._name += f"-resumed-{self._clock.started_realtime_ns}"
-        self._tally = Tally(earlier.done if earlier else ())
+        self._tally = earlier.tally if earlier else Tally()
         self._keep_rounds = request.keep_rounds
         if earlier is not None and request.keep_rounds is None:
             self._keep_rounds = earlier.keep_rounds

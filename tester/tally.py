@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from tester.errors import ExitCode
 from tester.results import CaseState, RoundResult, Verdict
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 KEPT: Final = 100
 """Rounds whose results are kept in full: the last ones. The others are in their round's directory."""
@@ -18,15 +15,12 @@ KEPT: Final = 100
 class Tally:
     """Adds up the results of rounds."""
 
-    def __init__(self, earlier: Iterable[RoundResult] = ()) -> None:
-        """Start from rounds that an earlier session of the same run has done."""
+    def __init__(self) -> None:
         self._recent: deque[RoundResult] = deque(maxlen=KEPT)
         self._rounds = 0
         self._cases: Counter[CaseState] = Counter()
         self._code = ExitCode.VALID
         self._reason = ""
-        for result in earlier:
-            self.add(result)
 
     def add(self, result: RoundResult) -> None:
         """One more round."""

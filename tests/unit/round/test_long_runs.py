@@ -53,7 +53,7 @@ def test_a_run_is_taken_up_after_its_last_whole_round(tmp_path: Path) -> None:
     found = find_unfinished(made.path)
     assert (found.seed, found.rounds, found.next_round, found.broken_off) == (5, 5, 3, True)
     assert found.scenario.scenario.name == "s"
-    assert [one.number for one in found.done] == [1, 2]
+    assert [one.number for one in found.tally.recent] == [1, 2]
     made.set_aside(3)
     made.set_aside(3)
     assert [one.number for one in made.rounds()] == [1, 2]
@@ -61,6 +61,11 @@ def test_a_run_is_taken_up_after_its_last_whole_round(tmp_path: Path) -> None:
     made.make_round(3)
     made.set_aside(3)
     assert (made.path / "rounds" / "003-broken-off-2").is_dir()
+
+
+def test_a_long_run_is_taken_up_with_little_in_memory(tmp_path: Path) -> None:
+    found = find_unfinished(run(tmp_path, *[VALID] * (KEPT + 5), rounds=0).path)
+    assert (found.next_round, found.tally.rounds, len(found.tally.recent)) == (KEPT + 6, KEPT + 5, KEPT)
 
 
 def test_an_interrupted_round_is_done_anew(tmp_path: Path) -> None:
