@@ -27,6 +27,8 @@ class Unfinished:
     """As it was asked for; 0: until stopped."""
     keep_rounds: int | None
     """As it was asked for."""
+    keep_data: bool
+    exit_on_failure: bool
     tally: Tally
     """Of the rounds that came to their end, from the first one on without a gap: the run goes on adding to it."""
     next_round: int
@@ -75,6 +77,8 @@ def find_unfinished(path: Path, rounds: int | None = None) -> Unfinished:
         seed=info.seed,
         rounds=wanted,
         keep_rounds=info.keep_rounds,
+        keep_data=info.keep_data,
+        exit_on_failure=info.exit_on_failure,
         tally=tally,
         next_round=tally.rounds + 1,
         valid=tuple(valid),

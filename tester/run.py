@@ -240,6 +240,8 @@ class Run:
                 command=tuple(sys.argv),
                 rounds=self._plan.rounds,
                 keep_rounds=self._keep_rounds,
+                keep_data=self._request.keep_data,
+                exit_on_failure=self._request.exit_on_failure,
                 hosts={host.name: host.address for host in (*self._plan.hosts, *self._plan.load_hosts)},
                 agent_versions={name: info.agent_version for name, info in infos.items()},
             )

@@ -72,6 +72,8 @@ class RunInfo:
     """As asked for; 0: until stopped."""
     keep_rounds: int | None = None
     """Valid rounds whose evidence is kept, as asked for."""
+    keep_data: bool = False
+    exit_on_failure: bool = False
 
 
 class RoundDirectory:

@@ -79,6 +79,8 @@ def run(
         _refuse_beside_resume(click.get_current_context())
         unfinished = find_unfinished(resume, rounds)
         rounds, seed = unfinished.rounds, unfinished.seed
+        keep_data |= unfinished.keep_data
+        exit_on_failure |= unfinished.exit_on_failure
     request = RunRequest(
         inventory=inventory,
         scenario=unfinished.scenario if unfinished else load_scenario(scenario),

@@ -16,6 +16,7 @@ from tester.cli.entry import run_command
 from tester.errors import ExitCode, InfrastructureError
 from tester.plan import make_plan
 from tester.preview import preview, render
+from tester.rundir import RunDirectory, RunInfo
 from tester.scenario.faults import FAULTS
 from tester.scenario.loader import parse_scenario
 from tester.session import Session
@@ -121,6 +122,21 @@ def test_run_has_defaults(source: Path, executed: list[RunRequest]) -> None:
     assert request.scenario.scenario.name == "quick"
     assert (request.seed, request.rounds, request.output) == (None, None, Path("runs"))
     assert (request.json, request.keep_data, request.keep_cluster) == (False, False, False)
+
+
+def test_what_a_run_was_asked_for_holds_when_it_is_taken_up(
+    source: Path, executed: list[RunRequest], tmp_path: Path
+) -> None:
+    made = RunDirectory.create(tmp_path, "s", 5)
+    made.write_scenario("name: s\nstressers: [{kind: kv}]\ncases: [{name: a, fault: kill}]\n", "{}")
+    info = RunInfo("s", 5, 0, "0", "3.5.16", (), rounds=0, keep_data=True, exit_on_failure=True)
+    made.write_info(info)
+    run_command(["run", "-i", str(source), "--resume", str(made.path)])
+    made.write_info(replace(info, keep_data=False, exit_on_failure=False))
+    run_command(["run", "-i", str(source), "--resume", str(made.path), "--keep-data"])
+    first, second = executed
+    assert (first.rounds, first.keep_data, first.exit_on_failure) == (0, True, True)
+    assert (second.rounds, second.keep_data, second.exit_on_failure) == (0, True, False)
 
 
 def test_a_wrong_scenario_starts_nothing(
