@@ -97,6 +97,7 @@ def test_the_functional_suite_has_every_case_and_shuffles() -> None:
     assert len(SUCCESSOR) == 22
     assert set(names) > SUCCESSOR, "what is timed against the old suite"
     assert suite.shuffle
+    assert suite.defragment_every == 500
     # A leader forgets no entries for half a minute after a snapshot: five cases lie between two that want one.
     order = draw_order(suite.cases, stream(7, "order", 1))
     waiting = [place for place, case in enumerate(order) if case.until is Until.SNAPSHOT and not case.actions]
