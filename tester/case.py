@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tester.actions.course import CaseActions, Disaster
 from tester.cluster import election_ends, measure_recovery
-from tester.errors import EtcdChaosError, FaultIneffectiveError, FaultUnreachedError
+from tester.errors import ClusterError, EtcdChaosError, FaultIneffectiveError, FaultUnreachedError
 from tester.events import Event, LeaderChanged, Notice, Phase
 from tester.faults import CaseFaults
 from tester.history.endstate import CaseRecovery
@@ -85,7 +85,8 @@ class CaseRunner:
                 unreached = isinstance(error, FaultUnreachedError)
                 state, reason = CaseState.SKIPPED if unreached else CaseState.ERROR, error.message
                 # The next case needs a whole cluster, and all that was injected is healed by now.
-                fatal = error if self._stage.turn.is_midway else await self._make_whole()
+                midway = self._stage.turn.is_midway or self._actions.cut_off
+                fatal = error if midway else await self._make_whole()
             except EtcdChaosError as error:
                 state, reason, fatal = CaseState.ERROR, error.message, error
         return CaseEnd(self._result(state, reason), fatal)
@@ -158,10 +159,18 @@ class CaseRunner:
     async def _make_whole(self) -> EtcdChaosError | None:
         """Get over a case that proves nothing; what forbids to go on, if anything does."""
         try:
-            self._course.recovery = await self._measure()
+            self._course.recovery = recovery = await self._measure()
+            if not _is_whole(recovery):
+                await self._stage.check_hosts()
         except EtcdChaosError as error:
             return error
-        return None
+        if _is_whole(recovery):
+            return None
+        return ClusterError(
+            f"case {self._case.name} proved nothing, and the cluster is not whole {recovery.limit:g} s after it: "
+            "the next case would take that for its own doing",
+            remedy="read the members' logs in the run directory; limits.recovery allows more time",
+        )
 
     async def _measure(self) -> Recovery:
         rest = self._actions.finish if self._actions.unfinished else None
@@ -227,10 +236,10 @@ class CaseRunner:
         """Measure how long it takes to be whole again, for the checkers; whether it is."""
         recovery = await self._measure()
         self._course.recovery = recovery
-        if None in {recovery.leader, recovery.serving, recovery.writes}:
+        if not _is_whole(recovery):
             await self._stage.check_hosts()  # one that was lost is no verdict on etcd
         self._stage.witness.recovered(CaseRecovery(self._case.name, recovery))
-        return None not in {recovery.leader, recovery.serving, recovery.writes}
+        return _is_whole(recovery)
 
     def _count_leaders(self, event: Event) -> None:
         if isinstance(event, LeaderChanged) and event.leader is not None:
@@ -306,6 +315,10 @@ def judge(checks: tuple[CheckResult, ...]) -> tuple[CaseState, str]:
     if worst is Verdict.VALID:
         return state, ""
     return state, "; ".join(f"{check.checker}: {check.message}" for check in checks if check.verdict is worst)
+
+
+def _is_whole(recovery: Recovery) -> bool:
+    return None not in {recovery.leader, recovery.serving, recovery.writes}
 
 
 def _recovery_seconds(recovery: Recovery | None) -> float:

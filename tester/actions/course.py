@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from tester.actions import disaster, membership, quota, upkeep, versions
 from tester.actions.mistakes import make_mistakes
-from tester.errors import ActionError
+from tester.errors import ActionError, EtcdChaosError
 from tester.events import Notice
 from tester.results import ActionResult, CheckResult
 from tester.scenario.actions import (
@@ -105,6 +105,8 @@ class CaseActions:
         self.done: list[ActionResult] = []
         self.checks: list[CheckResult] = []
         self._rests: list[tuple[str, Rest]] = []
+        self.cut_off = False
+        """Whether something else ended the case in the middle of an action: a member may be gone, or stopped."""
 
     @property
     def unfinished(self) -> bool:
@@ -160,7 +162,13 @@ class CaseActions:
     async def _note(self, kind: str, work: Awaitable[Done]) -> None:
         clock = self._ground.clock
         started = clock.now()
-        done = await work
+        self.cut_off = True
+        try:
+            done = await work
+        except EtcdChaosError:
+            self.cut_off = False  # its error says how far it came
+            raise
+        self.cut_off = False
         seconds = (clock.now() - started) / 1e9
         self.done.append(ActionResult(kind, done.targets, done.text, seconds))
         self.checks += done.checks
