@@ -120,6 +120,9 @@ class Run:
             except asyncio.CancelledError:
                 if not self._interrupt.asked:
                     raise
+            except Exception as defect:  # of ours: who reads results must not wait for one that never comes
+                self._finish(InfrastructureError(f"a defect of etcd-chaos {__version__}: {defect!r}"))
+                raise
         return self._finish(error)
 
     async def _run_rounds(self) -> None:
