@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from tester.errors import FaultIneffectiveError
 from tester.fleet import ask_all
 from tester.scenario.faults import FailpointSection
 
@@ -24,12 +25,18 @@ async def one_for_each_failpoint(
     """The cases, and in the place of one with ``every`` as many as there are failpoints.
 
     Raises:
-        AgentError: a member has no failpoints; the message says why.
+        AgentError: a member has no failpoint server; the message says why.
+        FaultIneffectiveError: there is one, and it has no failpoint.
     """
     if not any(fault.for_each for case in cases for fault in case.faults):
         return cases
     told = await ask_all(agents, lambda _, agent: agent.failpoints())
     names = briefly({name for terms in told.values() for name in terms})
+    if not names:
+        raise FaultIneffectiveError(
+            "the members were built with gofail, and without a single failpoint",
+            remedy="run gofail enable before etcd is built: make gofail-etcd does",
+        )
     return tuple(one for case in cases for one in _spelled_out(case, names))
 
 

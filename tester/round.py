@@ -205,16 +205,28 @@ class RoundRunner:
         checks = (_check_code(check) for check in course.checks)
         return ExitCode.worst(course.code, *cases, *checks)
 
+    def _tested_nothing(self) -> bool:
+        """A round whose every case was skipped says nothing about etcd, whatever its checkers found."""
+        return all(result.state is CaseState.SKIPPED for result in self._course.cases)
+
+    def _error(self) -> str | None:
+        if self._course.fatal is not None:
+            return self._course.fatal.message
+        if self._interrupted():
+            return "interrupted"
+        return "nothing was tested: every case was skipped" if self._tested_nothing() else None
+
     def _result(self, elapsed_seconds: float) -> RoundResult:
         course, phases = self._course, self._phases
+        nothing = ExitCode.INFRASTRUCTURE if self._tested_nothing() else ExitCode.VALID
         return RoundResult(
             number=self._setting.number,
             cases=tuple(course.cases),
             checks=course.checks,
             notes=course.notes,
-            error=course.fatal.message if course.fatal else "interrupted" if self._interrupted() else None,
+            error=self._error(),
             remedy=course.fatal.remedy if course.fatal else None,
-            exit_code=self._code(),
+            exit_code=ExitCode.worst(self._code(), nothing),
             provision_seconds=phases.seconds(Phase.PROVISION),
             bootstrap_seconds=phases.seconds(Phase.BOOTSTRAP),
             cleanup_seconds=phases.seconds(Phase.CLEANUP),

@@ -6,7 +6,7 @@ import pytest
 
 from agent_client import AgentUnreachableError
 from agent_service.models import FailpointFault
-from tester.errors import AgentError
+from tester.errors import AgentError, FaultIneffectiveError
 from tester.failpoints import briefly, one_for_each_failpoint
 from tester.scenario.faults import FailpointSection
 from tests.unit.scenario.cases import single
@@ -49,6 +49,15 @@ async def test_nobody_is_asked_without_need_and_one_who_has_none_says_so() -> No
     assert await one_for_each_failpoint(cases, {"h1": Agent()}) == cases
     with pytest.raises(AgentError, match="h1: was not built with gofail"):
         await one_for_each_failpoint((single("failpoint", every="panic"),), {"h1": Agent()})
+
+
+async def test_a_build_without_a_single_one_is_no_round_without_cases() -> None:
+    class Bare(Agent):
+        async def failpoints(self) -> dict[str, str]:
+            return {}
+
+    with pytest.raises(FaultIneffectiveError, match="without a single failpoint"):
+        await one_for_each_failpoint((single("failpoint", every="panic"),), {"h1": Bare()})
 
 
 def test_names_are_short_where_that_is_enough() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agent_client import AgentUnreachableError
+from tester.case import skipped
 from tester.clock import RunClock
 from tester.errors import AgentError, AnsibleError, ExitCode, HealError
 from tester.events import CaseFinished, Event, EventBus
@@ -130,6 +131,31 @@ async def test_an_agent_that_dies_after_provision_is_an_error_of_the_round(tmp_p
     assert "h1: no answer" in (result.error or "")
     assert result.exit_code is ExitCode.INFRASTRUCTURE
     assert plays.done == ["provision", "collect", "cleanup"]
+
+
+@pytest.mark.parametrize(
+    ("first", "code", "error"),
+    [
+        (CaseState.SKIPPED, ExitCode.INFRASTRUCTURE, "nothing was tested: every case was skipped"),
+        (CaseState.PASSED, ExitCode.VALID, None),
+    ],
+)
+async def test_a_round_whose_every_case_was_skipped_is_not_valid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: CaseState, code: ExitCode, error: str | None
+) -> None:
+    """No failpoint of all there are was reached, say."""
+    plays = Plays()
+    made = runner(tmp_path, plays, Asked(), [])
+
+    async def cases() -> None:
+        for case in made._planned:
+            state = first if case.name == "kill-one" else CaseState.SKIPPED
+            made._finish(replace(skipped(case, "etcd came by none"), state=state))
+
+    monkeypatch.setattr(made, "_run", cases)
+    result = await made.run()
+    assert (result.exit_code, result.error) == (code, error)
+    assert plays.done == ["cleanup"]
 
 
 @pytest.mark.parametrize("during", ["provision", "cleanup"])
