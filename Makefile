@@ -59,7 +59,7 @@ gofail-etcd: $(VENV)/controller.stamp gofail-packages
 
 # Where this machine cannot hold a lab, its tests are named as skipped, with the reason.
 real-tests: $(VENV)/dev.stamp packages gofail-etcd
-	pytest --no-fold-skipped -n auto --dist worksteal tests/agent tests/etcd
+	pytest --no-fold-skipped -n auto --dist worksteal tests/etcd tests/agent
 	$(LAB_TESTS)
 
 lab-tests: $(VENV)/dev.stamp packages

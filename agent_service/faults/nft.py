@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 NFT: Final = "nft"
 _SONAME: Final = "libnftables.so.1"
 _JSON: Final = 1 << 4  # NFT_CTX_OUTPUT_JSON of nftables/libnftables.h
-_CALLS: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="nft")
-"""Of its own: where a disk hangs, whatever looks at it holds up the threads that all others share, and no undo."""
 
 
 async def run(argv: Sequence[str], *, stdin: str = "") -> Completed:
@@ -36,11 +34,16 @@ async def run(argv: Sequence[str], *, stdin: str = "") -> Completed:
     library = _library()
     if library is None:
         return await commands.run(tuple(argv), stdin=stdin)
+    # A thread of its own: where a disk hangs, whatever looks at it holds up the threads that all others share, and no
+    # undo. And a new one each time: one that is kept would go on in the network namespace that it began in.
+    thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="nft")
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            return await asyncio.get_running_loop().run_in_executor(_CALLS, library.run, tuple(argv), stdin)
+            return await asyncio.get_running_loop().run_in_executor(thread, library.run, tuple(argv), stdin)
     except TimeoutError as error:
         raise UnavailableError(f"{' '.join(argv[:3])} took more than {TIMEOUT_SECONDS:g} s") from error
+    finally:
+        thread.shutdown(wait=False)
 
 
 async def check(argv: Sequence[str], *, stdin: str = "") -> Completed:
