@@ -122,16 +122,39 @@ async def remove(step: RemoveChain) -> None:
     if rules is not None:
         await commands.check(tools.restore_argv(step.family), stdin=rules)
     if step.made_table:
-        await _remove_empty_table(tools, step.family)
+        await _remove_empty_table(step.family)
 
 
-async def _remove_empty_table(tools: Iptables, family: Family) -> None:
-    """Only iptables-nft can: it makes a table of nftables' with its first rule and leaves it there."""
-    # Refused where the chain has rules of somebody else's; it is listed then, and the table stays, too.
-    await commands.run((tools.tool(family, ""), "-t", TABLE, "-X", _HOOK))
-    listing = await nft.run((NFT, "-j", "list", "table", family, TABLE))
-    if listing.code == 0 and '"chain"' not in listing.stdout:
-        await nft.check((NFT, "delete", "table", family, TABLE))
+async def _remove_empty_table(family: Family) -> None:
+    """Iptables-nft makes a table of nftables' with its first rule, and leaves it there."""
+    table = (NFT, "-j", "list", "table", family, TABLE)
+    listing = await nft.run(table)
+    rules = table_removal(listing.stdout, family) if listing.code == 0 else None
+    if rules is None:
+        return
+    removed = await nft.run((NFT, "-f", "-"), stdin=rules)
+    if removed.code != 0 and table_removal((await nft.check(table)).stdout, family) is not None:
+        raise UnavailableError(f"cannot remove the empty table {TABLE} ({family}): {removed.complaint}")
+
+
+def table_removal(listing: str, family: Family) -> str | None:
+    """What ``nft -f -`` must read to take a table away that has nothing but the hook; ``None``: it has.
+
+    One transaction: a chain that somebody has put a rule into meanwhile is not deleted, and so nothing is.
+    """
+    try:
+        items = msgspec.json.decode(listing, type=_Listing).nftables
+    except msgspec.MsgspecError as error:
+        raise UnavailableError(f"cannot read what nft lists: {error}") from error
+    chains = [item.chain.name for item in items if item.chain]
+    others = [item for item in items if not (item.metainfo or item.table or item.chain)]
+    if others or set(chains) - {_HOOK}:
+        return None
+    lines = [
+        *(f"delete chain {family} {TABLE} {chain}" for chain in chains),
+        f"delete table {family} {TABLE}",
+    ]
+    return "".join(f"{line}\n" for line in lines)
 
 
 class _Table(msgspec.Struct):
@@ -139,8 +162,16 @@ class _Table(msgspec.Struct):
     name: str
 
 
+class _Chain(msgspec.Struct):
+    name: str
+
+
 class _Object(msgspec.Struct):
+    """One of what nft lists; rules and all else leave every field empty."""
+
+    metainfo: dict[str, object] | None = None
     table: _Table | None = None
+    chain: _Chain | None = None
 
 
 class _Listing(msgspec.Struct):

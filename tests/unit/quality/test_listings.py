@@ -56,6 +56,30 @@ def test_only_what_is_ours_is_removed() -> None:
     assert "-D" not in (iptables.removal(half) or "")
 
 
+TABLE = {"table": {"family": "ip", "name": "mangle", "handle": 2}}
+INPUT = {"chain": {"family": "ip", "table": "mangle", "name": "INPUT", "handle": 1, "hook": "input"}}
+OTHER = {"chain": {"family": "ip", "table": "mangle", "name": "theirs", "handle": 3}}
+RULE = {"rule": {"family": "ip", "table": "mangle", "chain": "INPUT", "handle": 4, "expr": []}}
+SET = {"set": {"family": "ip", "name": "theirs", "table": "mangle", "type": "ipv4_addr", "handle": 5}}
+
+
+@pytest.mark.parametrize(
+    ("listed", "script"),
+    [
+        ([TABLE, INPUT], "delete chain ip mangle INPUT\ndelete table ip mangle\n"),
+        ([TABLE], "delete table ip mangle\n"),
+        ([TABLE, INPUT, RULE], None),
+        ([TABLE, INPUT, OTHER], None),
+        ([TABLE, SET], None),
+    ],
+)
+def test_a_table_goes_with_its_empty_hook_and_never_with_anything_else(
+    listed: list[dict[str, object]], script: str | None
+) -> None:
+    listing = json.dumps({"nftables": [{"metainfo": {"version": "1.0.6"}}, *listed]})
+    assert iptables.table_removal(listing, "ip") == script
+
+
 QDISCS = [
     {"kind": "noqueue", "handle": "0:", "dev": "lo", "root": True},
     {"kind": "htb", "handle": "ec00:", "dev": "eth0", "root": True, "options": {"default": "0"}},
