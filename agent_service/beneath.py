@@ -122,7 +122,7 @@ def tree_bytes(descriptor: int) -> int:
 
 
 def copy_tree(source: int, target: int) -> None:
-    """Copy what lies in one directory into another, empty one: directories, files and links as links.
+    """Copy what lies in one directory into another, empty one: directories, files and links as links; all on disk then.
 
     Raises:
         OSError: some of it cannot be copied, or is something else (``EINVAL``).
@@ -138,6 +138,7 @@ def copy_tree(source: int, target: int) -> None:
             os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
         else:
             _copy_file(name, source, target)
+    os.fsync(target)
 
 
 @contextmanager
@@ -160,6 +161,7 @@ def _copy_file(name: str, source: int, target: int) -> None:
             shutil.copyfileobj(original, copy, 1 << 20)
             copy.flush()
             _like(copy.fileno(), os.fstat(original.fileno()))
+            os.fsync(copy.fileno())
 
 
 def _like(copy: int, original: os.stat_result) -> None:

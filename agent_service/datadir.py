@@ -224,7 +224,7 @@ def move_owned(path: Path, roots: Sequence[Path], destination: Path) -> None:
 
     Raises:
         RefusedError: ``check_owned`` refuses it.
-        UnavailableError: it could not be moved; then it is still complete where it was.
+        UnavailableError: it could not be moved: it is still complete where it was, unless the copy is complete.
     """
     with _owned(path, roots) as (place, directory):
         try:
@@ -240,11 +240,13 @@ def move_owned(path: Path, roots: Sequence[Path], destination: Path) -> None:
 
 
 def _copy(directory: int, destination: Path) -> None:
-    """All of it, or none."""
+    """All of it, on disk, or none: the original goes next."""
     destination.mkdir(mode=0o700)
     try:
         with beneath.directory(destination) as target:
             beneath.copy_tree(directory, target)
+        with beneath.directory(destination.parent) as above:
+            os.fsync(above)
     except OSError:
         shutil.rmtree(destination)
         raise

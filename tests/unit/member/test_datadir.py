@@ -136,6 +136,37 @@ def test_moved_with_its_marker(root: Path, tmp_path: Path) -> None:
     assert not (root / "m1").exists()
 
 
+def test_a_copy_on_another_disk_is_durable_before_the_original_goes(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(root / "m1", root)
+    (root / "m1" / "member").mkdir()
+    (root / "m1" / "member" / "db").write_text("precious")
+    steps: list[str] = []
+    sync, unlink = os.fsync, os.unlink
+
+    def rename(*_names: object, **_places: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    def note(descriptor: int) -> None:
+        steps.append(os.readlink(f"/proc/self/fd/{descriptor}"))  # noqa: PTH115 - as open
+        sync(descriptor)
+
+    def remove(name: str, *, dir_fd: int | None = None) -> None:
+        steps.append("removed")
+        unlink(name, dir_fd=dir_fd)
+
+    aside = tmp_path / "aside"
+    with monkeypatch.context() as patch:
+        for name, instead in (("rename", rename), ("fsync", note), ("unlink", remove)):
+            patch.setattr(os, name, instead)
+        datadir.move_owned(root / "m1", [root], aside)
+    copied = (aside / "member/db", aside / "member", aside / MARKER, aside, tmp_path)
+    assert {str(path) for path in copied} == set(steps[: steps.index("removed")])
+    assert (aside / "member/db").read_text() == "precious"
+    assert not (root / "m1").exists()
+
+
 def test_an_unknown_user_is_said_so(root: Path) -> None:
     with pytest.raises(UnavailableError, match="no user nobody-of-this-name"):
         datadir.create_owned(root / "m", [root], host="h", purpose="p", user="nobody-of-this-name")
