@@ -8,7 +8,7 @@ import signal
 import tempfile
 import time
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,7 +69,7 @@ class Outcome:
     operations: int
     seconds: float
     trouble: tuple[str, ...]
-    """What went wrong beside the verdicts: no progress, a member that took no last write."""
+    """What went wrong beside the verdicts: no progress, a member that took no last write, keys that are left."""
     interrupted: bool
 
     @property
@@ -101,10 +101,13 @@ async def run_runner(setting: RunnerSetting, show: Callable[[str], None]) -> Out
     with tempfile.TemporaryDirectory(prefix="etcd-chaos-") as temporary:
         path = setting.history or Path(temporary) / "history.jsonl"
         try:
-            runner = _Runner(setting, endpoints, prefix, path, show)
-            return await runner.run(revision)
-        finally:
-            await _clean_up(endpoints, prefix, setting.dial_timeout)
+            outcome = await _Runner(setting, endpoints, prefix, path, show).run(revision)
+        except BaseException:
+            if left := await _clean_up(endpoints, prefix, setting.dial_timeout):
+                show(left)
+            raise
+        left = await _clean_up(endpoints, prefix, setting.dial_timeout)
+        return replace(outcome, trouble=(*outcome.trouble, left)) if left else outcome
 
 
 async def _first_revision(endpoints: Sequence[Endpoint], prefix: str, timeout: float) -> int:
@@ -127,19 +130,24 @@ async def _first_revision(endpoints: Sequence[Endpoint], prefix: str, timeout: f
     raise ClusterError(f"the cluster serves nobody\n{told}", remedy="see that it has a leader")
 
 
-async def _clean_up(endpoints: Sequence[Endpoint], prefix: str, timeout: float) -> None:
-    """Leave no key behind; leases end by themselves. Who cannot be reached now is asked no more."""
+async def _clean_up(endpoints: Sequence[Endpoint], prefix: str, timeout: float) -> str:
+    """Leave no key behind; leases end by themselves. What is to be said of keys that stay.
+
+    Who cannot be reached now is asked no more.
+    """
     request = pb.DeleteRangeRequest(key=prefix.encode(), range_end=prefix_end(prefix)).SerializeToString()
+    said = []
     for endpoint in endpoints:
         channel = connect_grpc(endpoint)
         try:
             await channel.call(Method.DELETE_RANGE, request, timeout)
-        except RpcError:
-            continue
+        except RpcError as error:
+            said.append(f"{endpoint.member}: {error}")
         else:
-            return
+            return ""
         finally:
             await channel.close()
+    return f"keys are left: etcdctl del --prefix {prefix} removes them; {'; '.join(said)}"
 
 
 class _Runner:
@@ -222,12 +230,17 @@ class _Runner:
     def _signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
-            loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(number, self._end)
         try:
             yield
         finally:
             for number in _SIGNALS:
                 loop.remove_signal_handler(number)
+
+    def _end(self) -> None:
+        if self._stop.is_set():  # a history of millions is not judged in a moment
+            self._show("still ending: what was recorded is judged, and keys are removed")
+        self._stop.set()
 
     async def _watch_over(self, load: Load, watchers: Sequence[Watcher]) -> None:
         """Until the load has done all, its time is over, it makes no progress, or a person wants it to end."""

@@ -192,6 +192,7 @@ async def test_ctrl_c_and_no_progress(bench: Bench, tmp_path: Path) -> None:
             bench.cluster.signal(name, signal.SIGCONT)
     assert ran.code == ExitCode.INFRASTRUCTURE, ran
     assert "no progress for 2 s: lock-racer racers" in ran.err
+    assert "keys are left: etcdctl del --prefix" in ran.err, "nobody took the deletion"
     assert any(isinstance(record, Invoke) for record in read_history(stalled))
 
 
