@@ -251,7 +251,7 @@ class Lifecycle:
     async def catch_up(self) -> None:
         """If the process has ended, note how."""
         watch = self.watch
-        if watch is None or not watch.ended:
+        if watch is None or not await watch.has_ended():
             return
         status = await self._supervisor.exit_status(watch.process)
         cause = self.record.answers_for(status)

@@ -20,6 +20,7 @@ _START_FIELD: Final = 19
 """Index of field 22 of ``/proc/PID/stat`` among those after the command name."""
 
 
+_LAST_THREAD_SECONDS: Final = 5.0
 _KERNEL_PID_NAMESPACE: Final = 0xEFFFFFFC
 """Inode of the first PID namespace (``PROC_PID_INIT_INO``): whoever is in another one is in a container."""
 
@@ -141,6 +142,14 @@ class ProcessWatch:
         if self._descriptor is not None:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._descriptor, number)
+
+    async def has_ended(self) -> bool:
+        """Whether it has; one that is about to is waited for.
+
+        The first thread may be gone while others still wait for a disk that is slow: they hold what the next start
+        needs, and how the process ended is known when the last is gone.
+        """
+        return self.ended or (not is_alive(self.process) and await self.wait(_LAST_THREAD_SECONDS))
 
     async def wait(self, timeout_seconds: float) -> bool:
         """Wait for the end; ``False`` when the time is over first."""

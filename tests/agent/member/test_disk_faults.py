@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import signal
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from agent_service.models import (
     CorruptFileFault,
     DiskFullFault,
     DiskThrottleFault,
+    FailpointFault,
     FaultRequest,
     FaultSpec,
     FaultState,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.etcd
 
 PATIENCE_SECONDS = 20.0
+SLOW_SECONDS = 0.1
 
 
 @pytest.fixture(autouse=True)
@@ -206,6 +209,52 @@ async def test_each_fault_on_speed_is_felt_and_goes(
     assert await count() == 4
     assert not (settings.data_roots[0] / "m1" / ".etcd-chaos-probe").exists()
     assert member.status().exits == ()
+
+
+async def test_a_failpoint_that_panics_on_a_slow_disk(
+    faults: FaultManager, member: MemberControl, gofail_etcd: str
+) -> None:
+    """FAILPOINTS_WITH_DISK_IO_LATENCY of the functional test suite: both are held at once, both are undone."""
+    spec = on_layer(gofail_etcd)
+    await member.start(spec.model_copy(update={"env": {"GOFAIL_HTTP": "127.0.0.1:2381"}}))
+    await served()
+    quick = await put_seconds()
+    slow = SlowIoFault(scope="all", delay_seconds=SLOW_SECONDS, jitter_seconds=0.0)
+    assert (await faults.inject(request(slow, "disk"), "tester")).state is FaultState.INJECTED
+    assert await put_seconds() > max(quick, SLOW_SECONDS), "felt before the panic"
+    pressed = asyncio.create_task(press())
+    panic = FailpointFault(terms={"raftBeforeSaveWaitWalSync": 'panic("etcd-chaos")'})
+    try:
+        status = await faults.inject(request(panic, "panic"), "tester")
+    finally:
+        pressed.cancel()
+    assert status.state is FaultState.INJECTED
+    assert faults.get("disk").state is FaultState.INJECTED, "the disk is as slow as before"
+    assert (await faults.heal("panic", "tester")).state is FaultState.HEALED
+    await served()
+    assert await put_seconds() > SLOW_SECONDS, "the one that was started again has the same disk"
+    assert (await faults.heal("disk", "tester")).state is FaultState.HEALED
+    await served()
+    (end,) = member.status().exits
+    assert (end.expected, end.cause) == (True, "fault panic")
+
+
+async def press() -> None:
+    """Write on and on, whether it is taken or not."""
+    while True:
+        with suppress(OSError, AssertionError, ValueError, http.client.HTTPException):
+            await put("k")
+        await asyncio.sleep(0.01)
+
+
+async def put_seconds() -> float:
+    """The quickest of some."""
+    seen = []
+    for _ in range(3):
+        started = time.monotonic()
+        await put("k")
+        seen.append(time.monotonic() - started)
+    return min(seen)
 
 
 async def test_faults_of_one_disk_do_not_get_in_each_others_way(

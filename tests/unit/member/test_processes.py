@@ -89,6 +89,40 @@ async def test_an_end_is_noticed(child: subprocess.Popen[bytes]) -> None:
     watch.send(signal.SIGKILL)  # to nobody
 
 
+TWO_THREADS = """
+import ctypes, sys, threading
+threading.Thread(target=sys.stdin.read).start()
+print("ready", flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+async def test_a_process_ends_with_its_last_thread() -> None:
+    """The first is a zombie meanwhile: what it was that ended, and whether it lets go, nobody knows yet."""
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-S", "-c", TWO_THREADS),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    process = identify(child.pid)
+    assert process is not None
+    watch = ProcessWatch(process, lambda _: None)
+    assert not await watch.has_ended(), "the control: it lives, and nobody waits"
+    await child.stdout.readline()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while is_alive(process):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+    assert not watch.ended, "the other thread goes on"
+    waiting = asyncio.create_task(watch.has_ended())
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    child.stdin.close()
+    assert await waiting
+    await child.wait()
+
+
 async def test_another_process_under_the_same_pid_is_left_alone(child: subprocess.Popen[bytes]) -> None:
     process = identity(child)
     seen: list[ProcessWatch] = []
