@@ -18,11 +18,11 @@ _NUMBERS: Final = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class KnownBug:
-    """A bug by its mark: which checker finds it, and what kind of violation."""
+    """A bug by its mark: which checker finds it, and as what kinds of violations."""
 
     issue: str
     checker: str
-    kind: str
+    kinds: frozenset[str]
     what: str
     mended: tuple[tuple[int, int, int], ...]
     """The first version without it, of each minor version that had it."""
@@ -35,30 +35,42 @@ class KnownBug:
         found = tuple(map(int, numbers.groups()))
         return any(found[:2] == first[:2] and found < first for first in self.mended)
 
-    def explains(self, result: CheckResult) -> bool:
-        """Whether the checker found this and nothing else."""
-        return result.checker == self.checker and result.kinds == (self.kind,)
+    def told(self, versions: Iterable[str]) -> str:
+        """What a person should know of it."""
+        mended = " and ".join(".".join(map(str, first)) for first in self.mended)
+        return f"etcd {', '.join(versions)} is known for it: {self.what} ({self.issue}, mended in {mended})"
 
 
 KNOWN: Final = (
     KnownBug(
         issue="https://github.com/etcd-io/etcd/issues/15220",
         checker="watch",
-        kind="bookmarkable",
+        kinds=frozenset({"bookmarkable"}),
         what="a progress notification that a watcher asks for may come before changes that it covers",
+        mended=((3, 4, 25), (3, 5, 8)),
+    ),
+    KnownBug(
+        issue="https://github.com/etcd-io/etcd/issues/15271",
+        checker="watch",
+        kinds=frozenset({"ordered", "unique", "resumable"}),
+        what="a member that is sent a snapshot may tell its watchers once more what they were told before",
         mended=((3, 4, 25), (3, 5, 8)),
     ),
 )
 
 
 def explained(result: CheckResult, versions: Iterable[str]) -> CheckResult:
-    """The same verdict, with the known bug that is all it found, if one of these versions of etcd has it. Pure."""
+    """The same verdict, with the known bugs that are all it found, if versions of etcd here have them. Pure."""
     if result.verdict is not Verdict.INVALID:
         return result
-    for bug in KNOWN:
-        bad = [version for version in dict.fromkeys(versions) if bug.has(version)]
-        if bad and bug.explains(result):
-            mended = " and ".join(".".join(map(str, first)) for first in bug.mended)
-            text = f"etcd {', '.join(bad)} is known for it: {bug.what} ({bug.issue}, mended in {mended})"
-            return replace(result, known=text)
-    return result
+    ran, found = tuple(dict.fromkeys(versions)), set(result.kinds)
+    bugs = [
+        (bug, bad)
+        for bug in KNOWN
+        if bug.checker == result.checker
+        and bug.kinds & found
+        and (bad := [version for version in ran if bug.has(version)])
+    ]
+    if not found or not found <= {kind for bug, _ in bugs for kind in bug.kinds}:
+        return result
+    return replace(result, known="; ".join(bug.told(bad) for bug, bad in bugs))

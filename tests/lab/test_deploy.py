@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from tester.errors import ExitCode
+from tester.events import FaultInjected
+from tests.lab.rig import case, scenario
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +58,36 @@ async def test_a_host_is_given_back_and_taken_again_while_the_others_stay(rig: R
     after = await rig.looks()
     assert {other: after[other] for other in others} == {other: before[other] for other in others}
     assert after[host].lasting == before[host].lasting
+
+
+async def capabilities(rig: Rig) -> dict[str, set[str]]:
+    """What systemd lets the agent of each host have."""
+    ask = "systemctl show --property CapabilityBoundingSet --value etcd-chaos-agent.service"
+    return {host: set((await rig.shell(host, ask)).split()) for host in rig.hosts}
+
+
+async def test_fewer_faults_take_fewer_capabilities(rig: Rig, tmp_path: Path) -> None:
+    """What is enabled works with them, what is not is refused before anything is touched."""
+    before, bounds = await rig.looks(), await capabilities(rig)
+    network = {"cap_net_admin", "cap_net_raw"}
+    assert all(mine > network for mine in bounds.values()), "the control"
+    try:
+        played = await rig.play("deploy", "-e", json.dumps({"etcd_agent_faults": ["process"]}))
+        assert played.code == ExitCode.VALID, played.out
+        assert await capabilities(rig) == {host: mine - network for host, mine in bounds.items()}
+        ended = await rig.run(scenario(tmp_path, case("kill", "leader"), case("pause", "follower")))
+        assert ended.code == ExitCode.VALID, ended.said
+        refused = await rig.run(scenario(tmp_path, case("kill", "leader"), case("isolate", "leader")))
+        assert refused.code == ExitCode.INFRASTRUCTURE, refused.said
+        assert "add network to etcd_agent_faults in the inventory" in refused.said
+        assert not refused.of(FaultInjected)
+    finally:
+        played = await rig.play("deploy")
+    assert played.code == ExitCode.VALID, played.out
+    assert await capabilities(rig) == bounds
+    assert {host: look.lasting for host, look in (await rig.looks()).items()} == {
+        host: look.lasting for host, look in before.items()
+    }
 
 
 def names_in(folder: Path) -> list[str]:

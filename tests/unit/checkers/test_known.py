@@ -13,11 +13,11 @@ from tester.results import CheckResult, Verdict
 from tests.unit.checkers.story import Story
 
 
-def judged(version: str, *, late: bool = True, twice: bool = False) -> CheckResult:
-    """A watcher that is told of revision 2 after a notification that covers it, and perhaps twice."""
+def judged(version: str, *, late: bool = True, twice: bool = False, old: bool = False) -> CheckResult:
+    """A watcher that is told of revision 2 after a notification that covers it, perhaps twice, perhaps as old."""
     story = Story()
     story.put("ka", "1:4", 2)
-    event = Event("ka", 2, "1:4", 2, 1)
+    event = Event("ka", 2, "1:4", 2, 7 if old else 1)
     story.records.append(WatchStart(1, story.tick(), "m1", "k", 1, "l"))
     if late:
         story.records.append(Watched(1, story.tick(), 2))
@@ -43,8 +43,21 @@ def test_not_for_a_version_without_it(version: str) -> None:
     assert (result.verdict, result.known) == (Verdict.INVALID, "")
 
 
-def test_not_where_something_else_was_found_too_or_nothing() -> None:
+def test_a_snapshot_makes_a_member_repeat_itself() -> None:
+    result = judged("3.4.23", late=False, twice=True)
+    assert (result.verdict, set(result.kinds)) == (Verdict.INVALID, {"unique"})
+    assert "etcd/issues/15271, mended in 3.4.25 and 3.5.8" in result.known
+    assert "15220" not in result.known
     both = judged("3.4.23", twice=True)
+    assert set(both.kinds) == {"bookmarkable", "unique"}
+    assert "15220" in both.known
+    assert "15271" in both.known
+    assert (mended := judged("3.5.8", twice=True)).verdict is Verdict.INVALID
+    assert mended.known == ""
+
+
+def test_not_where_something_else_was_found_too_or_nothing() -> None:
+    both = judged("3.4.23", old=True)
     assert set(both.kinds) > {"bookmarkable"}
     assert (both.verdict, both.known) == (Verdict.INVALID, "")
     right = judged("3.4.23", late=False)
