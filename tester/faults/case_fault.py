@@ -152,7 +152,8 @@ class CaseFault:
         Raises:
             FaultIneffectiveError: it had no verified effect on every member; what was injected has been
                 healed by then.
-            HealError: that, and it could not be healed.
+            HealError: that, and it could not be healed. What else is held there may be in its way: ``heal`` tries
+                for as long again.
         """
         if self._hits:
             raise RuntimeError("a CaseFault is injected once")
@@ -179,7 +180,11 @@ class CaseFault:
         if problems and missed and len(without) < len(wave):
             self._scene.bus.publish(Notice("\n".join(problems)))
         elif problems:
-            await to_the_end(self._undo())
+            try:
+                await to_the_end(self._undo())
+            except HealError as error:
+                self._times.heal_until = asyncio.get_running_loop().time() + self._patience
+                raise HealError("\n".join([*problems, error.message]), remedy=error.remedy) from error
             raise (FaultUnreachedError if missed and self._fault.for_each else FaultIneffectiveError)(
                 "\n".join(problems), remedy="nothing was tested by this case; all of it has been healed"
             )

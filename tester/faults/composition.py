@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeAlias
 
 from tester.errors import FaultIneffectiveError, FaultUnreachedError, HealError
 from tester.faults.drivers import Driver, driver
@@ -146,6 +146,8 @@ class CaseFaults:
         except FaultIneffectiveError:
             await to_the_end(self._undo())
             raise
+        except HealError as error:
+            await self._once_all_are_healed(error)
         self._held_ns = self._scene.clock.now()
 
     async def also(self, fault: FaultSection, members: Sequence[str]) -> None:
@@ -180,11 +182,16 @@ class CaseFaults:
                         task.result()
         except TimeoutError:
             pass
+        except HealError as error:
+            await to_the_end(_end([watch, *courses]))
+            await self._once_all_are_healed(error)
         finally:
             await to_the_end(_end([watch, *courses]))
         for task in courses:  # one that failed just as the time was over
-            if not task.cancelled() and (error := task.exception()) is not None:
-                raise error
+            if not task.cancelled() and (late := task.exception()) is not None:
+                if isinstance(late, HealError):
+                    await self._once_all_are_healed(late)
+                raise late
         self._raise_if_ended_early()
 
     async def heal(self) -> None:
@@ -269,6 +276,19 @@ class CaseFaults:
         for part in self._parts:
             for turn in part.turns:
                 turn.raise_if_ended_early()
+
+    async def _once_all_are_healed(self, error: HealError) -> NoReturn:
+        """What could not be healed beside the others, as etcd on a disk that fails, is tried once more without them.
+
+        Raises:
+            HealError: it cannot be healed then, either.
+            FaultIneffectiveError: it was; and the case proves nothing.
+        """
+        await to_the_end(self._undo())
+        raise FaultIneffectiveError(
+            f"{error.message}\nwhen the other faults had been healed, so was this one",
+            remedy="nothing was tested by this case; all of it has been healed",
+        ) from error
 
     async def _undo(self) -> None:
         if self._healing_ns is None:

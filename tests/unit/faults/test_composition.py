@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent_service.models import FaultState
+from agent_service.models import FaultState, FaultStatus
 from tester.errors import FaultIneffectiveError, HealError
 from tester.events import FaultHealed, FaultInjected
 from tester.faults import CaseFaults, composition
 from tester.scenario.faults import LoseDataSection
 from tester.scenario.model import CaseSection
 from tester.targets import Roles
+from tests.unit.faults.agents import refused
 from tests.unit.faults.stage import QUICK, Stage
 
 if TYPE_CHECKING:
@@ -121,6 +122,48 @@ async def test_one_that_fails_takes_the_others_with_it(stage: Stage) -> None:
     async with faults(stage, written) as case:
         with pytest.raises(FaultIneffectiveError, match=r"host h2: .*had no effect"):
             await case.inject(whole)
+    assert stage.agents["h1"].clean
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_what_is_in_the_way_of_a_heal_is_healed_first(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, *, late: bool
+) -> None:
+    """Etcd does not start on a disk that fails: a fault that failed there is healed when the disk is."""
+    disk, etcd = stage.agents["h1"], stage.agents["h2"]
+    etcd.inject_fails, heal = refused(409, "etcd does not start"), etcd.heal
+
+    async def heal_on_a_sound_disk(fault_id: str) -> FaultStatus:
+        if not disk.clean:
+            raise refused(409, "etcd does not start")
+        return await heal(fault_id)
+
+    monkeypatch.setattr(composition, "_TURN_SECONDS", 0.01)
+    monkeypatch.setattr(etcd, "heal", heal_on_a_sound_disk)
+
+    async def held(case: CaseFaults) -> None:
+        await case.inject(whole)
+        await case.hold(5)
+
+    crash: dict[str, object] = {"fault": "kill", "target": "h2"} | ({"after": "10ms"} if late else {})
+    async with faults(stage, [{"fault": "io-error", "target": "h1"}, crash]) as case:
+        with pytest.raises(FaultIneffectiveError) as caught:
+            await held(case)
+    assert "could not be healed" in caught.value.message
+    assert caught.value.message.endswith("when the other faults had been healed, so was this one")
+    assert stage.clean
+
+
+async def test_what_cannot_be_healed_without_the_others_either_is_told(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    etcd = stage.agents["h2"]
+    etcd.inject_fails = refused(409, "etcd does not start")
+    monkeypatch.setattr(etcd, "heal_fails", [refused(409, "etcd does not start")] * 1000)
+    written = [{"fault": "io-error", "target": "h1"}, {"fault": "kill", "target": "h2"}]
+    case = faults(stage, written)
+    with pytest.raises(HealError, match=r"host h2: .*could not be healed"):
+        await case.inject(whole)
     assert stage.agents["h1"].clean
 
 
