@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _CALL_SECONDS = 10.0
 _ATTEMPTS = 4
 _PAUSE_SECONDS = 0.2
+_AGREE_NS = 5_000_000_000
+"""For how long members may be asked that are not at one revision."""
 _WHOEVER = 0
 """Whose alarm it is where etcd's check of hashes cannot tell which members differ: everybody's."""
 
@@ -65,10 +67,9 @@ class Witness:
         await self._exits.poll_now()
         names = list(self._clients)
         ends = await self._ask(revision)
-        for _ in range(_ATTEMPTS):
-            if len({end.revision for end in ends if end.error is None}) <= 1:
-                break
-            # A lease may have ended when one member had been asked and another had not.
+        until_ns = self._clock.now() + _AGREE_NS
+        while len({end.revision for end in ends if end.error is None}) > 1 and self._clock.now() < until_ns:
+            # A lease may have ended when one member had been asked and another had not; so may the next.
             await asyncio.sleep(_PAUSE_SECONDS)
             ends = await self._ask(revision)
         return EndState(
