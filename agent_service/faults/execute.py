@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 CONFIRM_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.005
+_SERVES_SECONDS: Final = 0.5
 
 
 async def act(action: Action, member: MemberControl, cause: str) -> str | None:
@@ -191,9 +192,12 @@ async def _other_terms(check: FailpointsAre, member: MemberControl) -> str | Non
     try:
         now = await failpoints.terms_of(check.address, check.terms)
     except failpoints.NobodyAnswersError:
-        if wanted_away:
+        if not wanted_away:
+            raise
+        # Another binary has no such server; but a process that panicked a moment ago has closed it too, and still lives.
+        if await member.serves(_SERVES_SECONDS):
             return None
-        raise
+        return "nobody answers for failpoints, nor for peers: etcd starts, or is about to end"
     told = [
         f"failpoint {name} is {f'set to {term}' if term else 'not set'}"
         for name, term in now.items()
