@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import random
 import secrets
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tester.errors import InventoryError, ScenarioError
@@ -20,6 +22,7 @@ from tester.order import draw_order
 from tester.quorum import most_at_once, objection
 from tester.scenario.actions import ChangeVersionSection, RefuseVersionSection
 from tester.scenario.faults import NetworkSection, PartitionSection, PowerOffSection
+from tester.scenario.faults.hosts import ExternalSection
 from tester.scenario.mistakes import suggestion
 from tester.scenario.model import WorkersOn
 from tester.scenario.stressers import KvStresser
@@ -199,8 +202,15 @@ def _case_problems(scenario: Scenario, voters: tuple[str, ...], bound: int | Non
             yield f"case {case.name}: {problem}"
         elif bound is not None and (count := most_at_once(case, voters, learners)) > bound:
             yield f"case {case.name}: hits {count} members, and etcd_chaos_max_faulted is {bound}"
+        yield from _script_problems(case)
     if scenario.nemesis is not None:
         yield from menu_problems(scenario.nemesis, voters, bound)
+
+
+def _script_problems(case: CaseSection) -> Iterator[str]:
+    for fault in case.faults:
+        if isinstance(fault, ExternalSection) and shutil.which(Path(fault.script).expanduser()) is None:
+            yield f"case {case.name}: no program {fault.script} that could be run, seen from {Path.cwd()}"
 
 
 def _version_problems(scenario: Scenario, host: Host) -> Iterator[str]:

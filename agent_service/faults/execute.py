@@ -194,7 +194,7 @@ async def _other_terms(check: FailpointsAre, member: MemberControl) -> str | Non
     except failpoints.NobodyAnswersError:
         if not wanted_away:
             raise
-        # Another binary has no such server; but a process that panicked a moment ago has closed it too, and still lives.
+        # Another binary has no such server. But who panicked a moment ago has closed it, too, and still lives.
         if await member.serves(_SERVES_SECONDS):
             return None
         return "nobody answers for failpoints, nor for peers: etcd starts, or is about to end"

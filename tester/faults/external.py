@@ -10,7 +10,7 @@ from tester.errors import FaultIneffectiveError, HealError
 from tester.events import FaultHealed, FaultInjected
 from tester.faults.finish import to_the_end
 from tester.faults.specs import fault_id
-from tester.orchestration.scripts import ScriptError, run_script
+from tester.orchestration.scripts import NoScriptError, ScriptError, run_script
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,6 +61,8 @@ class ExternalFault:
         try:
             await self._call("enable")
         except ScriptError as error:
+            if isinstance(error, NoScriptError):
+                self._called = False  # there is nothing that ``disable`` could undo
             await self.heal()
             raise FaultIneffectiveError(
                 f"fault {self._id}: {error.message}", remedy=error.remedy or "nothing was tested by this case"

@@ -21,13 +21,18 @@ class ScriptError(InfrastructureError):
     """A script could not be run, failed, or took too long; the message has its last words."""
 
 
+class NoScriptError(ScriptError):
+    """It could not be run: nothing of it has happened."""
+
+
 async def run_script(argv: Sequence[str], output: Path, timeout_seconds: float) -> None:
     """Run a script to its end; what it prints is added to ``output``, under a line with its command.
 
     It gets a process group of its own, which is killed as a whole when the time is over, or whoever waits gives up.
 
     Raises:
-        ScriptError: there is no such program, its exit status is not 0, or the time is over.
+        NoScriptError: there is no such program.
+        ScriptError: its exit status is not 0, or the time is over.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("ab") as log:
@@ -39,7 +44,7 @@ async def run_script(argv: Sequence[str], output: Path, timeout_seconds: float) 
                 *argv, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         except OSError as error:
-            raise ScriptError(
+            raise NoScriptError(
                 f"{argv[0]}: {error.strerror}", remedy="is it there, and executable?"
             ) from error
         try:

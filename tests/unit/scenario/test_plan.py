@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,6 +11,9 @@ from tester.plan import draw_seed, lacking, make_plan, stream
 from tester.scenario.model import CaseSection, ClusterSection, Scenario
 from tests.unit.scenario.cases import single
 from tests.unit.scenario.hosts import host, inventory
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def scenario(*cases: CaseSection, **fields: object) -> Scenario:
@@ -91,6 +95,19 @@ def problems(subject: Scenario, size: int, **options: int | None) -> list[str]:
     with pytest.raises(ScenarioError) as caught:
         make_plan(subject, inventory(size, **options))
     return caught.value.message.splitlines()
+
+
+def test_a_script_that_is_not_there_is_told_before_anything_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    subject = scenario(single("external", "a", script="./unplug"))
+    expected = f"case a: no program ./unplug that could be run, seen from {tmp_path}"
+    assert [problem.endswith(expected) for problem in problems(subject, 3)] == [True]
+    (tmp_path / "unplug").write_text("#!/bin/sh\n")
+    assert [problem.endswith(expected) for problem in problems(subject, 3)] == [True], "not executable"
+    (tmp_path / "unplug").chmod(0o700)
+    assert make_plan(subject, inventory(3)).cases(1)
 
 
 def test_every_misfit_is_told_at_once() -> None:
