@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from tester.errors import InventoryError, ScenarioError
 from tester.learners import missing_learners, wants_learner
 from tester.nemesis import draw_cases, menu_of, menu_problems
+from tester.orchestration.scripts import program_of
 from tester.order import draw_order
 from tester.quorum import most_at_once, objection
 from tester.scenario.actions import ChangeVersionSection, RefuseVersionSection
@@ -209,7 +210,7 @@ def _case_problems(scenario: Scenario, voters: tuple[str, ...], bound: int | Non
 
 def _script_problems(case: CaseSection) -> Iterator[str]:
     for fault in case.faults:
-        if isinstance(fault, ExternalSection) and shutil.which(Path(fault.script).expanduser()) is None:
+        if isinstance(fault, ExternalSection) and shutil.which(program_of(fault.script)) is None:
             yield f"case {case.name}: no program {fault.script} that could be run, seen from {Path.cwd()}"
 
 

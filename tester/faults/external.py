@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tester.errors import FaultIneffectiveError, HealError
 from tester.events import FaultHealed, FaultInjected
 from tester.faults.finish import to_the_end
 from tester.faults.specs import fault_id
-from tester.orchestration.scripts import NoScriptError, ScriptError, run_script
+from tester.orchestration.scripts import NoScriptError, ScriptError, program_of, run_script
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,7 +27,7 @@ class ExternalFault:
 
     def __init__(self, fault: ExternalSection, label: str, scene: Scene) -> None:
         self._fault = fault
-        self._script = str(Path(fault.script).expanduser())
+        self._script = program_of(fault.script)
         self._scene = scene
         self._id = fault_id(scene.run, scene.round, label, _CONTROLLER)
         self._output = scene.outputs / f"external-{label}.log"

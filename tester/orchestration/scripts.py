@@ -25,6 +25,11 @@ class NoScriptError(ScriptError):
     """It could not be run: nothing of it has happened."""
 
 
+def program_of(script: str) -> str:
+    """What to execute; as the user wrote it but for ``~``: a path that lost its ``./`` would be looked for in PATH."""
+    return os.path.expanduser(script)  # noqa: PTH111 - that is what pathlib does
+
+
 async def run_script(argv: Sequence[str], output: Path, timeout_seconds: float) -> None:
     """Run a script to its end; what it prints is added to ``output``, under a line with its command.
 

@@ -108,7 +108,7 @@ class CrashLoopSection(FaultSection):
     fault: Literal["crash-loop"] = "crash-loop"
     occupies: ClassVar = Occupied.PROCESS
     on_agent: ClassVar = "crash-loop"
-    wave: ClassVar = Wave.TAKES
+    wave: ClassVar = Wave.RESTARTS
 
     every: Seconds = Field(default=5.0, ge=0.5, le=300, description="Killed again after this.")
 

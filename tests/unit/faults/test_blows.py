@@ -173,6 +173,18 @@ async def test_a_script_is_enabled_and_disabled_with_the_round(stage: Stage, tmp
     assert stage.log == [], "no agent has a part in it"
 
 
+async def test_a_script_beside_the_user(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``./break`` is in the folder that the run is started from, and in no PATH."""
+    monkeypatch.chdir(tmp_path)
+    program(tmp_path / "break", "echo $1 >> calls")
+    external = drive(stage, "external", script="./break")
+    await hit(external, "h1")
+    await external.heal()
+    assert (tmp_path / "calls").read_text() == "enable\ndisable\n"
+
+
 async def test_a_script_that_fails_is_disabled_all_the_same(stage: Stage, tmp_path: Path) -> None:
     text = f'echo $1 >> {tmp_path}/calls; echo it is broken; [ "$1" = disable ]'
     external = drive(stage, "external", script=program(tmp_path / "break", text))
