@@ -150,6 +150,8 @@ class PowerLossSection(DiskSection):
 
     fault: Literal["power-loss"] = "power-loss"
     occupies: ClassVar = Occupied.PROCESS
+    # That something is lost is shown by what was written just before: on a disk that takes it.
+    also_occupies: ClassVar = frozenset({Occupied.DISK_ERRORS, Occupied.DISK_ROOM})
     on_agent: ClassVar = "power-loss"
     wave: ClassVar = Wave.TAKES
 
