@@ -58,6 +58,16 @@ class Damage(msgspec.Struct, frozen=True):
     changed_ns: int = 0
 
 
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """A disk that fails is no defect of the agent's."""
+    try:
+        yield
+    except OSError as error:
+        raise UnavailableError(f"{what}: {error.strerror}") from error
+
+
+@_told("cannot damage the file")
 def inflict(record: Path, place: Place, file: str, damage: str, seed: int) -> None:
     """Damage the newest log (``wal``), the newest snapshot (``snap``) or the store (``db``) once.
 
@@ -66,7 +76,7 @@ def inflict(record: Path, place: Place, file: str, damage: str, seed: int) -> No
     Raises:
         FaultFailedError: there is no such file, or too little in it.
         RefusedError: a link is in its place, or what is somebody else's.
-        UnavailableError: it cannot be written down.
+        UnavailableError: it cannot be written down, or the disk does not give or take it.
     """
     if read(record) is not None:
         return
@@ -123,12 +133,14 @@ def objection(record: Path, roots: Sequence[Path]) -> str | None:
     return None
 
 
+@_told("cannot put the file back")
 def put_back(record: Path, roots: Sequence[Path]) -> None:
     """Make the file what it was, and forget the damage. Safe to repeat.
 
     Raises:
         FaultFailedError: somebody has changed the file since, or it is not there.
         RefusedError: a link is in its place, or what is somebody else's.
+        UnavailableError: the disk does not take it.
     """
     damage = read(record)
     if damage is None:

@@ -165,6 +165,8 @@ class CorruptFileSection(FaultSection):
 
     fault: Literal["corrupt-file"] = "corrupt-file"
     occupies: ClassVar = Occupied.PROCESS
+    # What it damages it must read, and keep; and etcd must start on the disk to be seen to recover or refuse.
+    also_occupies: ClassVar = frozenset({Occupied.DISK_ERRORS, Occupied.DISK_ROOM})
     on_agent: ClassVar = "corrupt-file"
     wave: ClassVar = Wave.TAKES
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import struct
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent_service import damage
-from agent_service.errors import FaultFailedError, RefusedError
+from agent_service.errors import FaultFailedError, RefusedError, UnavailableError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,6 +61,26 @@ def test_one_file_changes_and_comes_back(data: Path, tmp_path: Path, file: str, 
     assert not record.parent.exists(), "the agent's own files are as before, too"
     assert damage.read(record) is None
     damage.put_back(record, [tmp_path])
+    assert everything(data) == before
+
+
+def test_a_disk_that_fails_is_no_defect_of_the_agents(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, before = tmp_path / "record.json", everything(data)
+    damage.inflict(record, place(data), "wal", "bit-flip", 1)
+
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", broken)
+        with pytest.raises(UnavailableError, match="cannot put the file back: Input/output error"):
+            damage.put_back(record, (data.parent,))
+        assert damage.read(record) is not None, "it still is to be undone"
+        with pytest.raises(UnavailableError, match="cannot damage the file: Input/output error"):
+            damage.inflict(tmp_path / "another.json", place(data), "db", "bit-flip", 1)
+    damage.put_back(record, [data.parent])
     assert everything(data) == before
 
 

@@ -77,10 +77,11 @@ async def test_two_faults_may_be_on_one_member_but_not_hold_the_same_thing(stage
     async with faults(stage, gone) as case:
         with pytest.raises(FaultIneffectiveError, match="another fault of the case has hold of h1"):
             await case.inject(whole)
-    full = [{"fault": "disk-full", "target": "h1"}, {"fault": "power-loss", "target": "h1"}]
-    async with faults(stage, full) as case:
-        with pytest.raises(FaultIneffectiveError, match="another fault of the case has hold of h1"):
-            await case.inject(whole)
+    for disk, on_it in (("disk-full", "power-loss"), ("io-error", "corrupt-file")):
+        both = [{"fault": disk, "target": "h1"}, {"fault": on_it, "target": "h1"}]
+        async with faults(stage, both) as case:
+            with pytest.raises(FaultIneffectiveError, match="another fault of the case has hold of h1"):
+                await case.inject(whole)
     drawn = [{"fault": "pause", "target": "leader"}, {"fault": "kill"}]
     async with faults(stage, drawn) as case:
         await case.inject(whole)
