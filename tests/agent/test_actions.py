@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import replace as replace_values
 from random import Random
@@ -167,6 +168,10 @@ async def test_mistakes_are_refused(tmp_path: Path, etcd_builds: dict[str, Path]
         assert str(len(ALWAYS)) in done.checks[0].message
         # A mistake that is none here: nobody is down, so etcd accepts it, and that must be noticed.
         done = await make_mistakes(ground, sorted(NEEDS_FAULT)[1:])
+        async with asyncio.timeout(60):
+            while done.checks[0].verdict is Verdict.UNKNOWN:  # refused for another reason, on a busy machine
+                await asyncio.sleep(1)
+                done = await make_mistakes(ground, sorted(NEEDS_FAULT)[1:])
         assert [check.verdict for check in done.checks] == [Verdict.INVALID], done.checks
 
 
