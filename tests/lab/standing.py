@@ -19,6 +19,7 @@ from tester.scenario.model import Scenario
 from tester.security import make_security
 from tester.session import open_session
 from tester.targets import Roles
+from tests.lab.rig import until_quiet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tests.lab.rig import Look, Rig
 
 WHOLE_SECONDS = 60.0
+_MOMENTS = 10.0
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,20 @@ class Standing:
     async def footprints(self) -> dict[str, Look]:
         """What no fault may change, by host."""
         return {name: look.footprint for name, look in (await self.rig.looks()).items()}
+
+    async def clean(self, before: dict[str, Look], after: str) -> None:
+        """See that every host is as it was; what ends by itself within moments has ended."""
+
+        async def different() -> list[str]:
+            now = await self.footprints()
+            return [
+                f"{host} after {after}: {field} was {getattr(before[host], field)}, is {getattr(look, field)}"
+                for host, look in now.items()
+                for field in look.__struct_fields__
+                if getattr(look, field) != getattr(before[host], field)
+            ]
+
+        await until_quiet(different, seconds=_MOMENTS)
 
     async def able(self, kind: str) -> bool:
         """Whether every host can do such a fault."""
