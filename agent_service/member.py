@@ -289,9 +289,8 @@ class MemberControl:
                 await self._life.note()
                 raise
             if before.state in _WITHOUT_DISK:
-                self._life.update(
-                    state=MemberState.STOPPED
-                )  # there are data: a cleanup must not pass them by
+                # There are data: a cleanup must not pass them by.
+                self._life.update(state=MemberState.STOPPED)
                 await self._life.note()
             return restored
 

@@ -197,9 +197,7 @@ class CaseRunner:
         wait = CommitWait(stage.monitor, self._clock)
         members = stage.ground.specs.values()
         reached = await wait.until(entries_needed(members, until))
-        emptied = any(
-            action.changes_members for action in self._case.actions
-        )  # has nothing entries could follow
+        emptied = self._case.changes_members  # has nothing entries could follow
         if until is Until.SNAPSHOT and not emptied and (left := self._keeps_entries()):
             setting.bus.publish(
                 Notice(

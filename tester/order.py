@@ -22,7 +22,7 @@ def draw_order(cases: Sequence[CaseSection], draw: random.Random) -> tuple[CaseS
     """
     drawn = list(cases)
     draw.shuffle(drawn)
-    adding = [case for case in drawn if _adds_a_member(case)]
+    adding = [case for case in drawn if case.changes_members]
     waiting = [case for case in drawn if case.until is Until.SNAPSHOT and case not in adding]
     others = [case for case in drawn if case not in adding and case not in waiting]
     if len(waiting) < 2:
@@ -32,10 +32,6 @@ def draw_order(cases: Sequence[CaseSection], draw: random.Random) -> tuple[CaseS
         order += [case, *_share(adding, number, len(waiting)), *_share(others, number, len(waiting))]
     first = draw.randrange(len(order))
     return (*order[first:], *order[:first])
-
-
-def _adds_a_member(case: CaseSection) -> bool:
-    return any(action.changes_members for action in case.actions)
 
 
 def _share(cases: list[CaseSection], number: int, parts: int) -> list[CaseSection]:

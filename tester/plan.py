@@ -164,10 +164,10 @@ def _problems(scenario: Scenario, inventory: Inventory, hosts: tuple[Host, ...])
         if member is not None and member not in names:
             yield f"stresser {number}: {member} is none of the members: {', '.join(sorted(names))}"
     yield from _load_problems(scenario, inventory)
-    changes = [case.name for case in scenario.cases for action in case.actions if action.changes_members]
+    changes = [case.name for case in scenario.cases if case.changes_members]
     apart = scenario.workers > 1 or scenario.workers_on is WorkersOn.LOAD
     if apart and (changes or initial is not None):
-        where = ", ".join(dict.fromkeys(changes)) or "cluster.initial"
+        where = ", ".join(changes) or "cluster.initial"
         yield (
             f"members come and go ({where}), which workers cannot follow: "
             "set workers to 1, and workers_on to tester"

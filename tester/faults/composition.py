@@ -170,28 +170,10 @@ class CaseFaults:
         """
         if self._held_ns is None:
             raise RuntimeError("nothing is injected")
-        left = seconds - (self._scene.clock.now() - self._held_ns) / 1e9
-        courses = [asyncio.create_task(self._course(part)) for part in self._parts if part.moves]
-        watch = asyncio.create_task(self._watch())
         try:
-            async with asyncio.timeout(left):
-                waiting: set[asyncio.Task[None]] = {watch, *courses}
-                while waiting:
-                    done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                    for task in done:
-                        task.result()
-        except TimeoutError:
-            pass
+            await self._come_and_go(seconds - (self._scene.clock.now() - self._held_ns) / 1e9)
         except HealError as error:
-            await to_the_end(_end([watch, *courses]))
             await self._once_all_are_healed(error)
-        finally:
-            await to_the_end(_end([watch, *courses]))
-        for task in courses:  # one that failed just as the time was over
-            if not task.cancelled() and (late := task.exception()) is not None:
-                if isinstance(late, HealError):
-                    await self._once_all_are_healed(late)
-                raise late
         self._raise_if_ended_early()
 
     async def heal(self) -> None:
@@ -247,6 +229,24 @@ class CaseFaults:
         await turn.inject(part.impact.members, self._whole, part.impact.cuts)
         if self._first_ns is None:
             self._first_ns = self._scene.clock.now()
+
+    async def _come_and_go(self, seconds: float) -> None:
+        courses = [asyncio.create_task(self._course(part)) for part in self._parts if part.moves]
+        watch = asyncio.create_task(self._watch())
+        try:
+            async with asyncio.timeout(seconds):
+                waiting: set[asyncio.Task[None]] = {watch, *courses}
+                while waiting:
+                    done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                    for task in done:
+                        task.result()
+        except TimeoutError:
+            pass
+        finally:
+            await to_the_end(_end([watch, *courses]))
+        for task in courses:  # one that failed just as the time was over
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
 
     async def _course(self, part: _Part) -> None:
         fault = part.fault

@@ -123,6 +123,11 @@ class CaseSection(Section):
     allow_quorum_loss: bool = Field(default=False, description="Required if quorum is taken away.")
 
     @property
+    def changes_members(self) -> bool:
+        """Whether an action of it adds or removes some."""
+        return any(action.changes_members for action in self.actions)
+
+    @property
     def title(self) -> str:
         """Its faults and actions in words: ``kill``, ``isolate + kill``, ``kill, defragment``, ``none``."""
         faults = " + ".join(fault.kind() for fault in self.faults)

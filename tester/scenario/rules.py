@@ -331,7 +331,7 @@ def _worker_mistakes(tree: Tree, cases: dict[int, CaseSection]) -> Iterator[Mist
     if not hosted and (workers is None or plain(workers) == 1):
         return
     cluster = _section_of(child(tree, "cluster"), ClusterSection)
-    changes = any(action.changes_members for case in cases.values() for action in case.actions)
+    changes = any(case.changes_members for case in cases.values())
     if changes or (cluster is not None and cluster.initial is not None):
         yield Mistake(
             *_place(tree, "workers_on" if hosted else "workers"),

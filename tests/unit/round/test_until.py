@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from agent_service.models import MemberSpec
 from tester import until
 from tester.clock import RunClock
 from tester.errors import FaultIneffectiveError
@@ -22,6 +21,7 @@ from tester.until import (
     require_snapshots,
 )
 from tests.unit.load.fakes import ENDPOINTS
+from tests.unit.member.settings import member_spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,24 +45,14 @@ def test_snapshots_in_metrics(text: str, received: float, sent: float) -> None:
     assert counts_of(text) == SnapshotCounts(received, sent)
 
 
-def started(**how: dict[str, str]) -> MemberSpec:
-    return MemberSpec(
-        name="m1",
-        version="3.5.16",
-        client_url="http://192.0.2.1:2379",
-        peer_url="http://192.0.2.1:2380",
-        initial_cluster={"m1": "http://192.0.2.1:2380"},
-        initial_cluster_token="t",
-        **how,
-    )
-
-
 def test_entries_follow_the_flags() -> None:
-    assert entries_needed([started()], Until.SNAPSHOT) == 155_000
-    small = started(flags={"snapshot-count": "2000"}, env={"ETCD_SNAPSHOT_COUNT": "9"})
+    assert entries_needed([member_spec()], Until.SNAPSHOT) == 155_000
+    small = member_spec(flags={"snapshot-count": "2000"}, env={"ETCD_SNAPSHOT_COUNT": "9"})
     assert entries_needed([small], Until.SNAPSHOT) == 8_000
     assert entries_needed([small], Until.ENTRIES) == 3_000
-    other = started(env={"ETCD_SNAPSHOT_COUNT": "4000", "ETCD_EXPERIMENTAL_SNAPSHOT_CATCHUP_ENTRIES": "1000"})
+    other = member_spec(
+        env={"ETCD_SNAPSHOT_COUNT": "4000", "ETCD_EXPERIMENTAL_SNAPSHOT_CATCHUP_ENTRIES": "1000"}
+    )
     assert entries_needed([small, other], Until.SNAPSHOT) == 8_000
     assert entries_needed([small, other], Until.ENTRIES) == 6_000
 
