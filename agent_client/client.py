@@ -159,12 +159,12 @@ class AgentClient:
         """Failpoints of the running member by their full names, and what they are set to (empty: nothing)."""
         return (await self._get(Failpoints.model_validate_json, "member/failpoints")).terms
 
-    async def download_member_log(self, destination: Path) -> int:
-        """Write the member's whole log to a file; how many bytes that were."""
+    async def download_member_log(self, destination: Path, offset: int = 0) -> int:
+        """Write the member's log from byte ``offset`` on to a file; how many bytes that were."""
         size = 0
         with destination.open("wb") as file:
             async with self._connection.stream(
-                "GET", "/v1/member/log/download", b"", DOWNLOAD_SECONDS
+                "GET", f"/v1/member/log/download?offset={offset}", b"", DOWNLOAD_SECONDS
             ) as answer:
                 async for chunk in answer.aiter_bytes():
                     size += file.write(chunk)

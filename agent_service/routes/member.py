@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import FastAPI, Query
 from starlette.responses import StreamingResponse
 
-from agent_service.errors import NotFoundError
+from agent_service.errors import IllegalStateError, NotFoundError
 from agent_service.member import MemberControl
 from agent_service.models import (
     ArchiveRequest,
@@ -25,6 +25,7 @@ from agent_service.problems import documented
 _CHUNK_BYTES = 64 * 1024
 
 Lines = Annotated[int, Query(ge=1, le=1000, description="At most this many lines.")]
+Offset = Annotated[int, Query(ge=0, lt=2**53, description="First byte wanted.")]
 
 
 def add_member_routes(app: FastAPI, member: MemberControl) -> None:
@@ -60,24 +61,32 @@ def _add_reading(app: FastAPI, member: MemberControl) -> None:
         tags=["member"],
         operation_id="downloadMemberLog",
         response_class=StreamingResponse,
-        responses={200: {"description": "The log.", "content": {"text/plain": {}}}, **documented(404)},
+        responses={200: {"description": "The log.", "content": {"text/plain": {}}}, **documented(404, 409)},
     )
-    async def download_log() -> StreamingResponse:
-        """The member's log as far as it was written when the request came."""
+    async def download_log(offset: Offset = 0) -> StreamingResponse:
+        """The member's log from this byte on, as far as it was written when the request came."""
         try:
             descriptor = os.open(member.log_path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise NotFoundError("the member has no log yet", remedy="start it first") from None
         size = os.fstat(descriptor).st_size
+        if offset > size:
+            os.close(descriptor)
+            raise IllegalStateError(
+                f"the log ends at byte {size}: it is another one, or was cut off",
+                state=member.status().state,
+                remedy="read it from its beginning",
+            )
         return StreamingResponse(
-            _read(descriptor, size), media_type="text/plain", headers={"content-length": str(size)}
+            _read(descriptor, offset, size),
+            media_type="text/plain",
+            headers={"content-length": str(size - offset)},
         )
 
 
-async def _read(descriptor: int, size: int) -> AsyncIterator[bytes]:
-    """Exactly ``size`` bytes: the log grows while it is read, and the length has been announced."""
+async def _read(descriptor: int, offset: int, size: int) -> AsyncIterator[bytes]:
+    """Exactly from ``offset`` to ``size``: the log grows while it is read, and the length has been announced."""
     try:
-        offset = 0
         while offset < size:
             chunk = await asyncio.to_thread(os.pread, descriptor, min(_CHUNK_BYTES, size - offset), offset)
             if not chunk:

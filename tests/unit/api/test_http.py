@@ -301,7 +301,15 @@ async def test_log_tail_and_download_of_a_growing_log(world: World, tmp_path: Pa
     copy = tmp_path / "copy.log"
     assert await world.agent.download_member_log(copy) == len(text)
     assert copy.read_text() == text
+    assert await world.agent.download_member_log(copy, len(text) - 11) == 11
+    assert copy.read_text() == "line 19999\n"
+    assert await world.agent.download_member_log(copy, len(text)) == 0
     problem_of(await world.http.get("/v1/member/log", params={"lines": 0}), 422)
+    problem_of(await world.http.get("/v1/member/log/download", params={"offset": -1}), 422)
+    beyond = problem_of(
+        await world.http.get("/v1/member/log/download", params={"offset": len(text) + 1}), 409
+    )
+    assert beyond.detail == f"the log ends at byte {len(text)}: it is another one, or was cut off"
 
 
 async def test_the_emergency_stop_over_http(world: World) -> None:

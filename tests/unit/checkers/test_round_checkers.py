@@ -14,7 +14,7 @@ from tester.checkers import run_checkers
 from tester.checkers.logs import kind_of
 from tester.history.endstate import EndState, LogEvidence, MemberEnd
 from tester.history.records import FaultRecord, LeaseKeepAlive, LeaseResult, Ok, PhaseRecord, Put
-from tester.memberlogs import MemberLogs, scan
+from tester.memberlogs import MemberLogs, Scan
 from tester.results import CheckResult, Verdict
 from tests.unit.checkers.story import Story
 
@@ -180,21 +180,33 @@ def test_logs_that_are_missing() -> None:
 
 def test_a_log_is_scanned_from_where_the_round_began(tmp_path: Path) -> None:
     log = tmp_path / "member.log"
-    before = b"panic: of another round\n"
-    log.write_bytes(before + "\n".join([*LINES, *FINE]).encode() + b"\n\xff\xfe")
-    found = scan(log, len(before))
+    log.write_bytes("\n".join([*LINES, *FINE]).encode() + b"\n\xff\xfe")
+    found = Scan(23).take(log)
     assert found.lines == tuple(LINES)
-    assert found.bytes_read == log.stat().st_size - len(before)
-    assert len(scan(log, 0).lines) == len(LINES) + 1
-    assert scan(log, 10**9) == LogEvidence(0)
+    assert found.bytes_read == log.stat().st_size
     log.write_bytes(b"panic: again\n" * 1000)
-    assert (len(scan(log, 0).lines), scan(log, 0).cut) == (50, True)
+    assert Scan(0).take(log) == LogEvidence(13_000, ("panic: again",) * 50, cut=True)
+    log.write_bytes(b"panic: again\n" * 50)
+    assert Scan(0).take(log) == LogEvidence(650, ("panic: again",) * 50)
+
+
+def test_what_is_new_in_a_log_is_looked_at_once(tmp_path: Path) -> None:
+    rest, scan = tmp_path / "rest.log", Scan(100)
+    rest.write_bytes(b"panic: one\nfine\npanic: t")
+    # The end may never come: it counts, and when it comes it is the same line.
+    assert scan.take(rest) == LogEvidence(24, ("panic: one", "panic: t"))
+    assert scan.end == 116
+    rest.write_bytes(b"panic: two\nfine\n")
+    assert scan.take(rest) == LogEvidence(32, ("panic: one", "panic: two"))
+    rest.write_bytes(b"")
+    assert scan.take(rest) == LogEvidence(32, ("panic: one", "panic: two"))
+    assert scan.end == 132
 
 
 async def test_logs_come_through_the_agents() -> None:
     class Agent:
         def __init__(self, log: bytes, *, dead: bool = False) -> None:
-            self.log, self.dead = log, dead
+            self.log, self.dead, self.asked = log, dead, list[int]()
 
         def answer(self) -> bytes:
             if self.dead:
@@ -204,17 +216,19 @@ async def test_logs_come_through_the_agents() -> None:
         async def member_log(self, lines: int) -> LogTail:
             return LogTail(lines=(), total_bytes=len(self.answer()))
 
-        async def download_member_log(self, destination: Path) -> int:
-            return await asyncio.to_thread(destination.write_bytes, self.answer())
+        async def download_member_log(self, destination: Path, offset: int) -> int:
+            self.asked.append(offset)
+            return await asyncio.to_thread(destination.write_bytes, self.answer()[offset:])
 
     agents = {"h1": Agent(b"panic: old\n"), "h2": Agent(b"", dead=True), "h3": Agent(b"fine\n")}
     logs = MemberLogs(agents)  # type: ignore[arg-type]
     await logs.begin()
     agents["h1"].log += b"panic: new\n"
-    found = await logs.read()
-    assert found["h1"] == LogEvidence(11, ("panic: new",))
-    assert found["h2"] is None
-    assert found["h3"] == LogEvidence(0)
+    expected = {"h1": LogEvidence(11, ("panic: new",)), "h2": None, "h3": LogEvidence(0)}
+    assert await logs.read() == expected
+    agents["h1"].log += b"fine\n"
+    assert await logs.read() == expected | {"h1": LogEvidence(16, ("panic: new",))}
+    assert agents["h1"].asked == [11, 22]
 
 
 def test_alarms() -> None:
