@@ -6,7 +6,6 @@ unknown outcome, called before the revision was seen; or it was the end of a lea
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -14,19 +13,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tester.checkers.linearizability.calls import Fit, Fitter, Resolved, Row
+from tester.checkers.linearizability.candidates import Candidates
 from tester.checkers.linearizability.compares import wrong_branches
 from tester.checkers.linearizability.writes import wrong_deletions, wrong_revocations
 from tester.history.columns import NONE
-from tester.history.records import Delete, LeaseRevoke, Put, Txn
+from tester.history.records import Put
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from tester.checkers.linearizability.changelog import ChangeLog
     from tester.checkers.linearizability.replay import Replay
     from tester.checkers.linearizability.timeline import Timeline
     from tester.history.history import History
-    from tester.history.records import Invoke, Operation
+    from tester.history.records import Invoke
     from tester.history.table import Columns
 
 MAX_FITS = 2_000_000
@@ -57,48 +57,6 @@ class _Orphan:
     """Index of the unknown operation, and the way it fits."""
 
 
-class _Candidates:
-    """Unknown writes, found by what they could change."""
-
-    def __init__(self, history: History, unknown: Sequence[Invoke]) -> None:
-        self._by_put: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-        self._by_delete: defaultdict[int, list[int]] = defaultdict(list)
-        self._wide: list[int] = []
-        self._history = history
-        for index, invoke in enumerate(unknown):
-            self._enter(index, invoke.op)
-
-    def _enter(self, index: int, op: Operation) -> None:
-        for step in _steps(op):
-            match step:
-                case Put():
-                    key, value = self._history.keys.find(step.k), self._history.values.find(step.v)
-                    if key is not None and value is not None:
-                        self._by_put[key, value].append(index)
-                case Delete() if not step.e and not isinstance(op, Txn):
-                    key = self._history.keys.find(step.k)
-                    if key is not None:
-                        self._by_delete[key].append(index)
-                case Delete() | LeaseRevoke():
-                    self._wide.append(index)
-
-    def of(self, rows: Sequence[Row]) -> Iterable[int]:
-        """Candidates for a revision, the most specific first, each once."""
-        for key, value, _, _ in rows:
-            if value != NONE:
-                return dict.fromkeys(self._by_put.get((key, value), ()))
-        single = self._by_delete.get(rows[0][0], ()) if len(rows) == 1 else ()
-        return dict.fromkeys((*single, *self._wide))
-
-
-def _steps(op: Operation) -> Iterable[Operation]:
-    if isinstance(op, Txn):
-        for step in (*op.then, *op.orelse):
-            yield from _steps(step)
-    else:
-        yield op
-
-
 def attribute(
     replay: Replay, timeline: Timeline, orphans: Columns, lease_ends: Columns, free_from: int
 ) -> Attribution:
@@ -116,7 +74,7 @@ def attribute(
     """
     history, log = replay.history, replay.log
     unknown = sorted(history.unknown_writes(), key=lambda invoke: invoke.at)
-    candidates = _Candidates(history, unknown)
+    candidates = Candidates(replay, unknown)
     found = Attribution(Resolved(history))
     optional = set(lease_ends.tolist())
     settled: set[int] = set()
@@ -162,7 +120,7 @@ def _orphans(log: ChangeLog, timeline: Timeline, revisions: Columns) -> list[_Or
     ]
 
 
-def _obvious_author(orphan: _Orphan, candidates: _Candidates, unknown: Sequence[Invoke]) -> int | None:
+def _obvious_author(orphan: _Orphan, candidates: Candidates, unknown: Sequence[Invoke]) -> int | None:
     """The plain put that alone asked for this key and value: what nearly all are."""
     if len(orphan.rows) > 1 or orphan.rows[0][1] == NONE:
         return None
@@ -177,7 +135,7 @@ def _obvious_author(orphan: _Orphan, candidates: _Candidates, unknown: Sequence[
 def _find_fits(
     history: History,
     orphans: Sequence[_Orphan],
-    candidates: _Candidates,
+    candidates: Candidates,
     unknown: Sequence[Invoke],
     settled: set[int],
 ) -> None:

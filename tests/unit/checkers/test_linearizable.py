@@ -9,7 +9,7 @@ import pytest
 
 from tester.checkers import run_checkers
 from tester.checkers.keyorder import KeyOrder
-from tester.checkers.linearizability import search
+from tester.checkers.linearizability import attribution, search
 from tester.checkers.linearizability.assembly import NeedsSearchError, assemble, gather
 from tester.checkers.linearizability.changelog import ChangeLog
 from tester.checkers.linearizability.checker import judge_order, rule
@@ -24,6 +24,7 @@ from tester.history.records import (
     Event,
     Header,
     KeyValue,
+    LeaseRevoke,
     Put,
     PutResult,
     Range,
@@ -92,6 +93,26 @@ def test_a_gap_too_wide_to_search_is_unknown(monkeypatch: pytest.MonkeyPatch) ->
     result = judge(story)
     assert result.verdict is Verdict.UNKNOWN
     assert "too much fits into it to decide: operation 4: range ka" in result.message
+
+
+@pytest.mark.parametrize(("most", "verdict"), [(225, Verdict.VALID), (224, Verdict.UNKNOWN)])
+def test_whoever_cannot_have_done_it_is_not_asked(
+    most: int, verdict: Verdict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each deletion is held against the one operation that reaches its key; ends of leases need none."""
+    monkeypatch.setattr(attribution, "MAX_FITS", most)
+    story, gone = Story(), []
+    keys = [f"k{number:03d}" for number in range(300)]
+    for number, key in enumerate(keys):
+        story.put(key, f"{number}:4", number + 2, lease=number if number % 4 == 3 else 0)
+    for number, key in enumerate(keys):
+        mine = Txn((Compare(key, "mod", "=", number + 2),), (Delete(key),))
+        asked = (Delete(key), Delete(key, f"{key}0"), mine, LeaseRevoke(number))[number % 4]
+        story.info(asked)
+        gone.append(Event(key, 302 + number, d=True))
+    changes = [Event(key, n + 2, f"{n}:4", n + 2, 1, n if n % 4 == 3 else 0) for n, key in enumerate(keys)]
+    story.watch(*changes, *gone, rev=601)
+    assert judge(story).verdict is verdict
 
 
 def test_what_was_there_before_the_history_is_no_violation() -> None:
