@@ -16,6 +16,7 @@ from tester.scenario.faults import (
     CorruptFileSection,
     DiskSection,
     FailpointSection,
+    NetworkSection,
     PartitionPreset,
     PartitionSection,
 )
@@ -110,6 +111,7 @@ def _case_mistakes(tree: Tree, number: int, case: CaseSection) -> Iterator[Mista
             *_failpoint_mistakes(tree, where, fault),
             *_disk_mistakes(tree, where, fault),
             *_time_mistakes(tree, where, fault, case, index),
+            *_late_mistakes(tree, where, fault, case.hold),
         ):
             found = True
             yield mistake
@@ -228,6 +230,20 @@ def _time_mistakes(
         yield Mistake(*_place(tree, *where, "flap"), f"means nothing for {fault.kind()}", "remove it")
 
 
+def _late_mistakes(tree: Tree, where: Where, fault: FaultSection, hold: float) -> Iterator[Mistake]:
+    """What would hold packets up until the healing lets them pass is a cut, whatever delay it asks for."""
+    if not isinstance(fault, NetworkSection) or not fault.delay_seconds:
+        return
+    there = fault.flap.on if fault.flap is not None else hold - fault.after
+    there = min(there, fault.lasts or there)
+    if there <= fault.delay_seconds:
+        what = (
+            f"packets are {fault.delay_seconds:g}s late, and the fault is there for {there:g}s: none arrives"
+        )
+        key = "preset" if fault.preset is not None else "delay"
+        yield Mistake(*_place(tree, *where, key), what, "hold it longer than its delay, or cut with isolate")
+
+
 def _quorum_mistakes(tree: Tree, number: int, case: CaseSection) -> Iterator[Mistake]:
     cluster = _section_of(child(tree, "cluster"), ClusterSection)
     members = cluster.members if cluster is not None else None
@@ -267,6 +283,7 @@ def _menu_mistakes(tree: Tree) -> Iterator[Mistake]:
         where: Where = ("nemesis", "menu", number, "fault")
         yield from _fault_mistakes(tree, where, item.fault)
         yield from _disk_mistakes(tree, where, item.fault)
+        yield from _late_mistakes(tree, where, item.fault, nemesis.hold if nemesis is not None else 0.0)
         if item.fault.after:
             yield Mistake(*_place(tree, *where, "after"), "means nothing in a menu", "remove it")
 

@@ -124,7 +124,7 @@ class NetworkSection(FaultSection):
         Raises:
             FaultIneffectiveError: the member has no such peer.
         """
-        late = _PRESETS[self.preset] if self.preset is not None else self._delay()
+        late = self._delay()
         with_peers = self.traffic is not Traffic.CLIENT
         return NetworkFault(
             peer_port=place.host.peer_port if with_peers else None,
@@ -142,7 +142,14 @@ class NetworkSection(FaultSection):
             rate_bits_per_second=self.rate,
         )
 
+    @property
+    def delay_seconds(self) -> float:
+        """How late packets are meant to be, by the preset or as said."""
+        return self._delay().delay
+
     def _delay(self) -> _Delay:
+        if self.preset is not None:
+            return _PRESETS[self.preset]
         return _Delay(self.delay or 0.0, self.jitter or 0.0, self.distribution or Distribution.UNIFORM)
 
     def _peers(self, place: Place) -> tuple[Peer, ...]:

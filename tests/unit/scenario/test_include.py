@@ -12,6 +12,8 @@ from benchmarks.functional import SUCCESSOR
 from tester.errors import ScenarioError
 from tester.order import draw_order
 from tester.plan import stream
+from tester.scenario.faults import NetworkSection
+from tester.scenario.faults.quality import QualityPreset
 from tester.scenario.loader import builtin_scenarios, load_scenario, parse_scenario
 from tester.scenario.model import Until
 
@@ -103,6 +105,18 @@ def test_the_functional_suite_has_every_case_and_shuffles() -> None:
     waiting = [place for place, case in enumerate(order) if case.until is Until.SNAPSHOT and not case.actions]
     assert len(waiting) == 6
     assert min(after - before for before, after in pairwise([*waiting, waiting[0] + len(order)])) > 5
+
+
+def test_the_delays_of_the_suite_are_held_for_longer_than_its_case_delay() -> None:
+    cases = load_scenario("functional/delay").scenario.cases
+    late = [
+        case
+        for case in cases
+        for fault in case.faults
+        if isinstance(fault, NetworkSection) and fault.preset is QualityPreset.VERY_SLOW
+    ]
+    assert len(late) == 6
+    assert all(case.hold > 7 for case in late), "case-delay-ms: packets are 5 s late"
 
 
 def test_every_case_of_the_suite_is_in_the_table() -> None:

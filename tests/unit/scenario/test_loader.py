@@ -141,6 +141,26 @@ def test_units_become_seconds_bytes_and_rates() -> None:
         ),
         (
             "fault: kill",
+            "fault: network, preset: very-slow, hold: 5s",
+            "cases[0].preset: packets are 5s late, and the fault is there for 5s: none arrives",
+        ),
+        (
+            "fault: kill",
+            "faults: [{fault: pause}, {fault: network, target: same, delay: 1s, after: 2s}]",
+            "cases[0].faults[1].delay: packets are 1s late, and the fault is there for 1s",
+        ),
+        (
+            "fault: kill",
+            "fault: network, delay: 500ms, hold: 9s, flap: {on: 400ms, off: 1s}",
+            "cases[0].delay: packets are 0.5s late, and the fault is there for 0.4s",
+        ),
+        (
+            "name: x",
+            "name: x\nnemesis: {kind: random, hold: 4s, menu: [{fault: network, preset: very-slow}]}",
+            "nemesis.menu[0].preset: packets are 5s late, and the fault is there for 4s",
+        ),
+        (
+            "fault: kill",
             "faults: [{fault: kill}, {fault: pause}]}\ncluster: {members: 3",
             "cases[0].faults: kill + pause (2 of 3) takes quorum away",
         ),
@@ -205,6 +225,19 @@ def test_one_mistake_is_one_line(old: str, new: str, expected: str) -> None:
 def test_the_same_case_is_fine_where_quorum_stays() -> None:
     text = MINIMAL.replace("fault: kill", "fault: kill, target: minority}\ncluster: {members: 3", 1)
     assert parse_scenario(text, "f").cluster.members == 3
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "fault: network, preset: very-slow, hold: 6s",
+        "fault: network, delay: 1s",
+        "fault: network, loss: 5%, hold: 100ms",
+        "fault: network, delay: 500ms, hold: 9s, flap: {on: 1s, off: 1s}",
+    ],
+)
+def test_packets_may_be_as_late_as_the_fault_lets_them_arrive(fault: str) -> None:
+    assert parse_scenario(MINIMAL.replace("fault: kill", fault, 1), "f").cases[0].title == "network"
 
 
 def test_a_rolling_restart_of_all_keeps_quorum() -> None:
