@@ -246,13 +246,9 @@ class CaseRunner:
     def _result(self, state: CaseState, reason: str) -> CaseResult:
         course, case = self._course, self._case
         whole = Span(self._started, self._clock.now())
-        planned = (
-            self._phases.seconds(Phase.STEADY)
-            + (course.held_seconds or 0)
-            + self._phases.seconds(Phase.SETTLE)
-        )
-        if not case.faults:
-            planned += self._phases.seconds(Phase.HOLD)
+        # A fault may be over before the hold is, where an action starts the member anew.
+        held = max(course.held_seconds or 0, self._phases.seconds(Phase.HOLD))
+        planned = self._phases.seconds(Phase.STEADY) + held + self._phases.seconds(Phase.SETTLE)
         return CaseResult(
             name=case.name,
             fault=case.title,

@@ -149,7 +149,7 @@ class CaseResult:
     reason: str
     """Why it is not ``PASSED``; empty when it is."""
     held_seconds: float | None = None
-    """Measured from the first verified injection to the start of healing."""
+    """Measured from the first verified injection to the start of healing, or until an action ended it."""
     leader_changes: int = 0
     before: PhaseStats = PhaseStats()
     during: PhaseStats = PhaseStats()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Self, TypeAlias
@@ -11,19 +12,21 @@ from typing import TYPE_CHECKING, Final, Self, TypeAlias
 from agent_client.errors import AgentClientError, AgentRefusedError
 from agent_service.models import UNREACHED, FaultRequest, FaultState
 from tester.errors import FaultIneffectiveError, FaultUnreachedError, HealError
-from tester.events import FaultHealed, FaultInjected, Notice
+from tester.events import FaultHealed, FaultInjected, MembershipChange, MembershipChanged, Notice
 from tester.faults.finish import to_the_end
 from tester.faults.leases import keep_lease
 from tester.faults.scene import FaultTiming
 from tester.faults.specs import fault_id
 from tester.faults.witness import Witness
 from tester.scenario.faults import Place
+from tester.scenario.faults.base import Wave
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
     from agent_service.models import FaultStatus
+    from tester.events import Event
     from tester.faults.scene import Scene
     from tester.faults.specs import FaultAgent
     from tester.partitions import Cut
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 _NOT_FOUND = 404
 _UNDONE = frozenset({FaultState.HEALED, FaultState.FAILED})
+_ABOUT_TO_START = frozenset({MembershipChange.ADDED, MembershipChange.ADDED_LEARNER})
 
 
 Whole: TypeAlias = Callable[[], Awaitable[bool]]
@@ -65,6 +69,10 @@ class _Times:
     held_from_ns: int | None = None
     injected_ns: int | None = None
     healing_ns: int | None = None
+    started: set[str] = field(default_factory=set)
+    """Members that an action has taken out of a fault that keeps etcd down: it started them anew."""
+    over_ns: int | None = None
+    """Since when none of them is down any more."""
     heal_until: float = 0.0
     """On the event loop's clock: until then attempts to heal are repeated, in however many calls."""
     early: dict[str, str] = field(default_factory=dict)
@@ -114,6 +122,7 @@ class CaseFault:
         self._times = _Times()
         self._healing = asyncio.Lock()
         self._ended_early = ended_early or asyncio.Event()
+        self._listening = ExitStack()
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -122,10 +131,15 @@ class CaseFault:
 
     @property
     def held_seconds(self) -> float | None:
-        """From the injection, of a rolling restart the first, to the start of healing; ``None`` before."""
-        if self._times.held_from_ns is None or self._times.healing_ns is None:
+        """From the injection, of a rolling restart the first, to the start of healing; ``None`` before.
+
+        Of a fault that keeps etcd down: until an action of the case has started it anew on all members.
+        """
+        times = self._times
+        if times.held_from_ns is None or times.healing_ns is None:
             return None
-        return (self._times.healing_ns - self._times.held_from_ns) / 1e9
+        end_ns = times.healing_ns if times.over_ns is None else min(times.over_ns, times.healing_ns)
+        return (end_ns - times.held_from_ns) / 1e9
 
     async def __aenter__(self) -> Self:
         return self
@@ -157,6 +171,8 @@ class CaseFault:
         """
         if self._hits:
             raise RuntimeError("a CaseFault is injected once")
+        if self._fault.wave is Wave.TAKES:
+            self._listening.enter_context(self._scene.bus.listening(self._hear))
         size = 1 if self._fault.one_at_a_time else max(1, len(members))
         for start in range(0, len(members), size):
             if start > 0 and not await whole():
@@ -165,6 +181,14 @@ class CaseFault:
                 [self._hit(name, cuts.get(name)) for name in members[start : start + size]]
             )
         self._times.injected_ns = self._scene.clock.now()
+
+    def _hear(self, event: Event) -> None:
+        if not isinstance(event, MembershipChanged) or event.change not in _ABOUT_TO_START:
+            return
+        times = self._times
+        times.started.add(event.member)
+        if times.over_ns is None and times.injected_ns is not None and times.started >= set(self.targets):
+            times.over_ns = event.at_ns
 
     async def _inject_wave(self, wave: Sequence[_Hit]) -> None:
         self._hits += wave
@@ -306,6 +330,7 @@ class CaseFault:
             if self._times.healing_ns is None:
                 self._times.healing_ns = self._scene.clock.now()
                 self._times.heal_until = asyncio.get_running_loop().time() + self._patience
+                self._listening.close()
             await self._stop_keepers()  # first: what cannot be healed from here ends with its lease
             left = [hit for hit in reversed(self._hits) if not hit.healed]
             # A defect met on one host must not keep the others from being healed: it is told with the rest.

@@ -29,6 +29,7 @@ class Stage:
         self.cut_off: set[str] = set()
         """The same while a fault is there."""
         self.outputs = Path("/nonexistent")
+        self.clock = RunClock()
         self.bus = EventBus()
         self.bus.subscribe(self.events.append)
 
@@ -46,7 +47,7 @@ class Stage:
             hosts=inventory(3).hosts,
             agents=self.agents,
             bus=self.bus,
-            clock=RunClock(),
+            clock=self.clock,
             inventory=Path("inventory/"),
             outputs=self.outputs,
             max_faulted=bound,

@@ -7,7 +7,7 @@ import pytest
 from agent_client.errors import AgentRefusedError
 from agent_service.models import UNREACHED, FaultState, PartitionFault, Problem
 from tester.errors import FaultIneffectiveError, FaultUnreachedError, HealError
-from tester.events import FaultHealed, FaultInjected, Notice
+from tester.events import FaultHealed, FaultInjected, MembershipChange, MembershipChanged, Notice
 from tester.faults import CaseFault, FaultTiming
 from tester.partitions import Cut
 from tests.unit.faults.agents import refused, unreachable
@@ -44,6 +44,35 @@ async def test_inject_hold_heal(stage: Stage) -> None:
     assert {event.member for event in stage.seen(FaultInjected)} == {"h1", "h3"}
     assert {event.member for event in stage.seen(FaultHealed)} == {"h1", "h3"}
     assert not stage.agents["h2"].faults
+
+
+@pytest.mark.parametrize(("kind", "ends"), [("kill", True), ("stop", True), ("isolate", False)])
+async def test_what_keeps_etcd_down_is_held_until_an_action_starts_it(
+    stage: Stage,
+    kind: str,
+    ends: bool,  # noqa: FBT001 - a table
+) -> None:
+    def added(member: str) -> None:
+        stage.bus.publish(MembershipChanged(stage.clock.now(), member, MembershipChange.ADDED))
+
+    fault = stage.fault(kind)
+    async with fault:
+        await fault.inject(("h1", "h2"))
+        stage.bus.publish(MembershipChanged(stage.clock.now(), "h1", MembershipChange.LEAVING))
+        added("h1")
+        added("h3")
+        await fault.hold(0.05)  # on the other
+        added("h2")
+        over = stage.clock.now()
+        await asyncio.sleep(0.05)
+        await fault.heal()
+        added("h2")
+    assert fault.held_seconds is not None
+    injected = min(event.at_ns for event in stage.seen(FaultInjected))
+    if ends:
+        assert 0.05 <= fault.held_seconds <= (over - injected) / 1e9
+    else:
+        assert fault.held_seconds >= 0.1
 
 
 async def test_members_are_hit_at_once_and_healed_once(stage: Stage) -> None:

@@ -119,6 +119,13 @@ def test_the_delays_of_the_suite_are_held_for_longer_than_its_case_delay() -> No
     assert all(case.hold > 7 for case in late), "case-delay-ms: packets are 5 s late"
 
 
+def test_members_that_lose_their_data_are_away_for_as_long_as_they_are_held() -> None:
+    cases = load_scenario("functional/data").scenario.cases
+    for case in cases:
+        (action,) = case.actions
+        assert action.last if case.until else action.after >= case.hold >= 3
+
+
 def test_every_case_of_the_suite_is_in_the_table() -> None:
     text = (DOCS / "from-functional-tester.md").read_text()
     for part in (name for name in builtin_scenarios() if name.startswith("functional/")):
