@@ -79,8 +79,8 @@ def lock_racer(*, name: str, clients: int, rounds: int, **options: Any) -> ExitC
 
 
 @runner.command()
-@rounds_option(of="In each, all keys are written and all watchers end")
-@running_time_option(60.0)
+@rounds_option(of="In each, keys are written and all watchers end")
+@running_time_option(60.0, "Each round writes so long at most; 0: until all keys are written.")
 @click.option("--prefix", default="", help="Of the keys, behind etcd-chaos/runner/.")
 @click.option(
     "--total-prefixes", type=click.IntRange(1, 1000), default=10, show_default=True, help="Of the keys."
@@ -108,7 +108,7 @@ def watcher(
 ) -> ExitCode:
     """Watchers see every key, in order, and end when they are cancelled.
 
-    It ends after so many rounds or so much time, whichever comes first.
+    It ends after so many rounds. The running time is that of the writing in each.
     """
     given = common_of(options)
     stresser = WatcherStresser.model_construct(
@@ -126,7 +126,7 @@ def watcher(
         given,
         rounds=rounds,
         prefix=prefix,
-        running_time=running_time,
+        writing_time=running_time,
     )
 
 
@@ -262,6 +262,7 @@ def _run(
     rounds: int = 0,
     prefix: str = "",
     running_time: float = 0.0,
+    writing_time: float = 0.0,
 ) -> ExitCode:
     setting = RunnerSetting(
         title=title,
@@ -274,6 +275,7 @@ def _run(
         dial_timeout=given.dial_timeout,
         rounds=rounds or None,
         running_time=running_time or None,
+        writing_seconds=writing_time or None,
         no_progress=given.no_progress,
         seed=secrets.randbits(63) if given.seed is None else given.seed,
         history=given.history,

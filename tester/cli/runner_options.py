@@ -124,14 +124,16 @@ def rounds_option(default: int = 100, of: str = "Of each client") -> Callable[[_
     )
 
 
-def running_time_option(default: float) -> Callable[[_F], _F]:
-    """``--running-time``; 0: until stopped."""
+def running_time_option(
+    default: float, of: str = "The load ends after this; 0: until stopped."
+) -> Callable[[_F], _F]:
+    """``--running-time``; 0: without a bound."""
     return click.option(
         "--running-time",
         type=DURATION,
         default=default,
         show_default=f"{default:g}s",
-        help="The load ends after this; 0: until stopped.",
+        help=of,
     )
 
 

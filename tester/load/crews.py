@@ -55,6 +55,8 @@ class Ground:
     lease_ids: Iterator[int]
     watcher_numbers: Iterator[int]
     rounds: int | None
+    writing_seconds: float | None
+    """Of each round of a crowd; ``None``: until all is written."""
     step: Callable[[], None]
     member: Callable[[], str]
     """Whom the next client asks."""
@@ -167,7 +169,7 @@ def _contenders(stresser: LockStresser | ElectionStresser, ground: Ground) -> Cr
 
 
 def _crowd(stresser: WatcherStresser, ground: Ground) -> Crew:
-    mix = CrowdMix(stresser.prefixes, stresser.watchers, stresser.keys, ground.rounds)
+    mix = CrowdMix(stresser.prefixes, stresser.watchers, stresser.keys, ground.rounds, ground.writing_seconds)
     client = ground.client(0, ground.member())
     if client is None:
         return

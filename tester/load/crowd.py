@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import TYPE_CHECKING
@@ -39,6 +41,8 @@ class CrowdMix:
     """Written in a round; then all watchers are cancelled, and others begin."""
     rounds: int | None
     """``None``: until cancelled."""
+    writing_seconds: float | None = None
+    """How long a round writes at most; what it has not written by then is left out. ``None``: all."""
 
 
 @dataclass(slots=True)
@@ -137,11 +141,15 @@ class Crowd:
         return Watcher(number, endpoint, self._recorder, self._clock, prefix, revision, view=view)
 
     async def _write(self) -> dict[str, _Last]:
-        """Write the keys of a round, and delete one of each prefix."""
+        """Write the keys of a round, as far as its time goes, and delete one of each prefix."""
+        seconds = self._mix.writing_seconds
+        until = math.inf if seconds is None else time.monotonic() + seconds
         last = {prefix: _Last() for prefix in self._prefixes}
         keys = max(self._mix.keys, self._mix.prefixes)
         prefixes = cycle(self._prefixes)
         for number in range(keys):
+            if time.monotonic() >= until:
+                break
             prefix = next(prefixes)
             last[prefix].put = await self._put(f"{prefix}k{number // self._mix.prefixes:06d}")
         for prefix in self._prefixes:

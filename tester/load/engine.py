@@ -75,6 +75,7 @@ class Load:
         value_ids: Iterator[int] | None = None,
         connect: Connect = GrpcChannel,
         rounds: int | None = None,
+        writing_seconds: float | None = None,
         share: Share = WHOLE,
     ) -> None:
         """A load that has not started.
@@ -89,6 +90,7 @@ class Load:
             value_ids: ids of written values. Pass one iterator to all loads of a run that share a cluster.
             connect: makes the one channel per member.
             rounds: of recipes; ``None``: until stopped, as all other load.
+            writing_seconds: at most, in each round of a crowd of watchers; ``None``: until all is written.
             share: which of the clients are here.
         """
         self._stressers = tuple(stressers)
@@ -109,6 +111,7 @@ class Load:
         self._clients: list[Client] = []
         self._watcher_numbers = share.numbers(_WATCHERS_FROM)
         self._rounds = rounds
+        self._writing_seconds = writing_seconds
         self.steps = [0] * len(self._stressers)
         """What each recipe has got done: times that a lock was held, renewals, watchers that saw all."""
         self._pacers: list[Pacer] = []
@@ -281,6 +284,7 @@ class Load:
             lease_ids=self._lease_ids,
             watcher_numbers=self._watcher_numbers,
             rounds=self._rounds,
+            writing_seconds=self._writing_seconds,
             step=step,
             member=lambda: next(members),
             client=lambda place, member: self._client(place, member, stresser.timeout),

@@ -197,6 +197,7 @@ class _Runner:
                 self._prefix,
                 connect=connect_grpc,
                 rounds=setting.rounds,
+                writing_seconds=setting.writing_seconds,
             )
             stack.push_async_callback(load.stop)
             await load.start()

@@ -43,6 +43,8 @@ class RunnerSetting:
     """``None``: without end."""
     running_time: float | None
     """The load ends in order after this; ``None``: when its rounds are done."""
+    writing_seconds: float | None
+    """Each round of a crowd of watchers writes so long at most; ``None``: until all is written."""
     no_progress: float
     seed: int
     history: Path | None

@@ -88,6 +88,7 @@ async def broken_lock(monkeypatch: pytest.MonkeyPatch) -> None:
         dial_timeout=5,
         rounds=3,
         running_time=None,
+        writing_seconds=None,
         no_progress=30,
         seed=1,
         history=None,
@@ -107,6 +108,8 @@ async def test_each_runner(bench: Bench, tmp_path: Path, monkeypatch: pytest.Mon
         "election": ("--rounds", "2", "--total-client-connections", "4", "--history", str(history)),
         "lock-racer": ("--rounds", "2", "--total-client-connections", "4"),
         "watcher": (
+            "--rounds",
+            "3",
             "--running-time",
             "2",
             "--total-prefixes",

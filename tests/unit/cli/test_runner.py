@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import pytest
 
+from tester.cli import runner as runner_module
 from tester.cli.entry import run_command
 from tester.cli.runner import runner
 from tester.cli.runner_options import DURATION
 from tester.errors import ExitCode
+from tester.runner.running import Outcome
 from tests.agent.certs import Authority
+
+if TYPE_CHECKING:
+    from tester.runner.setting import RunnerSetting
 
 PEM = "-----BEGIN CERTIFICATE-----\n"
 
@@ -84,6 +90,28 @@ def test_a_name_that_means_nobody(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_durations_mean_what_they_say(text: str, seconds: float) -> None:
     assert DURATION.convert(text, None, None) == seconds
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> RunnerSetting:
+    """What is run by a command line, instead of running it."""
+    seen: list[RunnerSetting] = []
+
+    async def run(setting: RunnerSetting, _show: object) -> Outcome:
+        seen.append(setting)
+        return Outcome((), 0, 0, 0.0, (), interrupted=False)
+
+    monkeypatch.setattr(runner_module, "run_runner", run)
+    assert run_command(["runner", *arguments]) == ExitCode.VALID
+    return seen[0]
+
+
+def test_the_running_time_of_a_watcher_is_that_of_each_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = asked(monkeypatch, "watcher", "--rounds", "0", "--running-time", "2")
+    assert (setting.rounds, setting.running_time, setting.writing_seconds) == (None, None, 2)
+    setting = asked(monkeypatch, "watcher")
+    assert (setting.rounds, setting.running_time, setting.writing_seconds) == (100, None, 60)
+    setting = asked(monkeypatch, "lease-renewer", "--running-time", "2")
+    assert (setting.rounds, setting.running_time, setting.writing_seconds) == (None, 2, None)
 
 
 def test_every_flag_of_etcd_runner_has_its_default() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from itertools import count
 from random import Random
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
@@ -119,6 +120,21 @@ async def test_one_watcher_a_round_comes_to_every_view_on_every_member() -> None
     rounds = len(VIEWS) * len(ENDPOINTS)
     await gather(FakeClient(), CrowdMix(prefixes=1, watchers=1, keys=1, rounds=rounds))
     assert len({(watcher.endpoint.member, watcher.view) for watcher in FakeWatcher.made}) == rounds
+
+
+async def test_a_round_writes_no_longer_than_its_time_and_others_follow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seconds = count()
+    monkeypatch.setattr(crowd_module, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
+    client = FakeClient()
+    await gather(client, CrowdMix(prefixes=1, watchers=2, keys=1000, rounds=3, writing_seconds=5))
+    kinds = [type(op).__name__ for _, op in client.changes]
+    assert kinds == [*["Put"] * 4, "Delete"] * 3
+    assert len(FakeWatcher.made) == 6
+    client = FakeClient()
+    await gather(client, CrowdMix(prefixes=1, watchers=2, keys=1000, rounds=1))
+    assert len(client.changes) == 1001, "without a bound all of them"
 
 
 async def test_a_delete_that_was_done_unseen_is_not_waited_for_again() -> None:
