@@ -9,12 +9,13 @@ from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
 
+from agent_service.models import MemberState
 from tester import __version__
 from tester.agents import connect
 from tester.claims import claim
 from tester.clock import RunClock
 from tester.console import choose_mode, make_console
-from tester.errors import EtcdChaosError, ExitCode, InfrastructureError
+from tester.errors import AgentError, EtcdChaosError, ExitCode, InfrastructureError
 from tester.events import EventBus, Notice, Progress, RoundFinished, RunFinished, RunStarted
 from tester.faults import Scene
 from tester.fleet import ask_all
@@ -206,6 +207,8 @@ class Run:
         async def collect() -> None:
             label = round_token(self._name, directory.number)  # archives stay on their hosts
             try:
+                if not (self._interrupt.asked or request.keep_cluster):
+                    await self._have_stacks_written(agents)
                 if request.keep_data:
                     await ask_all(agents, lambda _, agent: _archive(agent, label))
             finally:
@@ -219,6 +222,13 @@ class Run:
             await play("cleanup", etcd_agent_keep_member=request.keep_cluster)
 
         return RoundPlays(provision, collect, cleanup)
+
+    async def _have_stacks_written(self, agents: Mapping[str, AgentClient]) -> None:
+        """Let members that still run end with every goroutine's stack in their logs: they are ended anyway."""
+        try:
+            await ask_all(agents, lambda _, agent: _quit(agent))
+        except AgentError as error:
+            self._bus.publish(Notice(f"logs without stacks: {error.message}", warning=True))
 
     def _refuse_if_lacking(self, infos: dict[str, HostInfo]) -> None:
         if missing := lacking(self._plan, infos):
@@ -289,6 +299,11 @@ def wanted_etcd(plan: Plan) -> str:
     """The version that every host must have; empty if they differ: then each is asked for its own at its start."""
     versions = {plan.version(host) for host in plan.hosts}
     return versions.pop() if len(versions) == 1 else ""
+
+
+async def _quit(agent: AgentClient) -> None:
+    if (await agent.member()).state is MemberState.RUNNING:
+        await agent.quit()
 
 
 async def _archive(agent: AgentClient, label: str) -> None:

@@ -41,7 +41,7 @@ from tester.status.address import parse_address
 )
 @click.option("--dry-run", is_flag=True, help="Show targets, commands and undo; touch nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of the live view.")
-@click.option("--keep-data", is_flag=True, help="Collect the data directories of failed cases, too.")
+@click.option("--keep-data", is_flag=True, help="Collect the data directories of failed rounds, too.")
 @click.option("--keep-cluster", is_flag=True, help="Leave the members running at the end; faults are healed.")
 @click.option("--exit-on-failure", is_flag=True, help="End after the first round that is not valid.")
 @click.option(
