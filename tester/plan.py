@@ -73,6 +73,11 @@ class Plan:
         return self.scenario.workers * (len(self.load_hosts) or 1)
 
     @property
+    def etcd_version(self) -> str:
+        """Of the members; more than one where their hosts differ."""
+        return ", ".join(sorted({self.version(host) for host in self.hosts}))
+
+    @property
     def initial(self) -> tuple[Host, ...]:
         """The hosts whose members the cluster starts with; the others are spares."""
         return self.hosts[: self.scenario.cluster.initial]

@@ -13,6 +13,7 @@ from tester.tally import Tally
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tester.plan import Plan
     from tester.rundir import RoundDirectory
 
 
@@ -37,6 +38,28 @@ class Unfinished:
     """Where those of them are that were valid."""
     broken_off: bool
     """Whether another one was begun; it is done anew, on a new cluster, with the same draws."""
+    hosts: frozenset[str]
+    """The names of those that it ran on."""
+    etcd_version: str
+
+    def refuse_elsewhere(self, plan: Plan) -> None:
+        """See that it goes on where it began: else targets are drawn among others, and verdicts are on another etcd.
+
+        Raises:
+            UsageError: the plan has other hosts, or another version of etcd.
+        """
+        hosts = {host.name for host in (*plan.hosts, *plan.load_hosts)}
+        changes = [
+            *(f"{name} is missing" for name in sorted(self.hosts - hosts)),
+            *(f"{name} is new" for name in sorted(hosts - self.hosts)),
+        ]
+        if plan.etcd_version != self.etcd_version:
+            changes.append(f"etcd was {self.etcd_version}, and is {plan.etcd_version} now")
+        if changes:
+            raise UsageError(
+                f"{self.directory.path}: the run did not begin with this inventory: {'; '.join(changes)}",
+                remedy="give it the inventory of then, or start another run",
+            )
 
 
 def find_unfinished(path: Path, rounds: int | None = None) -> Unfinished:
@@ -83,4 +106,6 @@ def find_unfinished(path: Path, rounds: int | None = None) -> Unfinished:
         next_round=tally.rounds + 1,
         valid=tuple(valid),
         broken_off=broken_off,
+        hosts=frozenset(info.hosts),
+        etcd_version=info.etcd_version,
     )

@@ -50,6 +50,7 @@ def execute(request: RunRequest) -> ExitCode:
     Raises:
         ScenarioError: the scenario does not fit the inventory.
         InventoryError: the inventory is wrong.
+        UsageError: a run is to go on elsewhere than it began.
         InfrastructureError: the run directory cannot be made.
     """
     return asyncio.run(_execute(request))
@@ -59,6 +60,8 @@ async def _execute(request: RunRequest) -> ExitCode:
     async with open_session(request.inventory, lambda _: None) as session:
         inventory = session.inventory
     plan = make_plan(request.scenario.scenario, inventory, seed=request.seed, rounds=request.rounds)
+    if request.resume is not None:
+        request.resume.refuse_elsewhere(plan)
     bus = EventBus()
     async with AsyncExitStack() as stack:
         console = stack.enter_context(make_console(choose_mode(sys.stdout, json=request.json), sys.stdout))
@@ -105,7 +108,7 @@ class Run:
                 rounds=plan.rounds,
                 cases=tuple(case.name for case in plan.scenario.cases),
                 hosts=tuple(host.name for host in plan.hosts),
-                version=self._version(),
+                version=plan.etcd_version,
                 directory=str(self.directory.path),
             )
         )
@@ -236,9 +239,6 @@ class Run:
                 "\n".join(missing), remedy="take the case out, or give the host what it lacks"
             )
 
-    def _version(self) -> str:
-        return ", ".join(sorted({self._plan.version(host) for host in self._plan.hosts}))
-
     def _write_info(self, infos: dict[str, HostInfo]) -> None:
         self.directory.write_scenario(
             self._request.scenario.alone, self._plan.scenario.model_dump_json(indent=1)
@@ -249,7 +249,7 @@ class Run:
                 seed=self._plan.seed,
                 started_realtime_ns=self._clock.started_realtime_ns,
                 tool_version=__version__,
-                etcd_version=self._version(),
+                etcd_version=self._plan.etcd_version,
                 command=tuple(sys.argv),
                 rounds=self._plan.rounds,
                 keep_rounds=self._keep_rounds,

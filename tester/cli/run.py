@@ -120,6 +120,8 @@ async def _dry_run(request: RunRequest) -> ExitCode:
         plan = make_plan(
             request.scenario.scenario, session.inventory, seed=request.seed, rounds=request.rounds
         )
+        if request.resume is not None:
+            request.resume.refuse_elsewhere(plan)
         async with connect(session.inventory) as agents:
             shown = await preview(plan, agents)
     if request.json:

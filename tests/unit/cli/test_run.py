@@ -139,6 +139,28 @@ def test_what_a_run_was_asked_for_holds_when_it_is_taken_up(
     assert (second.rounds, second.keep_data, second.exit_on_failure) == (0, True, False)
 
 
+def test_a_run_is_not_taken_up_on_other_hosts(
+    source: Path,
+    agents: dict[str, Asked],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = RunDirectory.create(tmp_path, "s", 5)
+    made.write_scenario("name: s\nstressers: [{kind: kv}]\ncases: [{name: a, fault: kill}]\n", "{}")
+    hosts = dict.fromkeys(("h1", "h2", "h3"), "")
+    resume = ["run", "-i", str(source), "--resume", str(made.path), "--rounds", "0"]
+    for given, code in ((hosts, ExitCode.VALID), ({"h9": ""}, ExitCode.USAGE)):
+        made.write_info(RunInfo("s", 5, 0, "0", "3.5.16", (), hosts=given))
+        assert run_command([*resume, "--dry-run"]) == code
+    told = capsys.readouterr().err
+    assert "h9 is missing; h1 is new; h2 is new; h3 is new" in told
+    assert "remedy: give it the inventory of then" in told
+    monkeypatch.setattr("tester.run.open_session", sys.modules["tester.cli.run"].open_session)
+    assert run_command(resume) == ExitCode.USAGE
+    assert "h9 is missing" in capsys.readouterr().err
+
+
 def test_a_wrong_scenario_starts_nothing(
     source: Path, executed: list[RunRequest], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,11 +9,13 @@ import pytest
 
 from tester.errors import ExitCode, UsageError
 from tester.keeping import Keeping
+from tester.plan import Plan
 from tester.results import CaseState, RoundResult
 from tester.resume import find_unfinished
 from tester.rundir import RunDirectory, RunInfo
 from tester.tally import KEPT, Tally
 from tests.unit.console import fakerun
+from tests.unit.scenario.hosts import host
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,6 +86,32 @@ def test_a_run_that_is_done_is_not_taken_up_unless_more_is_wanted(tmp_path: Path
         find_unfinished(made.path)
     assert find_unfinished(made.path, rounds=4).next_round == 3
     assert find_unfinished(made.path, rounds=0).rounds == 0
+
+
+@pytest.mark.parametrize(
+    ("hosts", "versions", "told"),
+    [
+        ((1, 2, 3), ("3.4.23", "3.5.16"), ""),
+        ((1, 2), ("3.5.16",), "h3 is missing"),
+        ((1, 2, 4), ("3.5.16",), "h3 is missing; h4 is new"),
+        ((1, 2, 3), ("3.5.30",), "etcd was 3.5.16, and is 3.5.30 now"),
+    ],
+)
+def test_a_run_goes_on_where_it_began(
+    tmp_path: Path, hosts: tuple[int, ...], versions: tuple[str, ...], told: str
+) -> None:
+    made = run(tmp_path, VALID)
+    info = made.read_info()
+    assert info is not None
+    made.write_info(replace(info, hosts={"h1": "10.0.0.1", "h2": "10.0.0.2", "h3": "10.0.0.3"}))
+    found = find_unfinished(made.path)
+    scenario = found.scenario.scenario
+    plan = Plan(scenario, tuple(host(number, versions=versions) for number in hosts), 5, 3, None)
+    if not told:
+        found.refuse_elsewhere(plan)  # whatever address a host has now
+        return
+    with pytest.raises(UsageError, match=f"{made.path}: the run did not begin with this inventory: {told}$"):
+        found.refuse_elsewhere(plan)
 
 
 def test_a_run_without_end_always_goes_on(tmp_path: Path) -> None:
