@@ -51,11 +51,20 @@ def runner() -> None:
 @rounds_option()
 @common()
 def election(*, name: str, clients: int, rounds: int, **options: Any) -> ExitCode:  # noqa: ANN401 - the options
-    """Clients campaign and observe: one leader at a time, the same for all."""
+    """Clients campaign and observe: one leader at a time, the same for all.
+
+    NAME is part of the key that they contend for. Other runners of this name have keys of their own.
+    """
     given = common_of(options)
     stresser = ElectionStresser.model_construct(kind="election", clients=clients, rate=given.req_rate)
     return _run(
-        f"election {name}", "terms", stresser, ("elections", "leases", "linearizable"), given, rounds=rounds
+        f"election {name}",
+        "terms",
+        stresser,
+        ("elections", "leases", "linearizable"),
+        given,
+        rounds=rounds,
+        prefix=f"{name}/",
     )
 
 
@@ -65,7 +74,10 @@ def election(*, name: str, clients: int, rounds: int, **options: Any) -> ExitCod
 @rounds_option()
 @common()
 def lock_racer(*, name: str, clients: int, rounds: int, **options: Any) -> ExitCode:  # noqa: ANN401 - the options
-    """Clients race for a lock: never more than one holder."""
+    """Clients race for a lock: never more than one holder.
+
+    NAME is part of the key that they race for. Other runners of this name have keys of their own.
+    """
     given = common_of(options)
     stresser = LockStresser.model_construct(kind="lock", clients=clients, rate=given.req_rate)
     return _run(
@@ -75,6 +87,7 @@ def lock_racer(*, name: str, clients: int, rounds: int, **options: Any) -> ExitC
         ("locks", "leases", "linearizable"),
         given,
         rounds=rounds,
+        prefix=f"{name}/",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ _COMMON = (
         type=DURATION,
         default=60.0,
         show_default="60s",
-        help="Fail after so long without any.",
+        help="Fail after so long without any; 0: never.",
     ),
     click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Default: drawn."),
     click.option(
@@ -169,7 +170,7 @@ def common_of(options: dict[str, Any]) -> Common:
         endpoints=options["endpoints"],
         dial_timeout=options["dial_timeout"],
         req_rate=options["req_rate"],
-        no_progress=options["no_progress"],
+        no_progress=options["no_progress"] or math.inf,
         seed=options["seed"],
         history=history,
         credentials=credentials,

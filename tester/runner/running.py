@@ -150,6 +150,13 @@ async def _clean_up(endpoints: Sequence[Endpoint], prefix: str, timeout: float) 
     return f"keys are left: etcdctl del --prefix {prefix} removes them; {'; '.join(said)}"
 
 
+def _of_nothing(result: CheckResult, unit: str) -> CheckResult:
+    """What a verdict is worth where nothing was done that could have gone wrong."""
+    if result.verdict is not Verdict.VALID:
+        return result
+    return replace(result, verdict=Verdict.UNKNOWN, message=f"0 {unit}: nothing was tested")
+
+
 class _Runner:
     def __init__(
         self,
@@ -205,6 +212,8 @@ class _Runner:
             await self._collect(load, watchers)
             await load.stop()
             results = await asyncio.to_thread(self._judge)
+            if not self._done(load):
+                results = tuple(_of_nothing(result, setting.unit) for result in results)
             done = load.totals()
         return Outcome(
             results,

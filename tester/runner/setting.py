@@ -46,6 +46,7 @@ class RunnerSetting:
     writing_seconds: float | None
     """Each round of a crowd of watchers writes so long at most; ``None``: until all is written."""
     no_progress: float
+    """It fails after so long without any; infinite: never."""
     seed: int
     history: Path | None
     """Where the history is kept; ``None``: nowhere."""

@@ -132,6 +132,9 @@ async def test_each_runner(bench: Bench, tmp_path: Path, monkeypatch: pytest.Mon
     assert sum(claim.state == "held" for claim in claims) == 8
     checked = await ended(await start("check", str(history), "-c", "elections", "-c", "linearizable"))
     assert checked.code == ExitCode.VALID, checked
+    hasty = await runner("lease-renewer", "--running-time", "1s", "--ttl", "60", *fast)
+    assert hasty.code == ExitCode.INFRASTRUCTURE, hasty
+    assert "0 renewals: nothing was tested" in hasty.out
     await broken_lock(monkeypatch)
     assert await keys_left(bench) == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from tester.cli.entry import run_command
 from tester.cli.runner import runner
 from tester.cli.runner_options import DURATION
 from tester.errors import ExitCode
+from tester.results import CheckResult, Verdict
+from tester.runner import running
 from tester.runner.running import Outcome
 from tests.agent.certs import Authority
 
@@ -112,6 +115,32 @@ def test_the_running_time_of_a_watcher_is_that_of_each_round(monkeypatch: pytest
     assert (setting.rounds, setting.running_time, setting.writing_seconds) == (100, None, 60)
     setting = asked(monkeypatch, "lease-renewer", "--running-time", "2")
     assert (setting.rounds, setting.running_time, setting.writing_seconds) == (None, 2, None)
+
+
+def test_without_a_bound_it_may_stand_still_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asked(monkeypatch, "lock-racer", "--no-progress", "0").no_progress == math.inf
+    assert asked(monkeypatch, "lease-renewer", "--no-progress", "0", "--ttl", "90").no_progress == math.inf
+    assert asked(monkeypatch, "lease-renewer", "--ttl", "90").no_progress == 90
+
+
+def test_a_name_is_that_of_the_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asked(monkeypatch, "election").prefix == "etcd-chaos/runner/elector/"
+    assert asked(monkeypatch, "lock-racer", "mine").prefix == "etcd-chaos/runner/mine/"
+    assert asked(monkeypatch, "watcher").prefix == "etcd-chaos/runner/"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "of_nothing"),
+    [
+        (Verdict.VALID, Verdict.UNKNOWN),
+        (Verdict.UNKNOWN, Verdict.UNKNOWN),
+        (Verdict.INVALID, Verdict.INVALID),
+    ],
+)
+def test_nothing_is_proven_where_nothing_was_done(verdict: Verdict, of_nothing: Verdict) -> None:
+    told = running._of_nothing(CheckResult("leases", verdict, "said so"), "renewals")
+    assert told.verdict is of_nothing
+    assert told.message == ("0 renewals: nothing was tested" if verdict is Verdict.VALID else "said so")
 
 
 def test_every_flag_of_etcd_runner_has_its_default() -> None:
