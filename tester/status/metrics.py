@@ -141,6 +141,8 @@ class Metrics:
             case RoundStarted(number=number):
                 self._round.set(number)
                 self._told = dict.fromkeys(self._told, 0)
+                self._rate.set(0)  # until its load begins, nobody is served
+                self._latency.clear()
             case LoadSample():
                 self._sample(event)
             case FaultInjected(fault_id=fault_id, kind=kind, member=member):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -104,6 +105,17 @@ def test_operations_are_counted_over_rounds_although_samples_start_anew() -> Non
     )
 
 
+def test_a_round_does_not_begin_with_the_load_of_the_one_before() -> None:
+    events: list[Event] = [RoundStarted(1, 0), LoadSample(0, 70.0, 5, 0, 0, 0.002, 0.004)]
+    seen = exposed(events)
+    assert seen["etcd_chaos_operations_per_second",] == 70
+    assert seen["etcd_chaos_latency_seconds", "0.99"] == 0.004
+    seen = exposed([*events, RoundStarted(2, 0)])
+    assert seen["etcd_chaos_operations_per_second",] == 0
+    assert not [key for key in seen if key[0] == "etcd_chaos_latency_seconds"]
+    assert seen["etcd_chaos_operations_total", "ok"] == 5
+
+
 def test_recovery_is_a_histogram_and_what_was_missed_is_counted_apart() -> None:
     seen = exposed(event for event in fakerun.events() if isinstance(event, CaseFinished))
     recoveries = [c.recovery for r in (fakerun.ROUND_1, fakerun.ROUND_2) for c in r.cases if c.recovery]
@@ -136,6 +148,7 @@ def test_the_dashboard_asks_for_nothing_that_is_not_there() -> None:
     }
     assert asked
     assert asked <= Metrics().names()
+    assert not re.search(r"\[\d+s\]", text), "a scrape a minute has no two samples in seconds"
 
 
 async def test_a_port_that_is_taken_is_told() -> None:
