@@ -126,10 +126,35 @@ def test_members_that_lose_their_data_are_away_for_as_long_as_they_are_held() ->
         assert action.last if case.until else action.after >= case.hold >= 3
 
 
+def rows() -> list[str]:
+    """Of all tables of the page, without their heads."""
+    lines = (DOCS / "from-functional-tester.md").read_text().splitlines()
+    heads = {
+        number - offset for number, line in enumerate(lines) if line.startswith("|---") for offset in (0, 1)
+    }
+    return [line for number, line in enumerate(lines) if line.startswith("| ") and number not in heads]
+
+
 def test_every_case_of_the_suite_is_in_the_table() -> None:
-    text = (DOCS / "from-functional-tester.md").read_text()
-    for part in (name for name in builtin_scenarios() if name.startswith("functional/")):
-        assert part.partition("/")[2] in text
+    parts = [name for name in builtin_scenarios() if name.startswith("functional/")]
+    missing = [
+        (part, case.name)
+        for part in parts
+        for case in load_scenario(part).scenario.cases
+        if not any(f"{part.partition('/')[2]}: " in row and f"`{case.name}`" in row for row in rows())
+    ]
+    assert missing == []
+
+
+def test_every_row_of_the_tables_has_what_shows_it() -> None:
+    assert len(rows()) > 70
+    for row in rows():
+        shown = row.rstrip("| ").rpartition(" | ")[2]
+        assert (
+            "](../tests/" in shown
+            or "[the set itself](performance.md#" in shown
+            or shown.startswith("none: ")
+        ), row
 
 
 def test_links_of_the_table_lead_somewhere() -> None:
