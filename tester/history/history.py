@@ -154,9 +154,10 @@ class History:
                 asked.append(invoke)
                 told.append(record)
             elif type(record) is Watched:
-                if record.w not in current:
+                session = current.get(record.w)
+                if session is None:
                     raise _not_started(record.w)
-                sessions.append(current[record.w])
+                sessions.append(session)
                 watched.append(record)
             elif isinstance(record, Info | Fail):
                 self._not_ok(record)

@@ -126,7 +126,8 @@ class Operations:
         kinds[:] = _TXN
         kinds[owners] = column(steps.kinds)
         kinds[column(steps.nodes)] = _TXN
-        rows[OpCol.LOCAL] = column([type(op) is Range and op.s for op in ops])
+        rows[OpCol.LOCAL] = 0
+        rows[OpCol.LOCAL, owners[column(steps.kinds) == _RANGE]] = column([op.s for op in steps.ranges])
         if steps.nodes or steps.others:
             rest = np.flatnonzero(kinds >= _TXN)
             rows[OpCol.LOCAL, rest] = column([is_local(ops[place]) for place in rest.tolist()])
@@ -176,18 +177,28 @@ class Operations:
 
     def _fill_ranges(self, leaves: Columns, places: Columns, steps: Steps) -> None:
         keys, asked, found = self.keys.numbers, steps.ranges, steps.found
-        flags = [
-            (out.more and _MORE) | (op.keys_only and _KEYS_ONLY) | (op.count_only and _COUNT_ONLY)
-            for op, out in zip(asked, found, strict=True)
-        ]
         leaves[LeafCol.KEY, places] = column([keys[op.k] for op in asked])
-        leaves[LeafCol.END, places] = column([keys[op.e] if op.e else NONE for op in asked])
         leaves[LeafCol.COUNT, places] = column([out.count for out in found])
-        leaves[LeafCol.AT, places] = column([op.r for op in asked])
-        leaves[LeafCol.LIMIT, places] = column([op.n for op in asked])
-        leaves[LeafCol.FLAGS, places] = column(flags)
+        # Of most there is no more to say than of a plain read of a key, whose columns are the defaults.
+        special = [
+            (
+                place,
+                op,
+                (out.more and _MORE) | (op.keys_only and _KEYS_ONLY) | (op.count_only and _COUNT_ONLY),
+            )
+            for place, op, out in zip(places.tolist(), asked, found, strict=True)
+            if op.e or op.r or op.n or out.more or op.keys_only or op.count_only
+        ]
+        if special:
+            where = column([place for place, _, _ in special])
+            leaves[LeafCol.END, where] = column([keys[op.e] if op.e else NONE for _, op, _ in special])
+            leaves[LeafCol.AT, where] = column([op.r for _, op, _ in special])
+            leaves[LeafCol.LIMIT, where] = column([op.n for _, op, _ in special])
+            leaves[LeafCol.FLAGS, where] = column([flags for _, _, flags in special])
 
     def _add_nodes(self, steps: Steps, row: int) -> None:
+        if not steps.nodes:
+            return
         keys, values, node, compares = self.keys.numbers, self.values.numbers, len(self.nodes), steps.compares
         nodes = self.nodes.grow(len(steps.nodes))
         nodes[NodeCol.OP] = column(steps.nodes) + row
