@@ -25,6 +25,12 @@ def text(identifier: int, size: int) -> str:
     return f"{digits}:{size if size > len(digits) else len(digits) + 1}"
 
 
+def is_whole(recorded: str) -> bool:
+    """Whether what ``decode`` made of a value is ``ID:SIZE``: of others nobody knows the bytes."""
+    identifier, separator, _ = recorded.partition(":")
+    return bool(separator) and identifier.isdecimal()
+
+
 def to_bytes(recorded: str) -> bytes:
     """The bytes of a value as the history holds it.
 

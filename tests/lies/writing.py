@@ -185,6 +185,22 @@ class BentReadInATransaction(Answers):
         return False
 
 
+@kind("linearizable", "it answered .*sha256:", TRANSACTIONS)
+class ValueIsCut(Answers):
+    """Told often: a client that went by such a value would take it for the value to compare with."""
+
+    method = Method.TXN
+    times = 60
+
+    def bend(self, request, answer) -> bool:
+        cut = False
+        for response in answer.responses:
+            for kv in response.response_range.kvs:
+                kv.value = kv.value[1:]
+                cut = True
+        return cut
+
+
 @kind("linearizable", "but revision|lease", LEASES)
 class PutLosesItsLease(Deeds):
     async def do(self, request, forward: Forward) -> Message | None:

@@ -23,6 +23,8 @@ from tester.history.records import (
     Txn,
     TxnResult,
 )
+from tester.load import values
+from tester.load.keys import KeySpace
 from tester.load.kinds import KeyDistribution, OperationKind
 from tester.load.operations import Mix, OperationSource
 from tester.load.presets import PRESETS, mix_of
@@ -123,6 +125,24 @@ def test_compare_and_swap_uses_the_revision_last_seen() -> None:
     third = drawn.draw()
     assert isinstance(third, Txn)
     assert third.cmp[0].x == 12
+
+
+@pytest.mark.parametrize(
+    ("value", "compared"), [(b"17:17:17:", True), (b"7:17:17:", False), (b"hello", False), (b"", False)]
+)
+def test_only_a_value_of_the_load_is_compared_with(value: bytes, *, compared: bool) -> None:
+    drawn = source(Mix(weights=((OperationKind.TXN_MIXED, 1.0),), keys=3))
+    space = KeySpace("p/0/", 3, KeyDistribution.UNIFORM, Random(1))
+    targets = set()
+    for _ in range(200):
+        found = [KeyValue(k=space.at(n), v=values.decode(value), c=4, m=7, ver=2) for n in range(3)]
+        drawn.learn(Range(k=space.first, e=space.end), 9, RangeResult(kv=tuple(found), count=3))
+        op = drawn.draw()
+        assert isinstance(op, Txn)
+        codec.request(op)
+        targets |= {condition.target for condition in op.cmp}
+    assert targets - {"value"} == {"version", "create", "mod", "lease"}
+    assert ("value" in targets) is compared
 
 
 def test_toggling_several_keys_nests() -> None:

@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,7 +31,19 @@ def test_two_values_mixed_are_neither(one: int, other: int, size: int) -> None:
         assert values.decode(mixed).startswith("sha256:")
 
 
+@given(st.binary(max_size=30))
+def test_only_of_a_whole_value_the_bytes_are_known(value: bytes) -> None:
+    recorded = values.decode(value)
+    if values.is_whole(recorded):
+        assert values.to_bytes(recorded) == value
+    else:
+        with pytest.raises(ValueError, match="is not a value of the load"):
+            values.to_bytes(recorded)
+
+
 def test_foreign_values_are_held_as_a_digest() -> None:
+    assert not any(map(values.is_whole, (values.decode(b"hello"), values.decode(b""))))
+    assert values.is_whole(values.decode(values.encode(17, 40)))
     assert values.decode(b"hello").startswith("sha256:")
     assert values.decode(b"007:007:").startswith("sha256:")
     assert values.decode(b"") == ""
