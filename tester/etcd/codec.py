@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 from etcd3.etcdrpc import kv_pb2
 from etcd3.etcdrpc import rpc_pb2 as pb
+from google.protobuf.message import DecodeError
 
 from tester.etcd.channel import Method
+from tester.etcd.shape import misfit
 from tester.history.records import (
     Compact,
     Compare,
@@ -83,12 +85,15 @@ def answer(op: LoadOperation, response: bytes) -> Answer:
     """The answer to an operation.
 
     Raises:
-        google.protobuf.message.DecodeError: the bytes are no answer to this kind of operation.
+        google.protobuf.message.DecodeError: the bytes are no answer to this operation.
     """
-    parse, result = _ANSWERS[type(op)]
+    parse, read = _ANSWERS[type(op)]
     message = parse(response)
     header = message.header
-    return Answer(header.revision, header.raft_term, None if result is None else result(message))
+    result = None if read is None else read(message)
+    if isinstance(op, Txn) and (wrong := misfit(op, result)) is not None:
+        raise DecodeError(wrong)
+    return Answer(header.revision, header.raft_term, result)
 
 
 def key_value(kv: kv_pb2.KeyValue) -> KeyValue:
@@ -215,7 +220,9 @@ def _response_op(response: pb.ResponseOp) -> RangeResult | PutResult | DeleteRes
         return _range_result(response.response_range)
     if kind == "response_delete_range":
         return DeleteResult(deleted=response.response_delete_range.deleted)
-    return _txn_result(response.response_txn)
+    if kind == "response_txn":
+        return _txn_result(response.response_txn)
+    raise DecodeError("a step of a transaction was answered with nothing")
 
 
 # By kind of operation: one look instead of a chain of questions, with every operation.

@@ -1,6 +1,7 @@
 import pytest
 from etcd3.etcdrpc import kv_pb2
 from etcd3.etcdrpc import rpc_pb2 as pb
+from google.protobuf.message import DecodeError
 
 from tester.etcd import codec
 from tester.etcd.channel import Method
@@ -62,7 +63,7 @@ def test_every_comparison(compare: Compare, expected: pb.Compare) -> None:
 
 
 def test_a_transaction_and_its_answer_nest() -> None:
-    op = Txn(then=(Put(k="k", v="1:5"), Range(k="k"), Txn(then=(Delete(k="k"),))), orelse=(Delete(k="x"),))
+    op = Txn(then=(Put(k="k", v="1:5"), Range(k="k"), Txn(orelse=(Delete(k="k"),))), orelse=(Delete(k="x"),))
     request = pb.TxnRequest.FromString(codec.request(op)[1])
     assert [part.WhichOneof("request") for part in request.success] == [
         "request_put",
@@ -91,6 +92,42 @@ def test_a_transaction_and_its_answer_nest() -> None:
             ),
         ),
     )
+
+
+PUT, RANGE, GONE = (
+    pb.ResponseOp(response_put=pb.PutResponse()),
+    pb.ResponseOp(response_range=pb.RangeResponse()),
+    pb.ResponseOp(response_delete_range=pb.DeleteRangeResponse()),
+)
+
+
+def nested(*responses: pb.ResponseOp) -> pb.ResponseOp:
+    return pb.ResponseOp(response_txn=pb.TxnResponse(responses=responses))
+
+
+@pytest.mark.parametrize(
+    ("responses", "says"),
+    [
+        ((PUT, RANGE, nested(GONE)), None),
+        ((), "3 steps of a transaction were answered with 0"),
+        ((PUT, RANGE), "3 steps of a transaction were answered with 2"),
+        ((RANGE, PUT, nested(GONE)), "a put in a transaction was answered with a range"),
+        ((PUT, RANGE, GONE), "a txn in a transaction was answered with a delete"),
+        ((PUT, RANGE, nested()), "1 steps of a transaction were answered with 0"),
+        ((PUT, RANGE, nested(PUT)), "a delete in a transaction was answered with a put"),
+        ((PUT, RANGE, pb.ResponseOp()), "a step of a transaction was answered with nothing"),
+    ],
+)
+def test_a_transaction_is_answered_step_by_step(
+    responses: tuple[pb.ResponseOp, ...], says: str | None
+) -> None:
+    op = Txn(then=(Put(k="k", v="1:5"), Range(k="k"), Txn(orelse=(Delete(k="k"),))))
+    response = pb.TxnResponse(header=HEADER, succeeded=True, responses=responses).SerializeToString()
+    if says is None:
+        assert codec.answer(op, response).revision == 12
+    else:
+        with pytest.raises(DecodeError, match=says):
+            codec.answer(op, response)
 
 
 def test_single_answers() -> None:

@@ -8,7 +8,8 @@ from tester.clock import RunClock
 from tester.errors import LoadError
 from tester.etcd.channel import Method
 from tester.etcd.errors import RpcError, StatusCode
-from tester.history.records import ClientRecord, Fail, HistoryRecord, Info, Invoke, Ok, Range
+from tester.history.history import History
+from tester.history.records import ClientRecord, Fail, HistoryRecord, Info, Invoke, Ok, Range, Txn
 from tester.load import engine
 from tester.load.engine import Load
 from tester.scenario.stressers import KvStresser
@@ -106,6 +107,32 @@ async def test_garbage_for_an_answer_is_an_unknown_outcome() -> None:
         isinstance(outcomes[r.id], Fail if isinstance(r.op, Range) else Info) for r in invoked(sink.records)
     )
     load.check_alive()
+
+
+@pytest.mark.parametrize("responses", [[], [pb.ResponseOp(response_range=pb.RangeResponse())]])
+async def test_a_transaction_answered_otherwise_than_asked_is_an_unknown_outcome(
+    responses: list[pb.ResponseOp],
+) -> None:
+    member = Member()
+
+    async def bent(method: Method, request: bytes) -> bytes:
+        answer = await member(method, request)
+        if method is not Method.TXN:
+            return answer
+        honest = pb.TxnResponse.FromString(answer)
+        told = pb.TxnResponse(header=honest.header, succeeded=True, responses=responses)
+        return bytes(told.SerializeToString())
+
+    sink = Sink()
+    load = load_of(bent, sink, {}, weights={"put": 1, "txn-cas": 1})
+    await run_for(load, 0.2)
+    load.check_alive()
+    asked = {r.id for r in invoked(sink.records) if isinstance(r.op, Txn)}
+    unknown = {r.id: r for r in sink.records if isinstance(r, Info) and r.error == "INTERNAL"}
+    assert asked >= unknown.keys() != set()
+    assert all("a transaction was" in r.text or "a transaction were" in r.text for r in unknown.values())
+    assert asked.isdisjoint(r.id for r in sink.records if isinstance(r, Ok))
+    History(sink.records)
 
 
 async def test_a_client_that_dies_is_recorded_and_raised_and_the_others_go_on() -> None:
