@@ -29,8 +29,7 @@ from tester.scenario.stressers import (
 )
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Coroutine, Iterator, Mapping
+    from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 
     from tester.clock import RunClock
     from tester.etcd.endpoint import Endpoint
@@ -48,7 +47,8 @@ class Ground:
     """Of every key of the stresser."""
     endpoints: Mapping[str, Endpoint]
     pacer: Pacer
-    gate: asyncio.Event
+    absent: Collection[str]
+    """Who is no member now."""
     clock: RunClock
     recorder: Recorder
     value_ids: Iterator[int]
@@ -120,7 +120,7 @@ def _kv_clients(stresser: KvStresser, ground: Ground) -> Crew:
             ground.endpoints[client.member],
             ground.recorder,
             ground.clock,
-            ground.gate,
+            ground.absent,
             space,
             Listing(space, mix.page_keys),
             place,
@@ -184,6 +184,7 @@ def _crowd(stresser: WatcherStresser, ground: Ground) -> Crew:
         ground.clock,
         ground.recorder,
         ground.step,
+        ground.absent,
     )
     yield client, crowd.run()
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from tester.history.records import Delete, DeleteResult, Put
 from tester.load import values
+from tester.load.pacer import Pacer
 from tester.load.views import VIEWS
 from tester.load.watcher import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from tester.clock import RunClock
     from tester.etcd.codec import Answer
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
     from tester.etcd.watch import View
     from tester.history.writer import Recorder
     from tester.load.client import Client
-    from tester.load.pacer import Pacer
 
 _BACKOFF_SECONDS = 0.1
 _VALUE_SIZE = 32
 _LOOK_SECONDS = 0.5
+_AT_ONCE = Pacer(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class _Last:
 
 
 class Crowd:
-    """Writes keys of its prefixes in turn, and waits for every watcher to have been told of the last.
+    """Writes keys of its prefixes in turn, and waits for every watcher of a member to have been told of the last.
 
     A round ends with a delete under each prefix: who has asked for no puts waits for that one.
     """
@@ -75,6 +76,7 @@ class Crowd:
         clock: RunClock,
         recorder: Recorder,
         step: Callable[[], None],
+        absent: Collection[str] = (),
     ) -> None:
         """A crowd that has not gathered.
 
@@ -82,13 +84,14 @@ class Crowd:
             mix: how many of what.
             prefix: of every key.
             client: writes.
-            endpoints: watchers are spread over them.
+            endpoints: watchers are spread over those of them that are members.
             numbers: of watchers in the history, none twice.
             value_ids: shared by all clients of a run.
             pacer: of the writes.
             clock: of the run.
             recorder: gets what watchers are told.
             step: called for each write that was acknowledged, and each watcher that has seen all: progress.
+            absent: who is no member now.
         """
         self._mix = mix
         self._prefixes = [f"{prefix}p{place:04d}/" for place in range(mix.prefixes)]
@@ -101,6 +104,7 @@ class Crowd:
         self._clock = clock
         self._recorder = recorder
         self._step = step
+        self._absent = absent
 
     async def run(self) -> None:
         """All rounds; or until cancelled.
@@ -114,14 +118,15 @@ class Crowd:
             done += 1
 
     async def _round(self, revision: int) -> int:
+        await self._client.turn(_AT_ONCE)  # from here on to the next wait somebody is a member: the writer's
         crowd = self._gather(revision)
         try:
             for _, _, watcher in crowd:
                 await watcher.start()
             last = await self._write()
             for prefix, view, watcher in crowd:
-                await self._await(watcher, last[prefix].seen_as(view))
-                self._step()
+                if await self._saw(watcher, last[prefix].seen_as(view)):
+                    self._step()
             # One after the other: etcd has to confirm each, and nobody else's may end with it.
             for _, _, watcher in crowd:
                 await watcher.cancel()
@@ -137,8 +142,10 @@ class Crowd:
         ]
 
     def _watcher(self, prefix: str, view: View, revision: int) -> Watcher:
-        number, endpoint = next(self._numbers), next(self._asked)
-        return Watcher(number, endpoint, self._recorder, self._clock, prefix, revision, view=view)
+        number = next(self._numbers)
+        endpoint = next(one for one in self._asked if one.member not in self._absent)
+        common = self._recorder, self._clock, prefix, revision
+        return Watcher(number, endpoint, *common, view=view, absent=self._absent)
 
     async def _write(self) -> dict[str, _Last]:
         """Write the keys of a round, as far as its time goes, and delete one of each prefix."""
@@ -182,6 +189,11 @@ class Crowd:
             self._step()
         return answer
 
-    async def _await(self, watcher: Watcher, revision: int) -> None:
+    async def _saw(self, watcher: Watcher, revision: int) -> bool:
+        """Wait until it was told; ``False``: it never will be, its member has left."""
         while not await watcher.caught_up(revision, _LOOK_SECONDS):
             watcher.check_alive()
+            if watcher.is_absent:
+                await watcher.stop()
+                return False
+        return True

@@ -277,7 +277,7 @@ class Load:
             prefix=f"{self._prefix}{index}/",
             endpoints=self._endpoints,
             pacer=pacer,
-            gate=self._shared.gate,
+            absent=self._shared.absent,
             clock=self._clock,
             recorder=self._recorder,
             value_ids=self._value_ids,

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
+from tester.load.pacer import Pacer
 from tester.load.views import VIEWS
 from tester.load.watcher import Watcher
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from tester.clock import RunClock
     from tester.etcd.endpoint import Endpoint
     from tester.etcd.watch import View
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 _WATCH_SECONDS = 3.0
 _RETRY_SECONDS = 0.1
+_AT_ONCE = Pacer(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,8 @@ class ListWatch:
     endpoint: Endpoint
     recorder: Recorder
     clock: RunClock
-    gate: asyncio.Event
+    absent: Collection[str]
+    """Who is no member now."""
     space: KeySpace
     listing: Listing
     first_view: int
@@ -55,7 +60,7 @@ class ListWatch:
         """The revision of a whole list; ``None``: a page was refused, by compaction or a fault."""
         self.listing.restart()
         while True:
-            await self.gate.wait()
+            await self.client.turn(_AT_ONCE)
             page = self.listing.page()
             answer = await self.client.perform(page)
             if answer is None:
@@ -74,6 +79,7 @@ class ListWatch:
             revision,
             end=self.space.end,
             view=view,
+            absent=self.absent,
         )
         await watcher.start()
         try:

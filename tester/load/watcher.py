@@ -16,6 +16,8 @@ from tester.etcd.watch import EVERYTHING, View, WatchStream
 from tester.history.records import ClientRecord, Watched, WatchEnd, WatchStart
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from etcd3.etcdrpc import rpc_pb2 as pb
 
     from tester.clock import RunClock
@@ -57,6 +59,7 @@ class Watcher:
         *,
         end: str | None = None,
         view: View = EVERYTHING,
+        absent: Collection[str] = (),
     ) -> None:
         """A watcher that has not started.
 
@@ -69,6 +72,7 @@ class Watcher:
             start_revision: the first revision to deliver, 1 or more; the load begins no earlier.
             end: if given, the keys to watch are those from ``prefix`` up to it.
             view: what of the changes to ask for.
+            absent: who is no member now; while the watcher's is one of them it is not asked again.
         """
         self._number = number
         self._endpoint = endpoint
@@ -77,6 +81,7 @@ class Watcher:
         self._prefix = prefix
         self._end = prefix_end(prefix) if end is None else end.encode()
         self._view = view
+        self._absent = absent
         self._next = start_revision
         self._moved = asyncio.Event()
         self._started = False
@@ -85,6 +90,11 @@ class Watcher:
         self._stream: WatchStream | None = None
         self._watch_id = 0
         self._leaving = False
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether its member is none now."""
+        return self._endpoint.member in self._absent
 
     @property
     def name(self) -> str:
@@ -149,6 +159,9 @@ class Watcher:
 
     async def _run(self) -> None:
         while True:
+            # Looking is rare; an event to wait for would be one more thing that each change of members has to set.
+            while self.is_absent:  # noqa: ASYNC110
+                await asyncio.sleep(_RECONNECT_SECONDS)
             self._started = False
             end = _End("the watcher was stopped")
             try:

@@ -12,28 +12,33 @@ import pytest
 
 from tester.clock import RunClock
 from tester.etcd.codec import Answer
-from tester.history.records import Delete, DeleteResult, Put, Range, RangeResult
+from tester.history.records import Delete, DeleteResult, Invoke, Put, Range, RangeResult
 from tester.load import crowd as crowd_module
 from tester.load import listwatch
 from tester.load.crowd import Crowd, CrowdMix
+from tester.load.engine import Load
 from tester.load.keys import KeySpace
 from tester.load.kinds import KeyDistribution
 from tester.load.listing import Listing
 from tester.load.listwatch import ListWatch
 from tester.load.pacer import Pacer
 from tester.load.views import VIEWS
-from tests.unit.load.fakes import ENDPOINTS, Sink
+from tester.scenario.stressers import KvStresser
+from tests.unit.load.fakes import ENDPOINTS, Member, Sink, connect_to
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from tester.etcd.codec import LoadOperation
     from tester.etcd.endpoint import Endpoint
     from tester.etcd.watch import View
 
 
 class FakeWatcher:
-    """Has always been told of everything."""
+    """Has always been told of everything; those of ``deaf`` members never are."""
 
     made: ClassVar[list[FakeWatcher]] = []
+    deaf: ClassVar[set[str]] = set()
 
     def __init__(
         self,
@@ -46,22 +51,31 @@ class FakeWatcher:
         *,
         end: str | None = None,
         view: View,
+        absent: Collection[str] = (),
     ) -> None:
+        self.absent = absent
         self.endpoint, self.view, self.start_revision = endpoint, view, revision
         self.waited_for = 0
+        self.stopped = False
         self.made.append(self)
 
     async def start(self) -> None: ...
 
     async def cancel(self) -> None: ...
 
-    async def stop(self) -> None: ...
+    async def stop(self) -> None:
+        self.stopped = True
 
     def check_alive(self) -> None: ...
 
+    @property
+    def is_absent(self) -> bool:
+        return self.endpoint.member in self.absent
+
     async def caught_up(self, revision: int, timeout: float) -> bool:
+        await asyncio.sleep(0)
         self.waited_for = revision
-        return True
+        return self.endpoint.member not in self.deaf
 
 
 class FakeClient:
@@ -89,20 +103,26 @@ class FakeClient:
 
 @pytest.fixture(autouse=True)
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    FakeWatcher.made = []
+    FakeWatcher.made, FakeWatcher.deaf = [], set()
     for module in (crowd_module, listwatch):
         monkeypatch.setattr(module, "Watcher", FakeWatcher)
     monkeypatch.setattr(crowd_module, "_BACKOFF_SECONDS", 0.0)
     monkeypatch.setattr(listwatch, "_WATCH_SECONDS", 0.0)
 
 
-async def gather(client: FakeClient, mix: CrowdMix) -> None:
-    crowd = Crowd(
+def crowd_of(
+    client: FakeClient, mix: CrowdMix, absent: Collection[str] = (), steps: list[int] | None = None
+) -> Crowd:
+    told = [] if steps is None else steps
+    return Crowd(
         *(mix, "p/", client, ENDPOINTS, count(), count(1)),  # type: ignore[arg-type]
-        *(Pacer(None), RunClock(), Sink(), lambda: None),
+        *(Pacer(None), RunClock(), Sink(), lambda: told.append(1), absent),
     )
+
+
+async def gather(client: FakeClient, mix: CrowdMix, absent: Collection[str] = ()) -> None:
     async with asyncio.timeout(10):
-        await crowd.run()
+        await crowd_of(client, mix, absent).run()
 
 
 async def test_each_watcher_of_a_crowd_waits_for_the_last_that_it_is_told() -> None:
@@ -147,13 +167,54 @@ async def test_a_delete_that_was_done_unseen_is_not_waited_for_again() -> None:
     assert told == client.changes[-1][0]
 
 
+@pytest.mark.parametrize("absent", [set(), {"m3"}, {"m1", "m3"}])
+async def test_a_crowd_watches_on_who_is_a_member(absent: set[str]) -> None:
+    await gather(FakeClient(), CrowdMix(prefixes=2, watchers=3, keys=4, rounds=1), absent)
+    asked = [watcher.endpoint.member for watcher in FakeWatcher.made]
+    assert set(asked) == {"m1", "m2", "m3"} - absent
+    assert len(asked) == 6
+    assert all(watcher.absent is absent for watcher in FakeWatcher.made)
+
+
+async def test_a_crowd_gives_up_who_watches_on_a_member_that_leaves() -> None:
+    absent, steps = set[str](), list[int]()
+    FakeWatcher.deaf = {"m2"}
+    client = FakeClient()
+    crowd = crowd_of(client, CrowdMix(prefixes=1, watchers=3, keys=3, rounds=1), absent, steps)
+    running = asyncio.create_task(crowd.run())
+    done, _ = await asyncio.wait({running}, timeout=0.2)
+    assert not done, "nobody left: who was not told is waited for"
+    assert [watcher.stopped for watcher in FakeWatcher.made] == [False, False, False]
+    absent.add("m2")
+    async with asyncio.timeout(10):
+        await running
+    assert len(steps) == len(client.changes) + 2, "a watcher that was given up has seen nothing"
+
+
+@pytest.mark.parametrize("absent", ["", "m3"])
+async def test_listers_ask_nobody_that_is_no_member(absent: str) -> None:
+    sink = Sink()
+    stresser = KvStresser.model_validate({"kind": "kv", "preset": "kubernetes", "clients": 6})
+    load = Load(
+        *([stresser], ENDPOINTS, sink, RunClock(), 7, "p/"),  # type: ignore[arg-type]
+        connect=connect_to({}, Member()),
+    )
+    if absent:
+        load.absent(absent)
+    await load.start()
+    await asyncio.sleep(0.2)
+    await load.stop()
+    load.check_alive()
+    asked = {record.m for record in sink.records if isinstance(record, Invoke)}
+    watched = {watcher.endpoint.member for watcher in FakeWatcher.made}
+    assert asked == watched == {"m1", "m2", "m3"} - {absent}
+
+
 @pytest.mark.parametrize("first", range(3))
 async def test_a_lister_watches_in_every_view_in_turn(first: int) -> None:
     space = KeySpace("p/", 5, KeyDistribution.UNIFORM, Random(1))
-    gate = asyncio.Event()
-    gate.set()
     lister = ListWatch(
-        *(FakeClient(), 1000, ENDPOINTS[0], Sink(), RunClock(), gate, space),  # type: ignore[arg-type]
+        *(FakeClient(), 1000, ENDPOINTS[0], Sink(), RunClock(), set(), space),  # type: ignore[arg-type]
         *(Listing(space, 2), first),
     )
     task = asyncio.create_task(lister.run())

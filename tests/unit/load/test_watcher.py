@@ -20,7 +20,7 @@ from tester.load.watcher import Watcher
 from tests.unit.load.fakes import Sink
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection
 
 
 class Served:
@@ -64,7 +64,7 @@ def progress(revision: int) -> pb.WatchResponse:
 
 
 @asynccontextmanager
-async def watching(served: Served, sink: Sink) -> AsyncIterator[Watcher]:
+async def watching(served: Served, sink: Sink, absent: Collection[str] = ()) -> AsyncIterator[Watcher]:
     server = grpc.aio.server()
     handler = grpc.stream_stream_rpc_method_handler(
         served.watch,
@@ -84,7 +84,7 @@ async def watching(served: Served, sink: Sink) -> AsyncIterator[Watcher]:
     )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    watcher = Watcher(4, Endpoint("m", "127.0.0.1", port), sink, RunClock(), "p/", 2)
+    watcher = Watcher(4, Endpoint("m", "127.0.0.1", port), sink, RunClock(), "p/", 2, absent=absent)
     await watcher.start()
     try:
         yield watcher
@@ -111,6 +111,18 @@ async def test_resuming_trusts_events_and_not_bookmarks() -> None:
     assert [e.m for r in sink.records if isinstance(r, Watched) for e in r.ev] == [5, 6]
     assert isinstance(sink.records[-1], WatchEnd)
     assert sink.records[-1].reason == "the watcher was stopped"
+
+
+async def test_who_is_no_member_is_asked_when_it_is_one() -> None:
+    sink, absent = Sink(), {"m"}
+    served = Served([event(5)], [event(6)])
+    async with watching(served, sink, absent) as watcher:
+        assert watcher.is_absent
+        assert not await watcher.caught_up(5, 0.3), "15 times as long as it waits before it looks again"
+        assert served.asked == []
+        absent.clear()
+        assert await watcher.caught_up(6, 10)
+    assert served.asked == [2, 6]
 
 
 async def test_a_stream_that_falls_silent_is_ended_and_resumed() -> None:
