@@ -19,7 +19,7 @@ class Gathered:
     """Takes the workers' reports; answers as ``Statistics`` does, as of the last of them.
 
     A gap in service is what the gaps of all workers have in common: where one is answered there is service. A
-    worker that never reported one has none.
+    worker of which no operation has ended yet has no say: it has no clients, or they have waited all the time.
     """
 
     def __init__(self) -> None:
@@ -54,6 +54,12 @@ class Gathered:
     def window(self, start_ns: int, end_ns: int) -> PhaseStats:
         """See ``Statistics.window``."""
         stats = self._statistics.window(start_ns, end_ns)
-        shared = shared_gaps([gaps.all() for gaps in self._gaps.values()])
+        shared = shared_gaps(
+            [gaps.all() for worker, gaps in self._gaps.items() if _has_say(self._last[worker])]
+        )
         within = gaps_within(shared, start_ns, end_ns)
         return replace(stats, gaps=within.told, gaps_total=within.total, gap_seconds=within.seconds)
+
+
+def _has_say(report: Report) -> bool:
+    return report.ok + report.fail + report.info > 0

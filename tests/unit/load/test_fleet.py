@@ -28,12 +28,15 @@ if TYPE_CHECKING:
 
 # Nobody listens there: every operation fails at once, and is recorded.
 NOBODY = (Endpoint("m1", "127.0.0.1", 1),)
-STRESSER = KvStresser.model_validate({"kind": "kv", "clients": 2, "rate": "50/s"})
 
 
-def order_of(history: Path, number: int) -> Order:
-    share = Share(number - 1, 2)
-    return Order((STRESSER,), NOBODY, RunClock(), 1, "p/", share, part_of(history, number), over_grpc=False)
+def stresser_of(clients: int) -> KvStresser:
+    return KvStresser.model_validate({"kind": "kv", "clients": clients, "rate": "50/s"})
+
+
+def order_of(history: Path, number: int, clients: int = 2) -> Order:
+    stressers, share, part = (stresser_of(clients),), Share(number - 1, 2), part_of(history, number)
+    return Order(stressers, NOBODY, RunClock(), 1, "p/", share, part, over_grpc=False)
 
 
 @pytest.fixture
@@ -42,10 +45,15 @@ def history(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def fleet(history: Path) -> AsyncIterator[LoadFleet]:
+def clients() -> int:
+    return 2
+
+
+@pytest.fixture
+async def fleet(history: Path, clients: int) -> AsyncIterator[LoadFleet]:
     writer = HistoryWriter(history)
-    own = Load([STRESSER], NOBODY, writer, RunClock(), 1, "p/", share=Share.rest(2))
-    made = LoadFleet(own, [order_of(history, number) for number in (1, 2)])
+    own = Load([stresser_of(clients)], NOBODY, writer, RunClock(), 1, "p/", share=Share.rest(2))
+    made = LoadFleet(own, [order_of(history, number, clients) for number in (1, 2)])
     yield made
     await made.stop()
     await writer.close()
@@ -101,6 +109,18 @@ async def test_a_paused_fleet_asks_nothing_until_it_is_resumed(fleet: LoadFleet,
     await fleet.resume()
     await until_failed(fleet, counted + 5)
     fleet.check_alive()
+
+
+@pytest.mark.parametrize("clients", [1, 2])
+async def test_where_nobody_is_served_there_is_a_gap_also_with_less_clients_than_workers(
+    fleet: LoadFleet,
+) -> None:
+    await fleet.start()
+    await until_failed(fleet, 10)
+    async with asyncio.timeout(60):
+        while not fleet.window(0, 10**15).gaps:
+            fleet.check_alive()
+            await asyncio.sleep(0.01)
 
 
 async def test_workers_end_with_their_tester(history: Path) -> None:

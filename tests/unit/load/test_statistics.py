@@ -185,6 +185,34 @@ def test_service_has_a_gap_where_all_processes_have_one() -> None:
     ]
 
 
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_worker_without_clients_hides_no_gap(*, answered: bool) -> None:
+    """Of more workers than clients some have none; one that was answered has seen service."""
+    gathered, served, idle = Gathered(), Statistics(), Statistics()
+    served.add(SECOND, MS, Outcome.OK)
+    served.add(6 * SECOND, 5 * SECOND - MS, Outcome.INFO, "DEADLINE_EXCEEDED")
+    served.add(7 * SECOND, MS, Outcome.OK)
+    if answered:
+        for at in range(10, 70):
+            idle.add(at * 100 * MS, MS, Outcome.OK)
+    gathered.take("one", served.report(0.0, [0]))
+    gathered.take("two", idle.report(0.0, [0]))
+    assert len(gathered.window(0, 10 * SECOND).gaps) == (0 if answered else 1)
+
+
+def test_a_worker_that_has_waited_all_the_time_hides_no_gap() -> None:
+    """Until its first operation ends nobody knows of its gap, and then since when it lasts."""
+    gathered, served, waiting = Gathered(), Statistics(), Statistics()
+    served.add(2 * SECOND, 2 * SECOND, Outcome.INFO, "DEADLINE_EXCEEDED")
+    gathered.take("one", served.report(0.0, [0]))
+    for reported in range(2):
+        if reported:
+            waiting.add(5 * SECOND, 5 * SECOND, Outcome.INFO, "DEADLINE_EXCEEDED")
+        gathered.take("two", waiting.report(0.0, [0]))
+        (gap,) = gathered.window(0, 10 * SECOND).gaps
+        assert (gap.start_ns, gap.end_ns) == (0, None)
+
+
 def test_a_gap_that_is_open_everywhere_is_open() -> None:
     gathered = Gathered()
     for worker, since in (("one", 1000), ("two", 1400)):
