@@ -7,10 +7,10 @@ stretches of ten seconds, and of those a day is kept.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import TYPE_CHECKING
 
 from tester.events import LoadSample
@@ -19,7 +19,7 @@ from tester.load.workers.messages import Report, Stretch
 from tester.results import PhaseStats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 _FINE_NS = 100_000_000
 _FINE_KEPT = 6_000
@@ -51,6 +51,11 @@ class _Stretch:
     lag_ns: int = 0
     latencies: Counter[int] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def middle_ns(self) -> int:
+        """Of a tenth of a second."""
+        return self.start_ns + _FINE_NS // 2
 
     def merge(self, other: _Stretch) -> None:
         self.fail += other.fail
@@ -88,12 +93,46 @@ class _Stretch:
         raise AssertionError("a histogram holds as many latencies as it counts")
 
 
+class _Row:
+    """Stretches of one width, each there once: the last so many."""
+
+    def __init__(self, width_ns: int, most: int) -> None:
+        self._width_ns = width_ns
+        self._most = most
+        self._by_place: OrderedDict[int, _Stretch] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._by_place)
+
+    def take(self, one: _Stretch) -> _Stretch | None:
+        """Add it to the stretch in which its middle lies; the oldest, if that had to go for it."""
+        place = one.middle_ns // self._width_ns
+        there = self._by_place.get(place)
+        gone = None
+        if there is None:
+            if len(self._by_place) == self._most:
+                _, gone = self._by_place.popitem(last=False)
+            there = self._by_place[place] = _Stretch(place * self._width_ns)
+        there.merge(one)
+        return gone
+
+    def within(self, start_ns: int, end_ns: int) -> Iterator[_Stretch]:
+        """Those whose middle lies in ``[start_ns, end_ns)``."""
+        for place, stretch in self._by_place.items():
+            if start_ns <= place * self._width_ns + self._width_ns // 2 < end_ns:
+                yield stretch
+
+
 class Statistics:
-    """Takes every operation as it ends; answers about any stretch since."""
+    """Takes every operation as it ends, or what others have taken; answers about any stretch since."""
 
     def __init__(self) -> None:
         self._fine: deque[_Stretch] = deque()
-        self._coarse: deque[_Stretch] = deque(maxlen=_COARSE_KEPT)
+        self._absorbed = _Row(_FINE_NS, _FINE_KEPT)
+        """Of other processes: as many stretches, however many they are, or however often they report."""
+        self._coarse = _Row(_COARSE_NS, _COARSE_KEPT)
+        self._news = _Stretch()
+        """What was absorbed since the last sample."""
         self._newest = _Stretch()
         self._until_ns = 0
         """What ends before goes into the newest stretch; 0: nothing more does."""
@@ -143,10 +182,11 @@ class Statistics:
     def window(self, start_ns: int, end_ns: int) -> PhaseStats:
         """What ended in ``[start_ns, end_ns)``, to a tenth of a second (ten seconds for what is long ago)."""
         total = _Stretch()
-        for stretches, width in ((self._coarse, _COARSE_NS), (self._fine, _FINE_NS)):
-            for stretch in stretches:
-                if start_ns <= stretch.start_ns + width // 2 < end_ns:
-                    total.merge(stretch)
+        fine = (one for one in self._fine if start_ns <= one.middle_ns < end_ns)
+        for stretch in chain(
+            self._coarse.within(start_ns, end_ns), self._absorbed.within(start_ns, end_ns), fine
+        ):
+            total.merge(stretch)
         stats = total.stats(max(0, end_ns - start_ns) / 1e9)
         gaps = self._gaps.within(start_ns, end_ns)
         return replace(stats, gaps=gaps.told, gaps_total=gaps.total, gap_seconds=gaps.seconds)
@@ -171,21 +211,19 @@ class Statistics:
 
     def absorb(self, stretches: Iterable[Stretch]) -> None:
         """Take in what another process reported; its totals are for whoever gathers them."""
-        self._until_ns = 0
         for one in stretches:
-            if len(self._fine) == _FINE_KEPT:
-                self._fold(self._fine.popleft())
-            self._fine.append(
-                _Stretch(
-                    one.start_ns,
-                    fail=one.fail,
-                    info=one.info,
-                    max_ns=one.max_ns,
-                    lag_ns=one.lag_ns,
-                    latencies=Counter(one.latencies),
-                    errors=Counter(one.errors),
-                )
+            taken = _Stretch(
+                one.start_ns,
+                fail=one.fail,
+                info=one.info,
+                max_ns=one.max_ns,
+                lag_ns=one.lag_ns,
+                latencies=Counter(one.latencies),
+                errors=Counter(one.errors),
             )
+            self._news.merge(taken)
+            if (old := self._absorbed.take(taken)) is not None:
+                self._coarse.take(old)
 
     def _unsampled(self) -> list[_Stretch]:
         """Stretches that nobody was told of yet; what comes next goes into others."""
@@ -198,7 +236,7 @@ class Statistics:
     def sample(self, at_ns: int) -> LoadSample:
         """The load since the last call; counts since the beginning."""
         seconds = (at_ns - self._sampled_ns) / 1e9
-        since = _Stretch()
+        since, self._news = self._news, _Stretch()
         for stretch in self._unsampled():
             since.merge(stretch)
         stats = since.stats(seconds)
@@ -218,17 +256,11 @@ class Statistics:
     def _begin(self, at_ns: int) -> _Stretch:
         start = at_ns - at_ns % _FINE_NS
         if len(self._fine) == _FINE_KEPT:
-            self._fold(self._fine.popleft())
+            self._coarse.take(self._fine.popleft())
         self._newest = _Stretch(start)
         self._until_ns = start + _FINE_NS
         self._fine.append(self._newest)
         return self._newest
-
-    def _fold(self, old: _Stretch) -> None:
-        start = old.start_ns - old.start_ns % _COARSE_NS
-        if not self._coarse or self._coarse[-1].start_ns != start:
-            self._coarse.append(_Stretch(start))
-        self._coarse[-1].merge(old)
 
 
 def _index(latency_us: int) -> int:

@@ -3,6 +3,7 @@ from itertools import pairwise
 from random import Random
 
 import pytest
+from msgspec import structs
 
 from tester.load import statistics
 from tester.load.statistics import Outcome, Statistics
@@ -167,6 +168,46 @@ def test_reports_of_processes_add_up() -> None:
     assert gathered.totals().lag_seconds == 1.0
     assert gathered.steps(2) == [4, 0]
     assert gathered.sample(6 * SECOND).ok == alone.ok
+
+
+@pytest.mark.parametrize("workers", [1, 3, 8])
+def test_as_much_is_known_of_any_number_of_workers(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each cuts its tenths in two where it reports."""
+    monkeypatch.setattr(statistics, "_FINE_KEPT", 50)
+    gathered, parts = Gathered(), [Statistics() for _ in range(workers)]
+    sampled = 0.0
+    for at in range(0, 12_000, 10):
+        for worker, taken in enumerate(parts):
+            taken.add(at * MS, MS, Outcome.OK)
+            if (at // 10) % 10 == worker:
+                gathered.take(str(worker), taken.report(0.0, [0]))
+        if at % 1000 == 990:
+            sampled += gathered.sample((at + 10) * MS).rate  # of a second
+    for worker, taken in enumerate(parts):
+        gathered.take(str(worker), taken.report(0.0, [0]))
+    sampled += gathered.sample(13 * SECOND).rate
+    assert gathered.window(0, 12 * SECOND).ok == workers * 1200
+    # fifty tenths as they were, the rest in stretches of ten seconds
+    assert gathered.window(8 * SECOND, 9 * SECOND).ok == workers * 100
+    assert gathered.window(7500 * MS, 12 * SECOND).ok == workers * 450
+    assert gathered.window(0, 10 * SECOND).ok == workers * 1000
+    assert sampled == pytest.approx(workers * 1200)
+
+
+def test_what_hosts_report_late_or_apart_from_the_tenths_counts_once() -> None:
+    gathered = Gathered()
+    for worker, ats in (("near", range(100, 1100, 100)), ("far", range(130, 1130, 100))):
+        taken = Statistics()
+        for at in ats:
+            taken.add(at * MS, MS, Outcome.OK)
+        report = taken.report(0.0, [0])
+        moved = [structs.replace(one, start_ns=one.start_ns - 30 * MS) for one in report.stretches]
+        gathered.take(
+            worker, structs.replace(report, stretches=moved if worker == "far" else report.stretches)
+        )
+        assert gathered.sample(2 * SECOND).ok == (10 if worker == "near" else 20)
+    assert gathered.window(0, 2 * SECOND).ok == 20
+    assert gathered.window(100 * MS, 600 * MS).ok == 10
 
 
 def test_service_has_a_gap_where_all_processes_have_one() -> None:
