@@ -14,13 +14,12 @@ from agent_client.errors import AgentClientError, AgentUnreachableError
 from agent_service.models import LoadEndpoint, LoadLogin, LoadOrder, LoadRequest, LoadTls
 from tester.errors import LoadError
 from tester.load.hosts.mapping import RecordMapper
+from tester.load.hosts.partfile import PartFile
 from tester.load.workers.messages import Failed, Message, Paused, Report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from pathlib import Path
 
-    from tester.history.records import HistoryRecord
     from tester.load.hosts.hostclock import HostClock
     from tester.load.hosts.loadhost import LoadHost
     from tester.load.workers.gathered import Gathered
@@ -48,6 +47,7 @@ class HostedWorker:
         self._host = host
         self._gathered = gathered
         self._mapper = RecordMapper(name)
+        self._part = PartFile(order.history)
         self._fetched = 0
         self._fetching = asyncio.Lock()
         self._begun = asyncio.Event()
@@ -58,7 +58,7 @@ class HostedWorker:
 
     async def start(self) -> None:
         """See ``LoadWorker.start``."""
-        self._order.history.touch(exist_ok=False)
+        self._part.create()
         request = LoadRequest(order=wire_order(self._order), lease_seconds=LEASE_SECONDS)
         async with self._agent_errors():
             await self._host.measure()
@@ -202,14 +202,7 @@ class HostedWorker:
             await asyncio.to_thread(self._write, self._host.clock.as_of_now(), drained=drained)
 
     def _write(self, clock: HostClock, *, drained: bool) -> None:
-        records = self._mapper.settled(clock, drained=drained)
-        try:
-            _append(self._order.history, records)
-        except OSError as error:
-            raise LoadError(
-                f"the history {self._order.history} cannot be written: {error.strerror}",
-                remedy="free space on the file system of the run directory",
-            ) from error
+        self._part.append(self._mapper.settled(clock, drained=drained))
 
     def _record_clock(self) -> None:
         self._host.record(self._mapper.error)
@@ -262,9 +255,3 @@ def wire_order(order: Order) -> LoadOrder:
         workers=order.share.workers,
         transport="grpc" if order.over_grpc else "h2",
     )
-
-
-def _append(path: Path, records: list[HistoryRecord]) -> None:
-    if records:
-        with path.open("ab") as file:
-            file.write(msgspec.json.Encoder().encode_lines(records))

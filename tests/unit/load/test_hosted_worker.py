@@ -27,6 +27,7 @@ from tester.load.workers.gathered import Gathered
 from tester.load.workers.messages import Message, Order, Paused, Report
 from tester.scenario.stressers import KvStresser
 from tests.unit.load.encoded import lines
+from tests.unit.load.test_part_file import full_after
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -189,6 +190,20 @@ async def test_one_that_ends_is_told_by_its_name(bench: Bench) -> None:
     with pytest.raises(LoadError, match="signal 9"):
         await bench.worker.pause(1)
     await bench.worker.stop()
+
+
+async def test_a_full_disk_ends_the_load_and_leaves_whole_lines(bench: Bench) -> None:
+    await bench.worker.start()
+    kept = lines(Invoke(1, bench.agent.now(), 1, "m1", Put("k", "1:9")))
+    bench.agent.history = kept
+    await bench.worker.pause(10)
+    with full_after(30, bench.part):
+        bench.agent.history += lines(*(Ok(n, bench.agent.now(), n) for n in range(2, 200)))
+        assert "cannot be written: File too large" in await bench.until_dead()
+    bench.agent.history += lines(Ok(1, bench.agent.now(), 7))
+    await bench.worker.stop()
+    assert [type(record) for record in read_history(bench.part)] == [Invoke]
+    assert bench.part.read_bytes().endswith(b"\n")
 
 
 async def test_an_agent_may_be_away_for_a_moment_and_no_longer(bench: Bench) -> None:
