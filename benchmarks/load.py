@@ -37,12 +37,13 @@ from benchmarks import floor
 from tester import loop
 from tester.clock import RunClock
 from tester.etcd.channel import Method
-from tester.etcd.connect import connect_grpc, connect_h2
+from tester.etcd.connect import connect_h2
 from tester.etcd.monitor import ClusterMonitor
 from tester.events import EventBus
 from tester.history.reader import read_history
 from tester.history.records import HistoryRecord, Invoke
 from tester.history.writer import HistoryWriter, Recorder
+from tester.load.channels import channels_of
 from tester.load.client import Client, Shared
 from tester.load.kinds import OperationKind
 from tester.load.operations import Mix, OperationSource
@@ -177,7 +178,7 @@ async def recorded(
     path = directory / "history.jsonl"
     writer = HistoryWriter(path)
     # As the tester does it: an invocation is with the kernel before its request.
-    connect = connect_grpc if over_grpc else partial(connect_h2, before_send=writer.flush)
+    connect = channels_of(writer, over_grpc=over_grpc)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(writer.close)
         if watched:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
-from tester.etcd.connect import connect_grpc, connect_h2
 from tester.history.parts import part_of
+from tester.load.channels import channels_of
 from tester.load.engine import Load
 from tester.load.hosts.loadhost import LoadHost
 from tester.load.hosts.worker import HostedWorker
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from agent_client import AgentClient
     from tester.clock import RunClock
-    from tester.etcd.channel import Connect
     from tester.etcd.endpoint import Endpoint
     from tester.events import EventBus
     from tester.history.writer import HistoryWriter
@@ -51,6 +49,7 @@ def place_load(setting: LoadSetting, members: Sequence[Endpoint], writer: Histor
     plan, scenario, count = setting.plan, setting.plan.scenario, setting.plan.workers
     seed = plan.load_stream(setting.number).getrandbits(63)
     alone = count == 1 and not plan.load_hosts
+    over_grpc = scenario.transport is Transport.GRPC
     load = Load(
         scenario.stressers,
         members,
@@ -58,7 +57,7 @@ def place_load(setting: LoadSetting, members: Sequence[Endpoint], writer: Histor
         setting.clock,
         seed,
         setting.prefix,
-        connect=_connect(scenario.transport, writer),
+        connect=channels_of(writer, over_grpc=over_grpc),
         share=WHOLE if alone else Share.rest(count),
     )
     if alone:
@@ -72,7 +71,7 @@ def place_load(setting: LoadSetting, members: Sequence[Endpoint], writer: Histor
             setting.prefix,
             Share(number, count),
             part_of(writer.path, number + 1),
-            over_grpc=scenario.transport is Transport.GRPC,
+            over_grpc=over_grpc,
         )
         for number in range(count)
     ]
@@ -90,10 +89,3 @@ def place_load(setting: LoadSetting, members: Sequence[Endpoint], writer: Histor
         return HostedWorker(name, f"{setting.token}-w{number}", order, host, gathered)
 
     return LoadFleet(load, orders, hosted)
-
-
-def _connect(transport: Transport, writer: HistoryWriter) -> Connect:
-    if transport is Transport.GRPC:
-        return connect_grpc
-    # An invocation has to be in the history before its request can leave.
-    return partial(connect_h2, before_send=writer.flush)

@@ -15,12 +15,12 @@ from tester.clock import RunClock
 from tester.etcd.client import EtcdClient
 from tester.etcd.endpoint import Endpoint
 from tester.etcd.grpc_channel import GrpcChannel
-from tester.etcd.h2 import H2Channel
 from tester.etcd.watch import View
 from tester.evidence import Witness
 from tester.history.loading import load_history
 from tester.history.records import Header
 from tester.history.writer import HistoryWriter
+from tester.load.channels import channels_of
 from tester.load.engine import Load
 from tester.load.watcher import Watcher
 from tester.scenario.stressers import KvStresser, Stresser
@@ -75,11 +75,10 @@ class Story:
         clock, writer = RunClock(), HistoryWriter(path)
         names = tuple(endpoint.member for endpoint in self.endpoints)
         writer.write(Header(1, "story", 1, name, 1, 0, prefix, names))
-        connect = lambda endpoint: H2Channel(endpoint, before_send=writer.flush)  # noqa: E731
         loading = Load(
             *([stresser_of(load)], self.endpoints, writer, clock, self.number, prefix),
             value_ids=self.value_ids,
-            connect=connect,
+            connect=channels_of(writer, over_grpc=False),
         )
         start = await _newest(self.endpoints[0]) + 1
         places = [*zip(self.endpoints, _VIEWS, strict=True), (self.endpoints[1], View(filters=("put",)))]

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from tester import loop
 from tester.errors import EtcdChaosError
-from tester.etcd.connect import connect_grpc, connect_h2
 from tester.history.writer import HistoryWriter
+from tester.load.channels import channels_of
 from tester.load.engine import Load
 from tester.load.workers.messages import MAX_LINE_BYTES, PAUSE, RESUME, STOP, Failed, Message, Order, Paused
 
@@ -76,8 +75,6 @@ async def commands_of_parent() -> asyncio.StreamReader:
 
 async def work(order: Order, commands: asyncio.StreamReader, writer: HistoryWriter) -> None:
     """Do what the order says, until the end."""
-    # An invocation has to be in the history before its request can leave.
-    connect = connect_grpc if order.over_grpc else partial(connect_h2, before_send=writer.flush)
     load = Load(
         order.stressers,
         order.endpoints,
@@ -85,7 +82,7 @@ async def work(order: Order, commands: asyncio.StreamReader, writer: HistoryWrit
         order.clock,
         order.seed,
         order.prefix,
-        connect=connect,
+        connect=channels_of(writer, over_grpc=order.over_grpc),
         share=order.share,
     )
     try:

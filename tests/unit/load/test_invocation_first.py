@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import count
 from random import Random
 from typing import TYPE_CHECKING
@@ -14,9 +16,11 @@ from etcd3.etcdrpc import rpc_pb2 as pb
 
 from tester import loop
 from tester.clock import RunClock
+from tester.etcd.connect import connect_h2
 from tester.etcd.endpoint import Endpoint
-from tester.etcd.grpc_channel import GrpcChannel
+from tester.etcd.h2.outbox import Outbox
 from tester.history.writer import HistoryWriter
+from tester.load.channels import channels_of
 from tester.load.client import Client, Shared
 from tester.load.kinds import OperationKind
 from tester.load.operations import Mix, OperationSource
@@ -24,10 +28,16 @@ from tester.load.pacer import Pacer
 from tester.load.statistics import Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tester.etcd.channel import Connect
+
 PUTS = Mix(weights=((OperationKind.PUT, 1.0),), keys=100, value_size=30)
+_WRITTEN = re.compile(rb"\x12\x1e([0-9]+):", re.DOTALL)
+"""The beginning of a value of thirty bytes in a request."""
+_STREAMS = 3
+"""So few at once, of eight clients: the others' requests wait in the channel."""
 
 
 class Witness:
@@ -38,12 +48,15 @@ class Witness:
         self.known = self.unknown = 0
 
     def put(self, request: pb.PutRequest, context: grpc.ServicerContext) -> pb.PutResponse:
-        identifier = request.value.split(b":")[0]
+        self.look(request.value.split(b":")[0])
+        return pb.PutResponse()
+
+    def look(self, identifier: bytes) -> None:
+        """Whether the file has this value now."""
         if b'"v":"' + identifier + b":" in self.path.read_bytes():
             self.known += 1
         else:
             self.unknown += 1
-        return pb.PutResponse()
 
 
 @pytest.fixture
@@ -54,7 +67,7 @@ def witness(tmp_path: Path) -> Iterator[tuple[Witness, int]]:
         request_deserializer=pb.PutRequest.FromString,
         response_serializer=pb.PutResponse.SerializeToString,
     )
-    server = grpc.server(ThreadPoolExecutor(4))
+    server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.max_concurrent_streams", _STREAMS)])
     server.add_generic_rpc_handlers(
         [grpc.method_handlers_generic_handler("etcdserverpb.KV", {"Put": handler})]
     )
@@ -64,9 +77,11 @@ def witness(tmp_path: Path) -> Iterator[tuple[Witness, int]]:
     server.stop(None).wait()
 
 
-async def load_it(kind: type[HistoryWriter], seen: Witness, port: int) -> None:
+async def load_it(
+    kind: type[HistoryWriter], connect: Callable[[HistoryWriter], Connect], seen: Witness, port: int
+) -> None:
     writer = kind(seen.path)
-    channel = GrpcChannel(Endpoint("m", "127.0.0.1", port))
+    channel = connect(writer)(Endpoint("m", "127.0.0.1", port))
     shared = Shared(writer, RunClock(), Statistics(), count(1), asyncio.Event())
     shared.gate.set()
     ids = count(1)
@@ -88,9 +103,16 @@ async def load_it(kind: type[HistoryWriter], seen: Witness, port: int) -> None:
     await writer.close()
 
 
-def test_the_invocation_is_in_the_file_when_the_request_arrives(witness: tuple[Witness, int]) -> None:
+OVER = {name: partial(channels_of, over_grpc=name == "grpc") for name in ("grpc", "h2")}
+"""As rounds and workers connect their clients."""
+
+
+@pytest.mark.parametrize("transport", OVER)
+def test_the_invocation_is_in_the_file_when_the_request_arrives(
+    witness: tuple[Witness, int], transport: str
+) -> None:
     seen, port = witness
-    loop.run(load_it(HistoryWriter, seen, port))
+    loop.run(load_it(HistoryWriter, OVER[transport], seen, port))
     assert seen.unknown == 0
     assert seen.known > 20
 
@@ -103,7 +125,43 @@ class Lazy(HistoryWriter):
         asyncio.get_running_loop().call_later(0.05, self.flush)
 
 
-def test_the_witness_notices_a_writer_that_is_late(witness: tuple[Witness, int]) -> None:
+def unasked(writer: HistoryWriter) -> Connect:
+    """The control of our own channel: it sends without a word to the writer."""
+    return connect_h2
+
+
+@pytest.mark.parametrize("connect", [OVER["grpc"], unasked])
+def test_the_witness_notices_a_writer_that_is_late(
+    witness: tuple[Witness, int], connect: Callable[[HistoryWriter], Connect]
+) -> None:
     seen, port = witness
-    loop.run(load_it(Lazy, seen, port))
+    loop.run(load_it(Lazy, connect, seen, port))
     assert seen.unknown > 0
+
+
+def test_our_own_channel_waits_for_no_writer(witness: tuple[Witness, int]) -> None:
+    seen, port = witness
+    loop.run(load_it(Lazy, OVER["h2"], seen, port))
+    assert seen.unknown == 0
+
+
+@pytest.mark.parametrize("connect", [OVER["h2"], unasked])
+def test_the_invocation_is_in_the_file_when_the_request_leaves(
+    witness: tuple[Witness, int],
+    connect: Callable[[HistoryWriter], Connect],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where streams are few, a request leaves when another has ended, perhaps before the writer has its turn."""
+    seen, port = witness
+    leaving = Witness(seen.path)
+    write = Outbox._write
+
+    def look_and_write(outbox: Outbox, transport: asyncio.Transport) -> None:
+        for identifier in _WRITTEN.findall(b"".join(outbox._out)):
+            leaving.look(identifier)
+        write(outbox, transport)
+
+    monkeypatch.setattr(Outbox, "_write", look_and_write)
+    loop.run(load_it(HistoryWriter, connect, seen, port))
+    assert leaving.known + leaving.unknown > 20
+    assert (leaving.unknown == 0) is (connect is not unasked)
