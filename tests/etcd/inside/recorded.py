@@ -13,6 +13,7 @@ from tester.history.history import History
 from tester.history.reader import read_history
 from tester.history.records import FORMAT_VERSION, Header, LeaderRecord
 from tester.history.writer import HistoryWriter
+from tester.load.channels import channels_of
 from tester.load.engine import Load
 from tester.load.watcher import Watcher
 from tester.roundlog import RoundLog
@@ -60,11 +61,14 @@ class Recorded:
 
 
 @asynccontextmanager
-async def recorded(bench: Bench, path: Path, stressers: Sequence[Stresser]) -> AsyncIterator[Recorded]:
+async def recorded(
+    bench: Bench, path: Path, stressers: Sequence[Stresser], *, over_grpc: bool = False
+) -> AsyncIterator[Recorded]:
     writer = HistoryWriter(path)
     members = tuple(bench.cluster.names)
     writer.write(Header(FORMAT_VERSION, "run", 1, "test", 1, 0, PREFIX, members))
-    load = Load(stressers, bench.cluster.endpoints, writer, bench.clock, 1, PREFIX)
+    connect = channels_of(writer, over_grpc=over_grpc)
+    load = Load(stressers, bench.cluster.endpoints, writer, bench.clock, 1, PREFIX, connect=connect)
     watchers = [
         Watcher(n, e, writer, bench.clock, PREFIX, 1) for n, e in enumerate(bench.cluster.endpoints, 1)
     ]

@@ -86,11 +86,12 @@ async def test_a_renewal_keeps_its_deadline(bench: Bench) -> None:
         await stream.close()
 
 
-async def test_leases_under_faults(bench: Bench, tmp_path: Path) -> None:
+@pytest.mark.parametrize("transport", ["h2", "grpc"])
+async def test_leases_under_faults(bench: Bench, tmp_path: Path, transport: str) -> None:
     stresser = LeaseStresser.model_validate(
         {"kind": "lease", "leases": 4, "keys": 3, "ttl": "20s", "rate": "150/s", "timeout": "1s"}
     )
-    async with recorded(bench, tmp_path / "history.jsonl", [stresser]) as run:
+    async with recorded(bench, tmp_path / "history.jsonl", [stresser], over_grpc=transport == "grpc") as run:
         await run.until_ok(300)
         leader = bench.monitor.view().leader
         assert leader is not None

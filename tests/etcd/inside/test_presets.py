@@ -36,6 +36,7 @@ from tester.history.records import (
     WatchStart,
 )
 from tester.history.writer import HistoryWriter
+from tester.load.channels import channels_of
 from tester.load.engine import Load
 from tester.load.kinds import OperationKind
 from tester.load.watcher import Watcher
@@ -88,7 +89,8 @@ async def take(bench: Bench, path: Path, settings: dict[str, object], seconds: f
     names = tuple(bench.cluster.names)
     writer.write(Header(FORMAT_VERSION, "test", 1, "test", 1, 0, PREFIX, names))
     stresser = KvStresser.model_validate({"kind": "kv", "clients": 12, "rate": "600/s", **settings})
-    load = Load([stresser], members, writer, bench.clock, 1, PREFIX)
+    connect = channels_of(writer, over_grpc=False)
+    load = Load([stresser], members, writer, bench.clock, 1, PREFIX, connect=connect)
     watchers = [Watcher(n, e, writer, bench.clock, PREFIX, 1) for n, e in enumerate(members)]
     for watcher in watchers:
         await watcher.start()
