@@ -23,6 +23,7 @@ from tester.runner.progress import progress_on
 from tester.runner.running import Outcome, run_runner
 from tester.runner.setting import RunnerSetting
 from tester.scenario.stressers import (
+    MOST_WATCHERS,
     ElectionStresser,
     LeaseStresser,
     LockStresser,
@@ -96,14 +97,18 @@ def lock_racer(*, name: str, clients: int, rounds: int, **options: Any) -> ExitC
 @running_time_option(60.0, "Each round writes so long at most; 0: until all keys are written.")
 @click.option("--prefix", default="", help="Of the keys, behind etcd-chaos/runner/.")
 @click.option(
-    "--total-prefixes", type=click.IntRange(1, 1000), default=10, show_default=True, help="Of the keys."
+    "--total-prefixes",
+    type=click.IntRange(1, MOST_WATCHERS),
+    default=10,
+    show_default=True,
+    help="Of the keys.",
 )
 @click.option(
     "--watch-per-prefix",
-    type=click.IntRange(1, 1000),
+    type=click.IntRange(1, MOST_WATCHERS),
     default=10,
     show_default=True,
-    help="Watchers of each.",
+    help=f"Watchers of each; {MOST_WATCHERS} in all at most.",
 )
 @click.option(
     "--total-keys", type=click.IntRange(1, 1_000_000), default=1000, show_default=True, help="In each round."
@@ -124,6 +129,11 @@ def watcher(
     It ends after so many rounds. The running time is that of the writing in each.
     """
     given = common_of(options)
+    if total_prefixes * watch_per_prefix > MOST_WATCHERS:
+        asked = f"{total_prefixes} prefixes with {watch_per_prefix} watchers each"
+        raise click.BadParameter(
+            f"{asked} are too many: {MOST_WATCHERS} in all at most", param_hint="--watch-per-prefix"
+        )
     stresser = WatcherStresser.model_construct(
         kind="watcher",
         prefixes=total_prefixes,

@@ -1,1 +1,1 @@
-"""Talking to etcd: one connection per member, no hidden retries."""
+"""Talking to etcd: one connection per member, and one per stream; no hidden retries."""

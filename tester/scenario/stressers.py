@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,10 @@ LeaseSeconds = Annotated[Seconds, Field(ge=1, le=86_400)]
 
 Weight = Annotated[float, Field(gt=0, le=1_000_000)]
 """Of an operation in a mix: what counts is its share of all weights."""
+
+
+MOST_WATCHERS: Final = 500
+"""Of all prefixes together: each has a connection of its own, and a process often may have 1,024 of them."""
 
 
 class KvStresser(Section):
@@ -111,11 +115,25 @@ class WatcherStresser(Section):
     """Watchers of several prefixes, each of which must be told every change of its prefix in order."""
 
     kind: Literal["watcher"] = Field(description="Which stresser.")
-    prefixes: int = Field(default=10, ge=1, le=1000, description="Prefixes that are written to.")
-    watchers: int = Field(default=10, ge=1, le=1000, description="Watchers of each prefix.")
+    prefixes: int = Field(default=10, ge=1, le=MOST_WATCHERS, description="Prefixes that are written to.")
+    watchers: int = Field(
+        default=10,
+        ge=1,
+        le=MOST_WATCHERS,
+        description=f"Watchers of each prefix; {MOST_WATCHERS} in all at most.",
+    )
     keys: int = Field(default=1000, ge=1, le=1_000_000, description="Written before watchers are cancelled.")
     rate: PerSecond = Field(default=30.0, description="Writes.")
     timeout: Seconds = Field(default=5.0, description="Deadline of one operation.")
+
+    @model_validator(mode="after")
+    def _as_many_watchers_as_there_can_be_connections(self) -> Self:
+        if (asked := self.prefixes * self.watchers) > MOST_WATCHERS:
+            raise ValueError(
+                f"{self.prefixes} prefixes with {self.watchers} watchers each are {asked} connections: "
+                f"ask for {MOST_WATCHERS} at most, prefixes times watchers"
+            )
+        return self
 
 
 class RenewerStresser(Section):

@@ -35,6 +35,8 @@ PEM = "-----BEGIN CERTIFICATE-----\n"
         (["lock-racer", "--no-progress", "soon"], "'soon' is not a duration"),
         (["watcher", "--running-time", "1e3"], "'1e3' is not a duration"),
         (["watcher", "--total-keys", "many"], "--total-keys"),
+        (["watcher", "--total-prefixes", "51"], "51 prefixes with 10 watchers each are too many: 500 in all"),
+        (["watcher", "--total-prefixes", "50", "--endpoints", "localhost"], "no HOST:PORT"),
         (["lease-renewer", "--ttl", "0"], "from 1 s to a day"),
         (["lease-storm", "--short-ttl", "0.5"], "--short-ttl: from 1 s to a day"),
         (["election", "--user", "somebody"], "there is no password"),

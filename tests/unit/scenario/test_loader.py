@@ -73,6 +73,12 @@ def test_units_become_seconds_bytes_and_rates() -> None:
         ("kind: kv", "kind: kv, clients: true", "clients: true is not a whole number"),
         ("kind: kv", "kind: kv, clients: 0", "clients: 0 is out of bounds; at least 1"),
         ("kind: kv", "kind: kv, arrivals: open", "stressers[0]: arrivals are open and there is no rate; add"),
+        (
+            "{kind: kv}",
+            "{kind: watcher, prefixes: 26, watchers: 20}",
+            "stressers[0]: 26 prefixes with 20 watchers each are 520 connections; ask for 500 at most",
+        ),
+        ("{kind: kv}", "{kind: watcher, prefixes: 51}", "51 prefixes with 10 watchers each are 510"),
         ("kind: kv", "kind: kv, weights: {pt: 1}", "weights.pt: 'pt' is not one of its values; did you"),
         (
             "name: x",
@@ -245,6 +251,11 @@ def test_a_rolling_restart_of_all_keeps_quorum() -> None:
     assert parse_scenario(text, "f").cases[0].title == "rolling-restart"
     (line,) = mistakes(text + "cluster: {members: 2}\n")
     assert "rolling-restart of all (1 of 2) takes quorum away" in line
+
+
+def test_hundreds_of_watchers_are_fine() -> None:
+    text = MINIMAL.replace("{kind: kv}", "{kind: watcher, prefixes: 25, watchers: 20}")
+    assert parse_scenario(text.replace("cases:", "checkers: [watch]\ncases:"), "f").stressers
 
 
 def test_no_stressers_are_fine_where_nobody_judges_writes() -> None:
