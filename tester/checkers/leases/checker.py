@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Literal
 
 from tester.checkers.base import Evidence
@@ -148,7 +149,7 @@ class _Judge:
         """A lease that nobody renews ends, and its keys with it."""
         grant = life.grants[0]
         latest = self.disturbances.latest_end(grant.ret + life.ttl_ns, life.ttl_ns)
-        unknown = sorted(life.unknown_renewals)
+        unknown = deque(sorted(life.unknown_renewals))
         for told in sorted(life.renewals, key=lambda one: one.call):
             latest = self._with_unknown(life, latest, unknown, told.call)
             if told.call > latest:
@@ -168,11 +169,11 @@ class _Judge:
                 over = _late(self._still, latest)
                 self._tell(life, f"has a key {over} after its time", (grant, *life.renewals[-1:]), death)
 
-    def _with_unknown(self, life: Life, latest: int, unknown: list[tuple[int, int]], until: int) -> int:
-        """The latest end, with renewals of unknown outcome that were called by then."""
-        for call, given_up in unknown:
-            if call <= min(latest, until):
-                latest = max(latest, self.disturbances.latest_end(given_up + life.ttl_ns, life.ttl_ns))
+    def _with_unknown(self, life: Life, latest: int, unknown: deque[tuple[int, int]], until: int) -> int:
+        """The latest end, with renewals of unknown outcome that were called by then, which are taken away."""
+        while unknown and unknown[0][0] <= min(latest, until):
+            _, given_up = unknown.popleft()
+            latest = max(latest, self.disturbances.latest_end(given_up + life.ttl_ns, life.ttl_ns))
         return latest
 
     def _tell(self, life: Life, what: str, told: tuple[Told, ...], death: Death | None = None) -> None:

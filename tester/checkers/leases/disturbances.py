@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from tester.history.table import NEVER
@@ -16,7 +19,7 @@ _OBSERVED_NS = 2_000_000_000
 """Leaders are observed: what the history says may be so much late."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Disturbances:
     """Stretches of time with a fault, without a leader, or with a change of leaders; by their start."""
 
@@ -26,7 +29,8 @@ class Disturbances:
 
     def overlap(self, start: int, end: int) -> bool:
         """Whether anything happened between two times, or shortly before."""
-        return any(first <= end and start - _OBSERVED_NS <= last for first, last in self.stretches)
+        begun = bisect_right(self._starts, end)
+        return begun > 0 and start - _OBSERVED_NS <= self._last[begun - 1]
 
     def latest_end(self, expiry: int, ttl_ns: int) -> int:
         """The latest moment at which a lease can end that runs out at ``expiry`` unless disturbed.
@@ -34,10 +38,21 @@ class Disturbances:
         Each new leader gives every lease its whole time again; without a leader, or while a fault is on,
         none may end at all.
         """
-        for first, last in self.stretches:
-            if first <= expiry + GRACE_NS:
-                expiry = max(expiry, NEVER if last == NEVER else last + ttl_ns)
-        return min(expiry + GRACE_NS, NEVER)
+        latest = expiry
+        while reached := bisect_right(self._starts, latest + GRACE_NS):
+            if (longer := max(latest, self._last[reached - 1] + ttl_ns)) == latest:
+                break
+            latest = longer
+        return min(latest + GRACE_NS, NEVER)
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [first for first, _ in self.stretches]
+
+    @cached_property
+    def _last(self) -> list[int]:
+        """Of each stretch and those that start before it, the latest end."""
+        return list(accumulate((last for _, last in self.stretches), max))
 
 
 def disturbances_of(history: History) -> Disturbances:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
     from tester.history.history import History
     from tester.history.records import Operation
+    from tester.history.table import Columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +64,20 @@ class LeaseLog:
             return
         before = np.maximum(log.previous, 0)
         taken = (log.value == NONE) & (log.previous != NONE) & (log.lease[before] != 0)
-        for revision in np.unique(log.revision[taken]).tolist():
-            if revision in self._written:
-                continue
-            low, high = int(log.before(np.array([revision]))[0]), int(log.after(np.array([revision]))[0])
-            if not taken[low:high].all():
+        revisions = np.unique(log.revision[taken])
+        rows = (log.before(revisions), log.after(revisions), self._seen(revisions))
+        for revision, low, high, seen in zip(
+            revisions.tolist(), *(column.tolist() for column in rows), strict=True
+        ):
+            if revision in self._written or not taken[low:high].all():
                 continue
             leases = set(log.lease[log.previous[low:high]].tolist())
-            if len(leases) == 1 and self._is_whole(leases, low, high):
-                seen = self._seen(revision)
-                if not self._explained(low, high, seen):
-                    yield End(leases.pop(), revision, seen, self.not_before(revision), high - low)
+            if (
+                len(leases) == 1
+                and self._is_whole(leases, low, high)
+                and not self._explained(low, high, seen)
+            ):
+                yield End(leases.pop(), revision, seen, self.not_before(revision), high - low)
 
     def survivors(self) -> dict[int, tuple[int, int]]:
         """Leases that have keys where the log ends: a key's number and the revision of its last change."""
@@ -105,10 +112,14 @@ class LeaseLog:
         since = int(log.revision[log.previous[low:high]].min())
         return attached == high - low and self.watch.covers_span(since, int(log.revision[low]))
 
-    def _seen(self, revision: int) -> int:
+    def _seen(self, revisions: Columns) -> Columns:
+        """When the first watcher was told of each of some revisions, which ascend."""
         events, responses = self._history.events.columns, self._history.responses.columns
-        told = events[EventCol.RESPONSE, events[EventCol.REV] == revision]
-        return int(responses[ResponseCol.AT, told].min(initial=NEVER))
+        place = np.minimum(np.searchsorted(revisions, events[EventCol.REV]), max(revisions.size - 1, 0))
+        told = np.flatnonzero(revisions[place] == events[EventCol.REV]) if revisions.size else place[:0]
+        first = np.full(revisions.size, NEVER, dtype=np.int64)
+        np.minimum.at(first, place[told], responses[ResponseCol.AT, events[EventCol.RESPONSE, told]])
+        return first
 
     def _explained(self, low: int, high: int, seen: int) -> bool:
         """Whether an operation of unknown outcome may have deleted one of the keys."""
@@ -117,24 +128,31 @@ class LeaseLog:
 
 
 class _Deletions:
-    """Deletions of unknown outcome: there may be thousands, nearly all of one key each."""
+    """Deletions of unknown outcome: there may be thousands, most of one key each."""
 
     def __init__(self, history: History) -> None:
         self._of_key: dict[str, int] = {}
-        self._ranges: list[tuple[str, str, int]] = []
+        ranges: list[tuple[str, str, int]] = []
         for invoke in history.unknown_writes():
             for step in _steps(invoke.op):
                 if not isinstance(step, Delete):
                     continue
                 if step.e:
-                    self._ranges.append((step.k, step.e, invoke.at))
+                    ranges.append((step.k, chr(sys.maxunicode) if step.e == "\0" else step.e, invoke.at))
                 else:
                     self._of_key[step.k] = min(invoke.at, self._of_key.get(step.k, NEVER))
+        self._ranges = sorted(ranges)
+        self._begins = [low for low, _, _ in self._ranges]
+        self._furthest = list(accumulate((high for _, high, _ in self._ranges), max))
+        """The furthest end of each range and those that begin before it."""
 
     def first(self, key: str) -> int:
         """When the first that may have deleted a key was called."""
-        ranges = (at for low, high, at in self._ranges if low <= key and (high == "\0" or key < high))
-        return min(self._of_key.get(key, NEVER), min(ranges, default=NEVER))
+        begun = bisect_right(self._begins, key)
+        first = self._of_key.get(key, NEVER)
+        if not begun or self._furthest[begun - 1] <= key:
+            return first
+        return min(first, min((at for _, high, at in self._ranges[:begun] if key < high), default=NEVER))
 
 
 def _steps(op: Operation) -> Iterator[Operation]:
