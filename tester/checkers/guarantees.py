@@ -13,6 +13,7 @@ from tester.checkers.told import Told
 from tester.checkers.watched import Session, acknowledged_puts, compactions, pairs, repeated
 from tester.history.columns import NONE, EventCol, KvCol, OpCol, ResponseCol
 from tester.history.table import NEVER, Columns, Mask
+from tester.history.watchlog import end_of_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,7 @@ class Guarantees:
         self._compactions = compactions(history)
         answered = history.operations.rows.columns[OpCol.REV]
         self._told = Told(history)
+        self._ranges: dict[tuple[str, str], Mask] = {}
         self._base = int(answered.min(initial=NEVER))
         """What was compacted before the history began, nobody need have asked for in it."""
 
@@ -56,8 +58,9 @@ class Guarantees:
         self._tell(
             "ordered", session, events, back, lambda place: f"after {self._told.event(events[:, place - 1])}"
         )
-        self._tell("unique", session, events, repeated(events), partial(self._first_time, events))
-        self._judge_atomic(session)
+        again = repeated(events)
+        self._tell("unique", session, events, again, partial(self._first_time, events))
+        self._judge_atomic(session, again)
         self._judge_bookmarks(session)
         self._tell("resumable", session, events, revisions < session.session.start.rev)
         self._judge_content(session)
@@ -115,20 +118,22 @@ class Guarantees:
 
     def _in_range(self, session: Session, keys: Columns, values: Columns) -> Mask:
         start = session.session.start
-        texts = self._history.keys.texts
-        wanted = np.array(
-            [
-                text == start.k if not start.e else text >= start.k and (start.e == "\0" or text < start.e)
-                for text in texts
-            ],
-            dtype=bool,
-        )
-        admitted: Mask = wanted[keys]
+        admitted: Mask = self._keys_in(start.k, start.e)[keys]
         if "put" in start.filters:
             admitted &= values == NONE
         if "delete" in start.filters:
             admitted &= values != NONE
         return admitted
+
+    def _keys_in(self, key: str, end: str) -> Mask:
+        """Of each key, whether it is in a range; most watchers ask for the same."""
+        if (key, end) not in self._ranges:
+            texts = self._history.keys.texts
+            self._ranges[key, end] = np.array(
+                [text == key if not end else text >= key and (end == "\0" or text < end) for text in texts],
+                dtype=bool,
+            )
+        return self._ranges[key, end]
 
     def _judge_filter(self, session: Session) -> None:
         events = session.events
@@ -138,11 +143,11 @@ class Guarantees:
         less = f", and no {' or '.join(start.filters)}" if start.filters else ""
         self._tell("filter", session, events, wrong, lambda _: f"it had asked for {asked}{less}")
 
-    def _judge_atomic(self, session: Session) -> None:
+    def _judge_atomic(self, session: Session, repeated: Mask) -> None:
         """One revision in two responses; a mere repetition is told as ``unique``."""
         revisions, responses = session.events[EventCol.REV], session.events[EventCol.RESPONSE]
         again = np.append(False, (revisions[1:] == revisions[:-1]) & (responses[1:] != responses[:-1]))
-        wrong = again[: revisions.size] & ~repeated(session.events)
+        wrong = again[: revisions.size] & ~repeated
         events = session.events
         self._tell(
             "atomic",
@@ -183,8 +188,8 @@ class Guarantees:
         known = self._pairs[found] == pairs(events)
         columns = [EventCol.VALUE, EventCol.LEASE]
         differs = known & np.any(events[columns] != self._log.events[columns][:, row], axis=0)
-        covered = self._log.covers(events[EventCol.REV])
-        full_range = self._in_range_of_log(events)
+        covered, prefix = self._log.covers(events[EventCol.REV]), self._history.prefix
+        full_range = self._keys_in(prefix, end_of_prefix(prefix))[events[EventCol.KEY]]
 
         def others(place: int) -> str:
             if not known[place]:
@@ -197,12 +202,6 @@ class Guarantees:
         is_put = known & (events[EventCol.VALUE] != NONE)
         self._judge_creates(session, is_put, row)
         self._judge_previous(session, known & ~differs, row)
-
-    def _in_range_of_log(self, events: Columns) -> Mask:
-        prefix = self._history.prefix
-        inside = np.array([text.startswith(prefix) for text in self._history.keys.texts], dtype=bool)
-        admitted: Mask = inside[events[EventCol.KEY]]
-        return admitted
 
     def _judge_creates(self, session: Session, is_put: Mask, row: Columns) -> None:
         """Create revision and version go on from the change before, which watchers were told as well."""
