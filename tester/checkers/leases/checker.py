@@ -9,17 +9,19 @@ from tester.checkers.base import Evidence
 from tester.checkers.leases.disturbances import GRACE_NS, Disturbances, disturbances_of
 from tester.checkers.leases.ends import LeaseLog
 from tester.checkers.leases.lives import NS, Death, Life, Told, lives_of
+from tester.checkers.leases.remains import Remains
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
-    from tester.checkers.leases.ends import End
     from tester.history.endstate import EndState
     from tester.history.history import History
     from tester.results import CheckResult
 
 _CLOCK_SHARE = 100
 """Clocks of hosts may run apart by one part in so many."""
+_BEHIND_NS = NS
+"""A leader may apply so much later than others what is committed."""
 
 
 class Leases:
@@ -28,7 +30,7 @@ class Leases:
     name = "leases"
     scope: Literal["case", "round"] = "round"
 
-    def check(self, history: History, end: EndState) -> CheckResult:  # noqa: ARG002 - the protocol's
+    def check(self, history: History, end: EndState) -> CheckResult:
         """Invalid for a lease that ended too early, lived too long, or came back; unknown without leases."""
         evidence = Evidence(self.name)
         lives = lives_of(history)
@@ -38,7 +40,7 @@ class Leases:
             if (life := lives.get(found.lease)) is not None:
                 what = f"its {found.keys} keys were deleted at revision {found.revision}, and nobody asked"
                 life.deaths.append(Death(found.seen, what, revisions=(found.revision,)))
-        judge = _Judge(evidence, history, log, ends, disturbances_of(history))
+        judge = _Judge(evidence, history, log, Remains(history, log, end, ends), disturbances_of(history))
         judged = [life for life in lives.values() if judge.judge(life)]
         if not judged:
             evidence.nothing("no lease was granted")
@@ -58,29 +60,29 @@ class _Judge:
         evidence: Evidence,
         history: History,
         log: LeaseLog,
-        ends: Sequence[End],
+        remains: Remains,
         disturbances: Disturbances,
     ) -> None:
         self._evidence = evidence
         self._history = history
         self._log = log
+        self._remains = remains
         self.disturbances = disturbances
-        self._ends = {found.lease: found for found in ends}
-        self._survivors = log.survivors()
-        self._still = log.not_before(log.last + 1)
 
     def judge(self, life: Life) -> bool:
         """Every rule; whether there was something to judge."""
-        if not life.grants:
-            return False
-        if len(life.grants) > 1:
-            self._evidence.doubt(f"lease {life.lease} was granted {len(life.grants)} times")
+        if len(life.grants) + life.unknown_grants > 1:
+            if life.grants:
+                maybe = f", and perhaps {life.unknown_grants} times more" if life.unknown_grants else ""
+                self._evidence.doubt(f"lease {life.lease} was granted {len(life.grants)} times{maybe}")
             return False
         # Before its grant was answered, a lease need not have been there.
-        life.deaths = [death for death in life.deaths if death.asked >= life.grants[0].ret]
+        life.deaths = [death for death in life.deaths if death.asked >= life.seen_alive]
+        self._judge_final(life)
+        if not life.grants:
+            return False
         self._judge_ttl(life)
         self._judge_early(life)
-        self._judge_final(life)
         if self.disturbances.leaders_known:
             self._judge_late(life)
         return True
@@ -144,6 +146,11 @@ class _Judge:
                 self._tell(life, "was given a key after its end", (told,), first)
             elif lowest is not None and told.revision > lowest.revisions[0]:
                 self._tell(life, "was given a key after its end", (told,), lowest)
+        for told in life.asked:
+            # By the memory of one who leads, who may be a moment behind those who answered; and a deposed leader
+            # may still tell what it knows.
+            if told.call > first.at + _BEHIND_NS and not self.disturbances.overlap(first.at, told.ret):
+                self._tell(life, "is said to live after its end", (told,), first)
 
     def _judge_late(self, life: Life) -> None:
         """A lease that nobody renews ends, and its keys with it."""
@@ -155,19 +162,31 @@ class _Judge:
             if told.call > latest:
                 self._tell(life, f"was renewed {_late(told.call, latest)} after its time", (grant, told))
             latest = max(latest, self.disturbances.latest_end(told.ret + life.ttl_ns, life.ttl_ns))
-        found, kept = self._ends.get(life.lease), self._survivors.get(life.lease)
-        if found is not None:
-            latest = self._with_unknown(life, latest, unknown, found.not_before)
-            if found.not_before > latest:
-                death = Death(0, f"its keys went at revision {found.revision}", revisions=(found.revision,))
-                self._tell(life, f"ended {_late(found.not_before, latest)} after its time", (grant,), death)
-        elif kept is not None:
-            latest = self._with_unknown(life, latest, unknown, self._still)
-            if self._still > latest:
-                key = self._history.keys.texts[kept[0]]
-                death = Death(0, f"{key} of revision {kept[1]} is there", revisions=(kept[1], self._log.last))
-                over = _late(self._still, latest)
-                self._tell(life, f"has a key {over} after its time", (grant, *life.renewals[-1:]), death)
+        for what, told in self._signs(life):
+            latest = self._with_unknown(life, latest, unknown, told.call)
+            if told.call > latest:
+                self._tell(life, f"{what} {_late(told.call, latest)} after its time", (grant, told))
+        left = self._remains.of(life.lease)
+        if left is not None:
+            latest = self._with_unknown(life, latest, unknown, left.at)
+            if left.at > latest:
+                death = Death(0, left.what, revisions=left.revisions)
+                verb = "ended" if left.ended else "has a key"
+                over = _late(left.at, latest)
+                self._tell(life, f"{verb} {over} after its time", (grant, *life.renewals[-1:]), death)
+        elif self._remains.unseen(life, latest):
+            self._evidence.doubt(
+                f"{self._log.watch.describe()}: whether keys of lease {life.lease} went in time, cannot be told"
+            )
+
+    @staticmethod
+    def _signs(life: Life) -> Iterator[tuple[str, Told]]:
+        """The last that clients were told of it while it must have lived; its renewals apart."""
+        for what, signs in (("is said to live", life.asked), ("was given a key", life.puts)):
+            if signs:
+                yield what, max(signs, key=lambda one: one.call)
+        if life.shown is not None:
+            yield "had a key", life.shown
 
     def _with_unknown(self, life: Life, latest: int, unknown: deque[tuple[int, int]], until: int) -> int:
         """The latest end, with renewals of unknown outcome that were called by then, which are taken away."""

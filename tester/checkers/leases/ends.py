@@ -94,6 +94,10 @@ class LeaseLog:
             for lease, key, revision in zip(*(column.tolist() for column in columns), strict=True)
         }
 
+    def tells_of(self, revision: int) -> bool:
+        """Whether the log has all that became of the keys that were attached at a revision."""
+        return revision <= self.last and self.watch.covers_span(revision, self.last)
+
     def not_before(self, revision: int) -> int:
         """A time at which ``revision`` had not happened: the last call that was answered from before it."""
         place = int(np.searchsorted(self._revisions, revision, side="left")) - 1

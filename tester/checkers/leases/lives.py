@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tester.history.columns import Kind, LeafCol, OpCol
+from tester.history.columns import Kind, KvCol, LeafCol, OpCol
 from tester.history.records import LeaseGrant, LeaseKeepAlive, LeaseRevoke, Put, Txn
 from tester.history.table import NEVER
 
@@ -61,9 +61,13 @@ class Life:
     """Questions for the time to live that were answered with one."""
     puts: list[Told] = field(default_factory=list)
     """Writes that attached a key."""
+    shown: Told | None = None
+    """The last answer that showed one of its keys as it was then."""
     revoked: list[Told] = field(default_factory=list)
     unknown_renewals: list[tuple[int, int]] = field(default_factory=list)
     """Call of a grant or renewal of unknown outcome, and when its client gave up."""
+    unknown_grants: int = 0
+    """Grants of unknown outcome: each may have brought it to life, whenever it was dead."""
     revocable_from: int = NEVER
     """When a revocation was first asked for that may have been done."""
     deaths: list[Death] = field(default_factory=list)
@@ -73,16 +77,23 @@ class Life:
         """What it was granted for."""
         return self.grants[0].ttl * NS
 
+    @property
+    def seen_alive(self) -> int:
+        """When somebody first knew that it was there: before, "there is no such lease" may be true."""
+        signs = self.grants or (*self.renewals, *self.asked, *self.puts)
+        return min((told.ret for told in signs), default=NEVER)
+
 
 def lives_of(history: History) -> dict[int, Life]:
     """Every lease that any operation names, by its id."""
     lives: defaultdict[int, Life] = defaultdict(lambda: Life(0))
     _acknowledged(history, lives)
-    for invoke, info in history.unknown_renewals:
-        lives[_lease_of(invoke.op)].unknown_renewals.append((invoke.at, info.at))
-    for invoke in history.unfinished():
+    unknown = [(invoke, info.at) for invoke, info in history.unknown_renewals]
+    for invoke, given_up in [*unknown, *((invoke, NEVER) for invoke in history.unfinished())]:
         if isinstance(invoke.op, LeaseGrant | LeaseKeepAlive):
-            lives[invoke.op.l].unknown_renewals.append((invoke.at, NEVER))
+            life = lives[invoke.op.l]
+            life.unknown_renewals.append((invoke.at, given_up))
+            life.unknown_grants += isinstance(invoke.op, LeaseGrant)
     for invoke in history.unknown_writes():
         if isinstance(invoke.op, LeaseRevoke):
             life = lives[invoke.op.l]
@@ -92,6 +103,7 @@ def lives_of(history: History) -> dict[int, Life]:
         if len(leases) == 1:
             what = f"{history.describe(invoke.id)} ({fail.text})"
             lives[leases.pop()].deaths.append(Death(fail.at, what, invoke.at, (invoke.id,)))
+    _shown(history, lives)
     for lease, life in lives.items():
         life.lease = lease
     return dict(lives)
@@ -133,8 +145,24 @@ def _take(history: History, life: Life, kind: Kind, told: Told) -> None:
             life.deaths.append(Death(told.ret, what, told.call, (told.operation,), weak=weak))
 
 
-def _lease_of(op: Operation) -> int:
-    return op.l if isinstance(op, LeaseGrant | LeaseKeepAlive) else 0
+def _shown(history: History, lives: dict[int, Life]) -> None:
+    """Reads of keys with a lease: whoever reads the newest state sees no key of the dead."""
+    answers, leaves = history.operations.answers.columns, history.operations.leaves.columns
+    ops = history.operations.rows.columns
+    rows = np.flatnonzero(answers[KvCol.LEASE] != 0)
+    leaf = answers[KvCol.LEAF, rows]
+    owner = leaves[LeafCol.OP, leaf]
+    newest = (leaves[LeafCol.AT, leaf] == 0) & (ops[OpCol.LOCAL, owner] == 0)
+    lease, owner = answers[KvCol.LEASE, rows[newest]], owner[newest]
+    order = np.lexsort((ops[OpCol.CALL, owner], lease))
+    lease, owner = lease[order], owner[order]
+    last = np.flatnonzero(np.append(lease[1:] != lease[:-1], True)[: lease.size])
+    told = (OpCol.ID, OpCol.CALL, OpCol.RET, OpCol.REV)
+    for number, *times in zip(
+        lease[last].tolist(), *(ops[column, owner[last]].tolist() for column in told), strict=True
+    ):
+        if number in lives:
+            lives[number].shown = Told(*times)
 
 
 def _leases_in(op: Operation) -> Iterator[int]:

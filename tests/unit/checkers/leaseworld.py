@@ -48,6 +48,8 @@ class Lessor:
     lie: str = ""
     store: Store = field(default_factory=Store)
     ttl: dict[int, int] = field(default_factory=dict)
+    granted: dict[int, int] = field(default_factory=dict)
+    """Of the dead, too."""
     expiry: dict[int, int] = field(default_factory=dict)
 
     def apply(self, op: Operation, now: int) -> tuple[int, Result | None]:
@@ -56,7 +58,7 @@ class Lessor:
         match op:
             case LeaseGrant():
                 revision, out = self.store.apply(op)
-                self.ttl[op.l] = op.ttl
+                self.ttl[op.l] = self.granted[op.l] = op.ttl
                 share = 0.6 if self.lie == "ends early" else 1.0
                 self.expiry[op.l] = now + int(op.ttl * NS * share)
                 return revision, out
@@ -116,6 +118,8 @@ class Lessor:
         return self.ttl[lease]
 
     def _left(self, lease: int, now: int, *, lied: bool) -> LeaseResult:
+        if lease not in self.ttl and lease in self.granted and self.lie == "tells of the dead":
+            return LeaseResult(1, self.granted[lease])
         if lease not in self.ttl or (self.lie == "denies the living" and lied):
             return LeaseResult(-1)
         left = max(0, self.expiry[lease] - now) // NS
@@ -136,6 +140,7 @@ LIES = (
     "nothing ends",
     "keys live on",
     "renews the dead",
+    "tells of the dead",
     "renews in words only",
     "does not know the living",
     "denies the living",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from random import Random
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tester.checkers import run_checkers
+from tester.history.endstate import EndState
 from tester.history.history import History
 from tester.history.records import (
     Event,
@@ -20,13 +22,22 @@ from tester.history.records import (
     LeaseResult,
     LeaseRevoke,
     LeaseTimeToLive,
+    Ok,
     Put,
+    PutResult,
+    Range,
+    RangeResult,
+    Txn,
+    TxnResult,
     Watched,
     WatchStart,
 )
 from tester.results import CheckResult, Verdict
 from tests.unit.checkers.leaseworld import LIES, NS, LeaseWorld
-from tests.unit.checkers.story import Story
+from tests.unit.checkers.story import Story, kv
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def judge(world: LeaseWorld) -> CheckResult:
@@ -155,6 +166,116 @@ def test_a_question_for_the_time_to_live_across_an_election_is_weak() -> None:
     assert tale.result().verdict is Verdict.INVALID
     tale.records.append(LeaderRecord(3 * NS, "m2", 3))
     assert tale.result().verdict is Verdict.VALID
+
+
+SIGNS: dict[str, Callable[[Tale], object]] = {
+    "time to live": lambda tale: tale.ok(LeaseTimeToLive(7), 3, LeaseResult(1, 5)),
+    "put": lambda tale: tale.put("kb", "2:4", 4, lease=7),
+    "put in a transaction": lambda tale: tale.ok(
+        Txn((), (Put("kb", "2:4", 7),)), 4, TxnResult(succeeded=True, responses=(PutResult(),))
+    ),
+    "read": lambda tale: tale.ok(Range("ka"), 3, RangeResult((kv("ka", "1:4", 3, lease=7),), 1)),
+}
+
+
+@pytest.mark.parametrize("sign", [*SIGNS, "content"])
+@pytest.mark.parametrize(("second", "verdict"), [(14, Verdict.VALID), (60, Verdict.INVALID)])
+def test_no_sign_of_life_after_the_time_of_a_lease(sign: str, second: float, verdict: Verdict) -> None:
+    """No watcher is needed, nor that somebody renews it."""
+    tale = granted()
+    tale.put("ka", "1:4", 3, lease=7)
+    tale.at_second(second)
+    if sign == "content":
+        tale.ok(Range("kz"), 3, RangeResult())
+        (result,) = run_checkers(["leases"], tale.history, tale.end(3, kv("ka", "1:4", 3, lease=7)))
+    else:
+        SIGNS[sign](tale)
+        (result,) = run_checkers(["leases"], tale.history, EndState(tale.tick(), {}))
+    assert result.verdict is verdict, result
+    if verdict is Verdict.INVALID:
+        assert "after its time" in result.message
+        assert result.findings[0].operations == ((1,) if sign == "content" else (1, 3))
+
+
+def test_what_a_read_of_the_past_or_of_a_slow_member_shows_is_no_sign_of_life() -> None:
+    shown = RangeResult((kv("ka", "1:4", 3, lease=7),), 1)
+    for op in (Range("ka", r=3), Range("ka", s=True)):
+        tale = granted()
+        tale.put("ka", "1:4", 3, lease=7)
+        tale.at_second(60).ok(op, 3, shown)
+        assert tale.result().verdict is Verdict.VALID, op
+
+
+def test_whether_keys_went_in_time_takes_a_watch_log_or_the_content_at_the_end() -> None:
+    tale = granted()
+    tale.put("ka", "1:4", 3, lease=7)
+    nobody = EndState(100 * NS, {})
+    assert run_checkers(["leases"], tale.history, nobody)[0].verdict is Verdict.VALID  # its time is not over
+    tale.at_second(60).ok(Range("kz"), 3, RangeResult())
+    (result,) = run_checkers(["leases"], tale.history, nobody)
+    assert (result.verdict, "lease 7 went in time" in result.message) == (Verdict.UNKNOWN, True)
+    assert tale.result().verdict is Verdict.VALID  # the content at the end has no key of it
+    tale.records.append(WatchStart(1, 0, "m1", "k", 1, "l"))
+    attached, gone = Event("ka", 3, "1:4", 3, 1, 7), Event("ka", 4, d=True)
+    tale.records += [Watched(1, tale.tick(), 3, (attached,)), Watched(1, tale.tick(), 4, (gone,))]
+    (result,) = run_checkers(["leases"], tale.history, nobody)
+    assert (result.verdict, "ended 54.9" in result.message) == (Verdict.INVALID, True)  # the read was before
+    tale.records = [r for r in tale.records if not (isinstance(r, Invoke | Ok) and r.id == 3)]
+    assert run_checkers(["leases"], tale.history, nobody)[0].verdict is Verdict.VALID
+
+
+def test_a_revocation_is_final_without_an_acknowledged_grant() -> None:
+    def story(*, revoked: bool) -> Tale:
+        tale = Tale()
+        tale.info(LeaseGrant(7, 30))
+        tale.at_second(2).ok(LeaseKeepAlive(7), 2, LeaseResult(30))
+        if revoked:
+            tale.at_second(3).ok(LeaseRevoke(7), 2)
+        tale.at_second(4).ok(LeaseKeepAlive(7), 2, LeaseResult(30))
+        tale.ok(LeaseGrant(8, 30), 2, LeaseResult(30))
+        return tale
+
+    result = story(revoked=True).result()
+    assert (result.verdict, "lease 7 was renewed after its end" in result.message) == (Verdict.INVALID, True)
+    assert result.findings[0].operations == (4, 3)
+    assert story(revoked=False).result().verdict is Verdict.VALID
+    # Whoever asked before anybody knew that it was there may have come before its grant.
+    tale = Tale()
+    tale.info(LeaseGrant(7, 30))
+    tale.ok(LeaseKeepAlive(7), 2, LeaseResult(0))
+    tale.ok(LeaseKeepAlive(7), 2, LeaseResult(30))
+    tale.ok(LeaseGrant(8, 30), 2, LeaseResult(30))
+    assert tale.result().verdict is Verdict.VALID
+
+
+def test_the_time_to_live_of_what_was_revoked() -> None:
+    def story(second: float, *records: HistoryRecord) -> CheckResult:
+        tale = granted(30)
+        tale.at_second(2).ok(LeaseRevoke(7), 2)
+        tale.records += records
+        tale.at_second(second).ok(LeaseTimeToLive(7), 2, LeaseResult(25, 30))
+        return tale.result()
+
+    result = story(5)
+    assert (result.verdict, result.findings[0].operations) == (Verdict.INVALID, (3, 2))
+    assert "is said to live after its end" in result.message
+    assert story(2.5).verdict is Verdict.VALID  # a leader that is a moment behind
+    assert story(5, LeaderRecord(3 * NS, "m2", 3)).verdict is Verdict.VALID  # one that was deposed
+
+
+@pytest.mark.parametrize("end", ["info", "none"])
+def test_a_second_grant_of_unknown_outcome_may_bring_a_lease_back(end: str) -> None:
+    tale = granted(30)
+    tale.ok(LeaseRevoke(7), 2)
+    if end == "info":
+        tale.info(LeaseGrant(7, 30))
+    else:
+        tale.invoke(LeaseGrant(7, 30))
+    tale.put("ka", "1:4", 3, lease=7)
+    result = tale.result()
+    assert (result.verdict, "perhaps 1 times more" in result.message) == (Verdict.UNKNOWN, True)
+    tale.records = [r for r in tale.records if not (isinstance(r, Invoke | Info) and r.id == 3)]
+    assert tale.result().verdict is Verdict.INVALID
 
 
 def test_missing_evidence() -> None:
