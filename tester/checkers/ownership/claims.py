@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tester.checkers.ownership.holders import Holder, Holders
-from tester.history.columns import EventCol, Kind, LeafCol, OpCol
+from tester.history.columns import NONE, EventCol, Kind, LeafCol, OpCol
 from tester.history.records import Put, Txn
 from tester.history.watchlog import WatchLog, merge_watch_log
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tester.checkers.base import Evidence
     from tester.history.history import History
     from tester.history.records import ClaimRecord, Operation
+    from tester.history.table import Columns
 
 
 class ClaimJudge:
@@ -68,9 +69,10 @@ class ClaimJudge:
                 self._tell(claim, f"but client {first.c} was shown {other} at the same revision")
             by_client[claim.name, claim.c].append(claim)
         for claims in by_client.values():
-            for before, after in pairwise(sorted(claims, key=lambda claim: claim.seen)):
-                if after.rev < before.rev:
-                    self._tell(after, f"after it had seen {before.k}, created at {before.rev}")
+            for before, after in pairwise(sorted(claims, key=lambda claim: claim.at)):
+                if after.seen < before.seen or after.rev < before.rev:
+                    what = f"{before.k}, created at {before.rev}, as of revision {before.seen}"
+                    self._tell(after, f"after it had been shown {what}")
 
     def judge_guards(self) -> None:
         """Only who holds it writes what is guarded: a write by anybody else was not fenced."""
@@ -81,14 +83,16 @@ class ClaimJudge:
             number = self._history.keys.find(guard)
             if number is None:
                 continue
-            holders, authors = self._holders[name], dict(self._authors(guard, number))
             rows = np.flatnonzero(events[EventCol.KEY] == number)
+            holders, authors = self._holders[name], dict(self._authors(guard, number))
+            deleted = events[EventCol.REV, rows[events[EventCol.VALUE, rows] == NONE]]
+            deleters = dict(self._deleters(guard, deleted))
             columns = (events[EventCol.REV, rows], events[EventCol.VALUE, rows])
             for revision, value in zip(*(column.tolist() for column in columns), strict=True):
                 if not holders.knows(revision):
                     self._doubt(revision)
                     continue
-                author = authors.get(value)
+                author = authors.get(value) if value != NONE else deleters.get(revision)
                 if author is None:
                     continue  # nobody asked for it: the linearizability checker says so
                 self.writes += 1
@@ -128,13 +132,38 @@ class ClaimJudge:
                 if put.k == guard and (value := self._history.values.find(put.v)) is not None:
                     yield value, (invoke.c, invoke.id)
 
+    def _deleters(self, guard: str, revisions: Columns) -> Iterator[tuple[int, tuple[int, int]]]:
+        """By revision: who deleted the guarded key there, and by which operation."""
+        leaves, ops = self._history.operations.leaves.columns, self._history.operations.rows.columns
+        deleting = np.flatnonzero((leaves[LeafCol.KIND] == Kind.DELETE) & (leaves[LeafCol.COUNT] > 0))
+        rows = deleting[np.isin(ops[OpCol.REV, leaves[LeafCol.OP, deleting]], revisions)]
+        texts = self._history.keys.texts
+        for key, end, owner in leaves[[LeafCol.KEY, LeafCol.END, LeafCol.OP]][:, rows].T.tolist():
+            until = texts[end] if end != NONE else ""
+            if texts[key] == guard if not until else texts[key] <= guard and (until == "\0" or guard < until):
+                revision, client, operation = ops[[OpCol.REV, OpCol.CLIENT, OpCol.ID], owner].tolist()
+                yield revision, (client, operation)
+
     def _tell(self, claim: ClaimRecord, what: str, holder: Holder | None = None) -> None:
+        operations, members = self._shown_by(claim)
         verb = "was shown" if claim.state == "observed" else "held"
         self._evidence.violation(
             f"client {claim.c} {verb} {claim.kind} {claim.name} by {claim.k} (created at {claim.rev}) at"
             f" {_at(claim)}, as of revision {claim.seen}, {what}",
+            operations=operations,
+            members=members,
             revisions=[claim.rev, claim.seen, *([holder.created] if holder else [])],
         )
+
+    def _shown_by(self, claim: ClaimRecord) -> tuple[list[int], list[str]]:
+        """The operation that showed a claim, and the member that answered it, where the history has them."""
+        ops = self._history.operations.rows.columns
+        told = (ops[OpCol.CLIENT] == claim.c) & (ops[OpCol.REV] == claim.seen) & (ops[OpCol.RET] <= claim.at)
+        rows = np.flatnonzero(told)
+        if not rows.size:
+            return [], []
+        last = rows[np.argmax(ops[OpCol.RET, rows])]
+        return [int(ops[OpCol.ID, last])], [self._history.members.texts[ops[OpCol.MEMBER, last]]]
 
     def _tell_write(
         self,

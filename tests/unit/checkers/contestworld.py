@@ -93,8 +93,11 @@ class ContestWorld:
         client, key, create, _ = self.queue.pop(0)
         self.claim(client, "released", key, create)
         self.holding = False
+        self.delete(client, key)
+
+    def delete(self, client: int, key: str, end: str = "") -> None:
         self.ids, self.revision = self.ids + 1, self.revision + 1
-        self.records.append(Invoke(self.ids, self.tick(), client, "m1", Delete(key)))
+        self.records.append(Invoke(self.ids, self.tick(), client, "m1", Delete(key, end)))
         self.records.append(Ok(self.ids, self.tick(), self.revision, 1, DeleteResult(1)))
         self.watched(Event(key, self.revision, d=True))
 
@@ -192,8 +195,26 @@ def observed_the_one_before(rng: Random, records: list[HistoryRecord]) -> list[H
     return [*records[:place], stale, *records[place + 1 :]]
 
 
+def observed_back_in_time(rng: Random, records: list[HistoryRecord]) -> list[HistoryRecord]:
+    """An observer is shown what was true when it had been shown something later."""
+    seen = claims(records, "observed")
+    place, claim = rng.choice([(n, one) for n, one in seen if any(two.seen < one.seen for _, two in seen)])
+    past = rng.choice([two for _, two in seen if two.seen < claim.seen])
+    again = msgspec.structs.replace(past, c=claim.c, at=claim.at + 1)
+    return [*records[: place + 1], again, *records[place + 1 :]]
+
+
 def observed_another_value(rng: Random, records: list[HistoryRecord]) -> list[HistoryRecord]:
     return bent(rng, records, "observed", v="999999:4")
+
+
+def deleted_by_another(rng: Random, records: list[HistoryRecord]) -> list[HistoryRecord]:
+    """Somebody deletes what the lock guards."""
+    world = ContestWorld(rng, claims(records, "held")[0][1].kind, list(records))
+    last = next(r for r in reversed(records) if isinstance(r, Watched))
+    world.revision, world.at, world.ids = last.rev, last.at, 10_000
+    world.delete(77, GUARD, rng.choice(("", f"{GUARD}\0")))
+    return world.records
 
 
 LOCK_LIES: tuple[Callable[[Random, list[HistoryRecord]], list[HistoryRecord]], ...] = (
@@ -204,5 +225,12 @@ LOCK_LIES: tuple[Callable[[Random, list[HistoryRecord]], list[HistoryRecord]], .
     granted_to_the_next_at_once,
     written_by_another,
     written_after_the_end,
+    deleted_by_another,
 )
-ELECTION_LIES = (*LOCK_LIES, observed_another_leader, observed_the_one_before, observed_another_value)
+ELECTION_LIES = (
+    *LOCK_LIES,
+    observed_another_leader,
+    observed_the_one_before,
+    observed_another_value,
+    observed_back_in_time,
+)

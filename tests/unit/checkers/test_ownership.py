@@ -10,9 +10,23 @@ import pytest
 from tester.checkers import run_checkers
 from tester.history.endstate import EndState
 from tester.history.history import History
-from tester.history.records import ClaimRecord, HistoryRecord, Watched, WatchEnd, WatchStart
+from tester.history.records import (
+    ClaimRecord,
+    Event,
+    Header,
+    HistoryRecord,
+    Invoke,
+    KeyValue,
+    Ok,
+    Put,
+    Range,
+    RangeResult,
+    Watched,
+    WatchEnd,
+    WatchStart,
+)
 from tester.results import CheckResult, Verdict
-from tests.unit.checkers.contestworld import ELECTION_LIES, LOCK_LIES, ContestWorld
+from tests.unit.checkers.contestworld import ELECTION_LIES, GUARD, LOCK_LIES, ContestWorld
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,3 +97,39 @@ def test_the_message_names_who_and_where() -> None:
     message = judge("lock", lie(rng, ContestWorld(rng, "lock").run())).message
     for part in ("put kguard = ", "changed the guarded key kguard at revision", "was first"):
         assert part in message
+
+
+@pytest.mark.parametrize("kind", CHECKERS)
+def test_the_holder_may_delete_what_it_guards(kind: str) -> None:
+    world = ContestWorld(Random(2), kind)
+    world.run()
+    while not world.holding:
+        world.step()
+    writes = judge(kind, world.records).message
+    holder = world.queue[0][0]
+    world.put(holder, GUARD)
+    world.delete(holder, GUARD)
+    result = judge(kind, world.records)
+    assert result.verdict is Verdict.VALID, result
+    assert result.message != writes
+
+
+def test_a_claim_names_the_operation_that_showed_it() -> None:
+    records: list[HistoryRecord] = [
+        Header(1, "run", 1, "contest", 1, 0, "k", ("m1", "m2")),
+        WatchStart(1, 0, "m1", "k", 1, "l"),
+        Invoke(1, 10, 1, "m1", Put("kq/1", "1:4")),
+        Ok(1, 20, 2),
+        Watched(1, 30, 2, (Event("kq/1", 2, "1:4", 2, 1),)),
+        Watched(1, 31, 3),
+    ]
+    look = Range("kq/", "kq0")
+    for number, (rev, key) in enumerate(((3, "kq/1"), (2, "kq/1")), start=2):
+        at = 100 * number
+        shown = RangeResult((KeyValue(key, "1:4", 2, 2, 1),), 1)
+        records += [Invoke(number, at, 9, "m2", look), Ok(number, at + 1, rev, 1, shown)]
+        records.append(ClaimRecord(at + 2, 9, "election", "kq/", "observed", key, 2, rev, "1:4"))
+    result = judge("election", records)
+    assert "after it had been shown kq/1, created at 2, as of revision 3" in result.message
+    assert (result.findings[0].operations, result.findings[0].members) == ((3,), ("m2",))
+    assert judge("election", records[:-3]).verdict is Verdict.UNKNOWN  # nobody was elected; nothing else
