@@ -61,8 +61,9 @@ EXPLANATIONS: Final = {
         "A watcher was told of what it had not asked for. Caches built on watches then hold foreign keys."
     ),
     "watch/ordered": (
-        "Changes must reach a watcher in the order of revisions. Here an older one came after a newer one: "
-        "whoever applies them in turn ends with the old value."
+        "Changes must reach a watcher in the order of revisions, and those of one in the order in which they were "
+        "made. Here an older one came after a newer one: whoever applies them in turn ends with the old value, or "
+        "with steps of a transaction turned round."
     ),
     "watch/unique": (
         "A watcher was told of one change twice. Whoever counts, or acts once per change, acts twice; a change "
@@ -84,6 +85,10 @@ EXPLANATIONS: Final = {
         "Every watcher of a key is told of every change, and all of them of the same one. Here a change was left "
         "out, or was told differently than to others or to the client that made it: caches differ from the store, "
         "silently."
+    ),
+    "watch/header": (
+        "Every response says at which revision the member was that sent it. Here it tells of changes that are newer "
+        "than that: whoever resumes from the header is told them again, or takes the member for stale."
     ),
     "watch/is-create": (
         "A change says by its create revision and version whether it made the key or changed it. Here that does "

@@ -2,12 +2,13 @@
 
 =============  =====================================================================================
 filter         only the keys and kinds that were asked for
-ordered        revisions never go back
+ordered        revisions never go back, nor the changes of one
 unique         no change twice, not even after a resumption
 atomic         the changes of one revision come in one response
 bookmarkable   after a bookmark nothing older follows
 resumable      a watch from a revision shows nothing older
 reliable       no change is left out, and none differs from what other watchers or clients were told
+header         a response is of a revision no older than the changes in it
 is-create      a change says that it creates its key if and only if it does
 prev-kv        the previous key is the key as it was before
 compaction     a watch is told of compaction only if what it asked for is compacted, and somebody asked for that
@@ -18,9 +19,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from tester.checkers.agreement import Agreement
 from tester.checkers.base import Evidence
 from tester.checkers.guarantees import Guarantees
-from tester.checkers.watched import sessions_of
+from tester.checkers.telling import Telling
+from tester.checkers.watched import Ranges, sessions_of, written_by_clients
 from tester.history.watchlog import merge_watch_log
 
 if TYPE_CHECKING:
@@ -39,11 +42,14 @@ class Watch:
         """Invalid for a broken guarantee; unknown when nobody watched."""
         evidence = Evidence(self.name)
         log = merge_watch_log(history)
-        judge = Guarantees(history, log, evidence)
+        written, ranges = written_by_clients(history), Ranges(history.keys.texts)
+        tell = Telling(history, evidence, written)
+        alone = Guarantees(history, ranges, tell)
+        together = Agreement(history, log, written, ranges, tell)
         sessions = sessions_of(history)
         for session in sessions:
-            judge.judge(session)
-        judge.judge_resumptions(sessions)
+            alone.judge(session)
+            together.judge(session)
         if not len(history.events):  # which may be a lie: bookmarks say that nothing is missing
             evidence.nothing("no watcher was told of any change")
         return evidence.result(

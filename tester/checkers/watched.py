@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tester.history import watchlog
-from tester.history.columns import EventCol, Kind, LeafCol, OpCol
+from tester.history.columns import NONE, EventCol, Kind, LeafCol, OpCol
 from tester.history.records import Compact
 
 if TYPE_CHECKING:
     from tester.history.history import History, WatchSession
+    from tester.history.records import WatchStart
     from tester.history.table import Columns, Mask
 
 
@@ -22,6 +23,8 @@ class Session:
 
     session: WatchSession
     events: Columns
+    pairs: Columns
+    """Of its changes."""
     responses: Columns
     bookmark: Mask
     span: tuple[int, int] | None
@@ -34,7 +37,8 @@ def sessions_of(history: History) -> list[Session]:
     return [
         Session(
             rows.session,
-            events[:, rows.events],
+            told := events[:, rows.events],
+            pairs(told),
             responses[:, rows.responses],
             rows.bookmark,
             rows.span(events, responses),
@@ -56,10 +60,10 @@ def pairs(events: Columns) -> Columns:
     return pairs
 
 
-def repeated(events: Columns) -> Mask:
+def repeated(session: Session) -> Mask:
     """Changes that an earlier row of the same session has told: same key, revision and content."""
-    repeated = np.zeros(events.shape[1], dtype=bool)
-    told = pairs(events)
+    events, told = session.events, session.pairs
+    repeated = np.zeros(told.size, dtype=bool)
     order = np.argsort(told, kind="stable")
     again = told[order[1:]] == told[order[:-1]]
     if again.any():  # which is wrong, and rare: only those are compared by content
@@ -83,12 +87,75 @@ def compactions(history: History) -> list[tuple[int, int]] | None:
     return [*ours, *known, *((invoke.op.r, invoke.at) for invoke in maybe if isinstance(invoke.op, Compact))]
 
 
-def acknowledged_puts(history: History) -> Columns:
-    """Puts that were answered, as changes."""
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Puts, and deletions of a key that was there, that were answered: as changes, in the order of ``pairs``."""
+
+    events: Columns
+    pairs: Columns
+    operation: Columns
+    """Id of the operation of each."""
+    slot: Columns
+    """How many changes its operation made before it."""
+
+    def find(self, wanted: Columns) -> tuple[Columns, Mask]:
+        """For each of some ``pairs`` its place here, and whether it is here at all."""
+        return places(self.pairs, wanted)
+
+
+def places(known: Columns, wanted: Columns) -> tuple[Columns, Mask]:
+    """For each number its place among others, which ascend, and whether it is there."""
+    if not known.size:
+        return np.zeros(wanted.shape, dtype=np.int64), np.zeros(wanted.shape, dtype=bool)
+    place = np.minimum(np.searchsorted(known, wanted), known.size - 1)
+    there: Mask = known[place] == wanted
+    return place, there
+
+
+def written_by_clients(history: History) -> Written:
+    """What clients were told that they did. Which keys a deletion of a range has taken, they are not told."""
     leaves, ops = history.operations.leaves.columns, history.operations.rows.columns
-    puts = leaves[:, leaves[LeafCol.KIND] == Kind.PUT]
-    events = np.zeros((len(EventCol), puts.shape[1]), dtype=np.int64)
-    events[EventCol.REV] = ops[OpCol.REV, puts[LeafCol.OP]]
-    events[EventCol.KEY], events[EventCol.VALUE] = puts[LeafCol.KEY], puts[LeafCol.VALUE]
-    events[EventCol.LEASE] = puts[LeafCol.LEASE]
-    return events
+    kind = leaves[LeafCol.KIND]
+    one_deleted = (kind == Kind.DELETE) & (leaves[LeafCol.END] == NONE) & (leaves[LeafCol.COUNT] > 0)
+    rows = np.flatnonzero((kind == Kind.PUT) | one_deleted)
+    owner = leaves[LeafCol.OP, rows]
+    events = np.zeros((len(EventCol), rows.size), dtype=np.int64)
+    events[EventCol.REV] = ops[OpCol.REV, owner]
+    for told, field in (
+        (EventCol.KEY, LeafCol.KEY),
+        (EventCol.VALUE, LeafCol.VALUE),  # ``NONE`` of a deletion
+        (EventCol.LEASE, LeafCol.LEASE),
+    ):
+        events[told] = leaves[field, rows]
+    order = np.argsort(pairs(events), kind="stable")
+    events, rows, owner = events[:, order], rows[order], owner[order]
+    return Written(events, pairs(events), ops[OpCol.ID, owner], leaves[LeafCol.SLOT, rows])
+
+
+class Ranges:
+    """Which keys and changes a watcher asks for; most ask for the same."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self._texts = texts
+        self._found: dict[tuple[str, str], Mask] = {}
+
+    def keys(self, key: str, end: str) -> Mask:
+        """Of each key, whether it is in a range."""
+        if (key, end) not in self._found:
+            self._found[key, end] = np.array(
+                [
+                    text == key if not end else text >= key and (end == "\0" or text < end)
+                    for text in self._texts
+                ],
+                dtype=bool,
+            )
+        return self._found[key, end]
+
+    def admits(self, start: WatchStart, events: Columns) -> Mask:
+        """Of each change, whether a watcher asks for it."""
+        admitted: Mask = self.keys(start.k, start.e)[events[EventCol.KEY]]
+        if "put" in start.filters:
+            admitted &= events[EventCol.VALUE] == NONE
+        if "delete" in start.filters:
+            admitted &= events[EventCol.VALUE] != NONE
+        return admitted

@@ -627,6 +627,80 @@ def events_are_reordered(run: Run, rng: Random) -> Run | None:
 
 
 @caught_by("watch")
+def changes_of_a_revision_are_turned_round(run: Run, rng: Random) -> Run | None:
+    """For one watcher."""
+    chosen = []
+    for n, r in responses(run, 2):
+        places = [place for place in range(1, len(r.ev)) if r.ev[place].m == r.ev[place - 1].m]
+        chosen += [(n, changed(r, ev=(*r.ev[: p - 1], r.ev[p], r.ev[p - 1], *r.ev[p + 1 :]))) for p in places]
+    return bend_response(run, rng, chosen)
+
+
+@caught_by("watch")
+def transaction_is_turned_round(run: Run, rng: Random) -> Run | None:
+    """For everybody: only the transaction's client knows better."""
+    turned = pick(
+        rng,
+        [
+            a.ok.rev
+            for a, op, out in txns(run)
+            if out.succeeded and len(op.then) > 1 and all(isinstance(step, Put) for step in op.then)
+        ],
+    )
+    if turned is None:
+        return None
+
+    def turn(events: tuple[Event, ...]) -> tuple[Event, ...]:
+        mine = iter([event for event in events if event.m == turned][::-1])
+        return tuple(next(mine) if event.m == turned else event for event in events)
+
+    return replace(
+        run, records=[changed(r, ev=turn(r.ev)) if isinstance(r, Watched) else r for r in run.records]
+    )
+
+
+@caught_by("watch")
+def deletion_is_told_to_nobody(run: Run, rng: Random) -> Run | None:
+    deleted = [
+        (a.ok.rev, a.invoke.op.k)
+        for a in answered(run, Delete)
+        if isinstance(a.invoke.op, Delete) and not a.invoke.op.e and a.ok.out == DeleteResult(1)
+    ]
+    picked = pick(rng, [one for one in deleted if one[0] < run.store.revision])
+    return picked and without_events(run, lambda event: (event.m, event.k) == picked)
+
+
+@caught_by("watch")
+def everybody_is_told_another_value(run: Run, rng: Random) -> Run | None:
+    picked = pick(rng, answered(run, Put))
+    if picked is None:
+        return None
+
+    def bend(event: Event) -> Event:
+        return changed(event, v="9999:4") if event.m == picked.ok.rev else event
+
+    return replace(
+        run,
+        records=[changed(r, ev=tuple(map(bend, r.ev))) if isinstance(r, Watched) else r for r in run.records],
+    )
+
+
+@caught_by("watch")
+def header_is_older_than_its_changes(run: Run, rng: Random) -> Run | None:
+    return bend_response(run, rng, [(n, changed(r, rev=r.ev[-1].m - 1)) for n, r in responses(run)])
+
+
+@caught_by("watch")
+def deletion_has_a_version(run: Run, rng: Random) -> Run | None:
+    chosen = [
+        (n, changed(r, ev=(changed(r.ev[0], c=r.ev[0].m, ver=1), *r.ev[1:])))
+        for n, r in responses(run)
+        if r.ev[0].d
+    ]
+    return bend_response(run, rng, chosen)
+
+
+@caught_by("watch")
 def revision_is_split(run: Run, rng: Random) -> Run | None:
     picked = pick(rng, [(n, r) for n, r in responses(run, 2) if r.ev[-1].m == r.ev[-2].m])
     if picked is None:

@@ -19,11 +19,12 @@ from tests.unit.checkers.world import Mix, simulate
 HALVES = {
     "filter": "it had asked for ",
     "ordered": r"; after (put|delete) ",
-    "unique": "it had been told at |the session before had told everything up to revision ",
+    "unique": "it had been told at ",
     "atomic": "a response before had (put|delete) ",
     "bookmarkable": "a bookmark at .* had said that all up to revision ",
     "resumable": "from revision ",
     "reliable": "; (others were told |no other watcher was told of it|another watcher was|the client that wrote it)",
+    "header": "; the header of that response is of revision ",
     "is-create": "by what came before it is create revision ",
     "prev-kv": "; there was ",
     "compaction": "it was told that revision ",

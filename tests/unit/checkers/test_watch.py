@@ -6,7 +6,17 @@ import pytest
 
 from tester.checkers import run_checkers
 from tester.history.endstate import EndState
-from tester.history.records import Compact, Event, Header, Watched, WatchStart
+from tester.history.records import (
+    Compact,
+    Event,
+    Header,
+    Put,
+    PutResult,
+    Txn,
+    TxnResult,
+    Watched,
+    WatchStart,
+)
 from tester.results import CheckResult, Verdict
 from tests.unit.checkers.story import MEMBERS, Story
 
@@ -52,3 +62,117 @@ def test_without_changes_there_is_nothing_to_judge() -> None:
         result = judge(story)
         assert result.verdict is Verdict.UNKNOWN
         assert result.nothing_to_judge
+
+
+def test_a_change_that_is_left_out_names_the_operation_that_made_it() -> None:
+    story = Story()
+    story.put("ka", "1:4", 2)
+    gone = story.delete("ka", 3)
+    story.put("kb", "2:4", 4)
+    first, last = Event("ka", 2, "1:4", 2, 1), Event("kb", 4, "2:4", 4, 1)
+    story.watch(first, last, rev=4)
+    result = judge(story)
+    assert result.verdict is Verdict.INVALID
+    assert "never told of delete ka at revision 3" in result.message
+    assert (result.findings[0].operations, result.findings[0].revisions) == ((gone,), (3,))
+    story = Story()
+    story.put("ka", "1:4", 2)
+    story.delete("ka", 3)
+    story.delete("ka", 3, deleted=0)  # which is no change
+    story.watch(first, Event("ka", 3, d=True), rev=3)
+    assert judge(story).verdict is Verdict.VALID
+
+
+@pytest.mark.parametrize(
+    ("told", "verdict"),
+    [
+        (Event("ka", 2, "1:4", 2, 1, 7), Verdict.VALID),
+        (Event("ka", 2, "9:4", 2, 1, 7), Verdict.INVALID),
+        (Event("ka", 2, "1:4", 2, 1), Verdict.INVALID),
+        (Event("ka", 2, d=True), Verdict.INVALID),
+    ],
+)
+def test_what_a_client_wrote_is_what_a_watcher_is_told(told: Event, verdict: Verdict) -> None:
+    story = Story()
+    written = story.put("ka", "1:4", 2, lease=7)
+    story.watch(told, rev=2)
+    result = judge(story)
+    assert result.verdict is verdict, result
+    if verdict is Verdict.INVALID:
+        assert (
+            "the client that wrote it asked for put ka = 1:4 at revision 2, lease 7 and not" in result.message
+        )
+        assert result.findings[0].operations == (written,)
+
+
+KA, KB, KC = Event("ka", 2, "1:4", 2, 1), Event("kb", 2, "2:4", 2, 1), Event("kc", 2, "3:4", 2, 1)
+
+
+@pytest.mark.parametrize("asked", ["ok", "info"])
+@pytest.mark.parametrize(
+    ("told", "verdict"),
+    [
+        ((KA, KB, KC), Verdict.VALID),
+        ((KB, KA, KC), Verdict.INVALID),
+        ((KC, KA, KB), Verdict.INVALID),
+    ],
+)
+def test_changes_of_a_transaction_come_in_its_order(
+    asked: str, told: tuple[Event, ...], verdict: Verdict
+) -> None:
+    story = Story()
+    txn = Txn((), (Put("ka", "1:4"), Put("kb", "2:4"), Put("kc", "3:4")))
+    if asked == "ok":
+        story.ok(txn, 2, TxnResult(succeeded=True, responses=(PutResult(),) * 3))
+    else:  # nobody but another watcher knows better
+        story.info(txn)
+        story.records += [WatchStart(1, story.tick(), "m1", "k", 1, "l")]
+        story.records += [Watched(1, story.tick(), 2, (KA, KB, KC)), Watched(1, story.tick(), 2)]
+    story.records += [WatchStart(2, story.tick(), "m2", "k", 1, "l")]
+    story.records += [Watched(2, story.tick(), 2, told), Watched(2, story.tick(), 2)]
+    result = judge(story)
+    assert result.verdict is verdict, result
+    if verdict is Verdict.INVALID:
+        assert result.kinds == ("ordered",)
+        assert result.message.endswith(" the other way round")
+
+
+def test_a_watcher_of_some_keys_is_told_of_them_in_order() -> None:
+    story = Story()
+    story.ok(
+        Txn((), (Put("kc", "3:4"), Put("ka", "1:4"), Put("kb", "2:4"))),
+        2,
+        TxnResult(succeeded=True, responses=(PutResult(),) * 3),
+    )
+    story.records += [WatchStart(1, story.tick(), "m1", "k", 1, "l")]
+    story.records += [Watched(1, story.tick(), 2, (KC, KA, KB)), Watched(1, story.tick(), 2)]
+    story.records += [WatchStart(2, story.tick(), "m2", "kb", 1, "l")]
+    story.records += [Watched(2, story.tick(), 2, (KC, KB)), Watched(2, story.tick(), 2)]
+    assert judge(story).verdict is Verdict.VALID
+
+
+@pytest.mark.parametrize(
+    ("header", "verdict"), [(1, Verdict.INVALID), (2, Verdict.VALID), (9, Verdict.VALID)]
+)
+def test_a_header_is_no_older_than_its_changes(header: int, verdict: Verdict) -> None:
+    """One that catches up is told the newest revision with changes that are older."""
+    story = Story()
+    story.put("ka", "1:4", 2)
+    story.records += [WatchStart(1, story.tick(), "m1", "k", 1, "l")]
+    story.records += [Watched(1, story.tick(), header, (KA,))]
+    result = judge(story)
+    assert (result.verdict, result.kinds) == (verdict, ("header",) if verdict is Verdict.INVALID else ())
+
+
+def test_a_deletion_has_no_version() -> None:
+    for told, verdict in (
+        (Event("ka", 3, d=True), Verdict.VALID),
+        (Event("ka", 3, "", 2, 1, d=True), Verdict.INVALID),
+    ):
+        story = Story()
+        story.put("ka", "1:4", 2)
+        story.delete("ka", 3)
+        story.watch(KA, told, rev=3)
+        result = judge(story)
+        assert result.verdict is verdict, result
+        assert ("as of every deletion" in result.message) == (verdict is Verdict.INVALID)
