@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from tester.checkers.base import Evidence
 from tester.history.columns import NONE, OPERATORS, TARGETS, CompareCol, Kind, KvCol, LeafCol, NodeCol, OpCol
+from tester.history.jepsen import MEMBER as JEPSEN
 from tester.history.records import Compare, Delete, Put, Txn
 from tester.history.table import NEVER
 
@@ -28,6 +29,8 @@ MAX_STATES = 20_000
 
 _ANYTHING = -2
 """A write that needs nothing of the state before."""
+_PRESENT = -3
+"""A deletion of a key that was there, whatever its value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +42,13 @@ class Step:
     ret: int
     """``NEVER``: nobody knows whether it happened."""
     needs: int
-    """The value that it found, or ``_ANYTHING``."""
+    """The value that it found, ``_ANYTHING`` or ``_PRESENT``."""
     leaves: int
     """The value afterwards."""
+
+    def fits(self, value: int) -> bool:
+        """Whether it may take effect when this is the value."""
+        return self.needs in {_ANYTHING, value} or (self.needs == _PRESENT and value != NONE)
 
 
 State: TypeAlias = tuple[int, frozenset[int]]
@@ -114,7 +121,7 @@ def _closure(states: set[State], open_steps: dict[int, Step], wanted: int | None
         if wanted in done:
             continue
         for step in open_steps.values():
-            if step.id in done or step.needs not in {_ANYTHING, value}:
+            if step.id in done or not step.fits(value):
                 continue
             after = _having_read((step.leaves, done | {step.id}), open_steps)
             if after not in found:
@@ -139,6 +146,8 @@ def _registers(history: History) -> dict[int, list[Step]]:
     found: defaultdict[int, list[Step]] = defaultdict(list)
     operations = history.operations
     ops, leaves = operations.rows.columns, operations.leaves.columns
+    # Jepsen's writes of nil do not say whether there was anything to delete.
+    counted = history.header is None or history.header.members != (JEPSEN,)
     ends = [*ops[OpCol.LEAF, 1:].tolist(), leaves.shape[1]]
     for row, (op, end) in enumerate(zip(ops.T.tolist(), ends, strict=True)):
         leaf = leaves[:, op[OpCol.LEAF]].tolist() if end == op[OpCol.LEAF] + 1 else None
@@ -148,6 +157,8 @@ def _registers(history: History) -> dict[int, list[Step]]:
         if leaf[LeafCol.KIND] == Kind.RANGE:
             answer = operations.answers.columns[KvCol.VALUE, leaf[LeafCol.KV] : leaf[LeafCol.KV] + 1]
             needs = after = int(answer[0]) if leaf[LeafCol.COUNT] else NONE
+        if leaf[LeafCol.KIND] == Kind.DELETE and counted:
+            needs = _PRESENT if leaf[LeafCol.COUNT] else NONE
         if op[OpCol.KIND] == Kind.TXN:
             compared = _needs_of_row(history, row, leaf[LeafCol.KEY])
             if leaf[LeafCol.KIND] != Kind.PUT or compared is None:
