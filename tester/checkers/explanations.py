@@ -126,9 +126,9 @@ EXPLANATIONS: Final = {
 
 
 def with_explanation(result: CheckResult) -> CheckResult:
-    """The same verdict; if it is ``invalid``, with a paragraph for each kind of violation. Pure."""
+    """The same verdict; if it is ``invalid``, with a paragraph for each kind of violation that has one. Pure."""
     if result.verdict is not Verdict.INVALID:
         return result
     names = [f"{result.checker}/{kind}" for kind in result.kinds] or [result.checker]
-    told = [EXPLANATIONS[name] for name in names if name in EXPLANATIONS]
-    return replace(result, explanation="\n".join(told))
+    told = [EXPLANATIONS.get(name) or EXPLANATIONS.get(result.checker, "") for name in names]
+    return replace(result, explanation="\n".join(dict.fromkeys(filter(None, told))))

@@ -56,6 +56,13 @@ KNOWN: Final = (
         what="a member that is sent a snapshot may tell its watchers once more what they were told before",
         mended=((3, 4, 25), (3, 5, 8)),
     ),
+    KnownBug(
+        issue="https://github.com/etcd-io/etcd/issues/15247",
+        checker="leases",
+        kinds=frozenset({"deposed"}),
+        what="a leader that was stalled and deposed may revoke leases that live, renew dead ones, and deny others",
+        mended=((3, 4, 31), (3, 5, 13)),
+    ),
 )
 
 

@@ -92,10 +92,12 @@ class _Judge:
         grant = life.grants[0]
         for told in life.renewals:
             if told.ttl != grant.ttl:
-                self._tell(life, "was renewed for another time than granted", (grant, told))
+                self._tell(life, "was renewed for another time than granted", (grant, told), kind="granted")
         for told in life.asked:
             if told.granted != grant.ttl:
-                self._tell(life, f"is said to have been granted for {told.granted} s", (grant, told))
+                self._tell(
+                    life, f"is said to have been granted for {told.granted} s", (grant, told), kind="granted"
+                )
             self._judge_left(life, told)
 
     def _judge_left(self, life: Life, told: Told) -> None:
@@ -107,9 +109,9 @@ class _Judge:
             return  # a deposed leader may still tell what it knows
         promised = newest.call + life.ttl_ns - told.ret - NS  # whole seconds are told, rounded down
         if told.ttl * NS < promised - life.ttl_ns // _CLOCK_SHARE:
-            self._tell(life, "has less time left than its last renewal promised", (newest, told))
+            self._tell(life, "has less time left than its last renewal promised", (newest, told), kind="left")
         if told.ttl > life.grants[0].ttl and not self.disturbances.overlap(life.grants[0].call, told.ret):
-            self._tell(life, "has more time left than it was granted", (life.grants[0], told))
+            self._tell(life, "has more time left than it was granted", (life.grants[0], told), kind="left")
 
     def _judge_early(self, life: Life) -> None:
         """A lease that nobody revoked does not end before the time that its grant or a renewal gave it."""
@@ -125,7 +127,7 @@ class _Judge:
             short = newest.call + life.ttl_ns - death.at
             if short > life.ttl_ns // _CLOCK_SHARE:
                 what = f"ended at least {short / NS:.3f} s too early"
-                self._tell(life, what, (newest,), death)
+                self._tell(life, what, (newest,), death, kind=self._kind("early", newest.call, death.at))
 
     def _judge_final(self, life: Life) -> None:
         """What is dead is neither renewed nor given a key."""
@@ -140,17 +142,23 @@ class _Judge:
         lowest = min((one for one in deaths if one.revisions), key=lambda one: one.revisions, default=None)
         for told in life.renewals:
             if told.call > first.at:
-                self._tell(life, "was renewed after its end", (told,), first)
+                self._tell(
+                    life,
+                    "was renewed after its end",
+                    (told,),
+                    first,
+                    kind=self._kind("final", first.at, told.ret),
+                )
         for told in life.puts:
             if told.call > first.at:
-                self._tell(life, "was given a key after its end", (told,), first)
+                self._tell(life, "was given a key after its end", (told,), first, kind="final")
             elif lowest is not None and told.revision > lowest.revisions[0]:
-                self._tell(life, "was given a key after its end", (told,), lowest)
+                self._tell(life, "was given a key after its end", (told,), lowest, kind="final")
         for told in life.asked:
             # By the memory of one who leads, who may be a moment behind those who answered; and a deposed leader
             # may still tell what it knows.
             if told.call > first.at + _BEHIND_NS and not self.disturbances.overlap(first.at, told.ret):
-                self._tell(life, "is said to live after its end", (told,), first)
+                self._tell(life, "is said to live after its end", (told,), first, kind="final")
 
     def _judge_late(self, life: Life) -> None:
         """A lease that nobody renews ends, and its keys with it."""
@@ -160,12 +168,16 @@ class _Judge:
         for told in sorted(life.renewals, key=lambda one: one.call):
             latest = self._with_unknown(life, latest, unknown, told.call)
             if told.call > latest:
-                self._tell(life, f"was renewed {_late(told.call, latest)} after its time", (grant, told))
+                self._tell(
+                    life, f"was renewed {_late(told.call, latest)} after its time", (grant, told), kind="late"
+                )
             latest = max(latest, self.disturbances.latest_end(told.ret + life.ttl_ns, life.ttl_ns))
         for what, told in self._signs(life):
             latest = self._with_unknown(life, latest, unknown, told.call)
             if told.call > latest:
-                self._tell(life, f"{what} {_late(told.call, latest)} after its time", (grant, told))
+                self._tell(
+                    life, f"{what} {_late(told.call, latest)} after its time", (grant, told), kind="late"
+                )
         left = self._remains.of(life.lease)
         if left is not None:
             latest = self._with_unknown(life, latest, unknown, left.at)
@@ -173,7 +185,9 @@ class _Judge:
                 death = Death(0, left.what, revisions=left.revisions)
                 verb = "ended" if left.ended else "has a key"
                 over = _late(left.at, latest)
-                self._tell(life, f"{verb} {over} after its time", (grant, *life.renewals[-1:]), death)
+                self._tell(
+                    life, f"{verb} {over} after its time", (grant, *life.renewals[-1:]), death, kind="late"
+                )
         elif self._remains.unseen(life, latest):
             self._evidence.doubt(
                 f"{self._log.watch.describe()}: whether keys of lease {life.lease} went in time, cannot be told"
@@ -195,7 +209,13 @@ class _Judge:
             latest = max(latest, self.disturbances.latest_end(given_up + life.ttl_ns, life.ttl_ns))
         return latest
 
-    def _tell(self, life: Life, what: str, told: tuple[Told, ...], death: Death | None = None) -> None:
+    def _kind(self, kind: str, start: int, end: int) -> str:
+        """What a leader does that was deposed, and does not know it, has a name of its own."""
+        return "deposed" if self.disturbances.overlap(start, end) else kind
+
+    def _tell(
+        self, life: Life, what: str, told: tuple[Told, ...], death: Death | None = None, *, kind: str
+    ) -> None:
         quoted = [self._history.describe(one.operation) for one in told]
         operations = [one.operation for one in told]
         if death is not None:
@@ -205,6 +225,7 @@ class _Judge:
             f"lease {life.lease} {what}: {'; '.join(quoted)}",
             operations=dict.fromkeys(operations),
             revisions=death.revisions if death is not None else (),
+            kind=kind,
         )
 
 

@@ -8,7 +8,18 @@ import pytest
 from tester.checkers import run_checkers
 from tester.history.endstate import EndState
 from tester.history.history import History
-from tester.history.records import Event, Header, Watched, WatchStart
+from tester.history.records import (
+    Event,
+    Header,
+    HistoryRecord,
+    LeaderRecord,
+    LeaseGrant,
+    LeaseKeepAlive,
+    LeaseResult,
+    LeaseRevoke,
+    Watched,
+    WatchStart,
+)
 from tester.results import CheckResult, Verdict
 from tests.unit.checkers.story import Story
 
@@ -62,3 +73,35 @@ def test_not_where_something_else_was_found_too_or_nothing() -> None:
     assert (both.verdict, both.known) == (Verdict.INVALID, "")
     right = judged("3.4.23", late=False)
     assert (right.verdict, right.known) == (Verdict.VALID, "")
+
+
+def deposed(version: str, answer: int, *changes: HistoryRecord) -> CheckResult:
+    """A lease that is revoked, or denied, and a leader that does not know what another one has done meanwhile."""
+    story = Story()
+    story.records.append(LeaderRecord(0, "m1", 2))
+    story.ok(LeaseGrant(7, 30), 2, LeaseResult(30))
+    story.records += changes
+    story.at = 5_000_000_000
+    if answer:
+        story.ok(LeaseRevoke(7), 2)
+    story.ok(LeaseKeepAlive(7), 2, LeaseResult(answer))
+    header = story.records[0]
+    assert isinstance(header, Header)
+    records = [msgspec.structs.replace(header, versions=(version,)), *story.records[1:]]
+    (result,) = run_checkers(["leases"], History(records), EndState(story.tick(), {}))
+    assert result.verdict is Verdict.INVALID
+    assert result.explanation
+    return result
+
+
+@pytest.mark.parametrize("answer", [0, 30])
+def test_a_deposed_leader_and_leases(answer: int) -> None:
+    elected = LeaderRecord(4_000_000_000, "m2", 3)
+    for version in ("3.4.23", "3.4.30", "3.5.1", "3.5.12"):
+        result = deposed(version, answer, elected)
+        assert result.kinds == ("deposed",)
+        assert "etcd/issues/15247, mended in 3.4.31 and 3.5.13" in result.known
+    for version in ("3.4.31", "3.5.13", "3.5.30", "3.6.0"):
+        assert deposed(version, answer, elected).known == ""
+    undisturbed = deposed("3.5.1", answer)
+    assert (undisturbed.kinds, undisturbed.known) == (("final",) if answer else ("early",), "")
