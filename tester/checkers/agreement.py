@@ -61,8 +61,7 @@ class Agreement:
         events, prefix = session.events, self._history.prefix
         found, known = places(self._pairs, session.pairs)
         row = self._order[found]
-        columns = [EventCol.VALUE, EventCol.LEASE]
-        differs: Mask = known & np.any(events[columns] != self._log.events[columns][:, row], axis=0)
+        differs = known & _differ(events, self._log.events, row)
         covered = self._log.covers(events[EventCol.REV])
         full_range = self._ranges.keys(prefix, end_of_prefix(prefix))[events[EventCol.KEY]]
 
@@ -78,19 +77,19 @@ class Agreement:
         return differs
 
     def _otherwise(self, event: Columns, told: Columns) -> str:
-        return f"{self._tell.words.bare(event)}, lease {event[EventCol.LEASE]} and not {told[EventCol.LEASE]}"
+        lease, other = event[EventCol.LEASE], told[EventCol.LEASE]
+        return self._tell.words.bare(event) + (f", lease {lease} and not {other}" if lease != other else "")
 
     def _judge_written(self, session: Session, differs: Mask) -> None:
         """The change that its client asked for; where others were told otherwise, that is told already."""
         events, written = session.events, self._written.events
         place, known = self._written.find(session.pairs)
-        columns = [EventCol.VALUE, EventCol.LEASE]
-        wrong = np.zeros(known.size, dtype=bool)
-        wrong[known] = np.any(events[columns][:, known] != written[columns][:, place[known]], axis=0)
+        wrong = known & ~differs
+        wrong[known] &= _differ(events[:, known], written, place[known])
         self._tell.changes(
             "reliable",
             session,
-            wrong & ~differs,
+            wrong,
             lambda at: (
                 f"the client that wrote it asked for {self._otherwise(written[:, place[at]], events[:, at])}"
             ),
@@ -190,3 +189,10 @@ class Agreement:
             missing = source[:, low + np.flatnonzero(wanted & ~told)]
             everything = f"it was told of everything from revision {first} to {last}; {knows}"
             self._tell.missing("reliable", session, missing, everything)
+
+
+def _differ(events: Columns, others: Columns, row: Columns) -> Mask:
+    """Of each change, whether a row of others has another value or lease."""
+    value, lease = EventCol.VALUE, EventCol.LEASE
+    differ: Mask = (events[value] != others[value, row]) | (events[lease] != others[lease, row])
+    return differ
