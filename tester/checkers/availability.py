@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from tester.checkers.base import Evidence
-from tester.history.columns import NONE, OpCol
+from tester.history.columns import NONE, OpCol, WaitCol
+from tester.history.operations import is_local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,10 +100,16 @@ class _Service:
         self._ends, self._answered = by_end[OpCol.RET], by_end[OpCol.ID]
         # The last to be called of those that are answered from each place on is no help; the first is.
         self._first_call = _first_from(by_end[OpCol.CALL])
-        invokes = [(invoke.at, invoke.id) for invoke in history.unknown_writes()]
-        invokes += [(invoke.at, invoke.id) for invoke in history.failed_writes.values()]
-        calls = np.concatenate([shared[OpCol.CALL], np.array([at for at, _ in invokes], dtype=np.int64)])
-        ids = np.concatenate([shared[OpCol.ID], np.array([one for _, one in invokes], dtype=np.int64)])
+        # In flight and unknown writes are told together; what is told twice does no harm.
+        invokes = [*history.unknown_writes(), *history.failed_writes.values()]
+        invokes += [invoke for invoke in history.unfinished() if not is_local(invoke.op)]
+        unanswered = history.unanswered.columns
+        calls = np.concatenate(
+            [shared[OpCol.CALL], unanswered[WaitCol.CALL], np.array([i.at for i in invokes], dtype=np.int64)]
+        )
+        ids = np.concatenate(
+            [shared[OpCol.ID], unanswered[WaitCol.ID], np.array([i.id for i in invokes], dtype=np.int64)]
+        )
         order = np.argsort(calls, kind="stable")
         self._calls, self._asked = calls[order], ids[order]
 

@@ -40,6 +40,16 @@ class OpCol(IntEnum):
     """Row of its first leaf; the last ends where the next operation's first begins."""
 
 
+class WaitCol(IntEnum):
+    """One row per linearizable operation that is no write and was not answered: reads, grants, compactions."""
+
+    ID = 0
+    CLIENT = 1
+    MEMBER = 2
+    KIND = 3
+    CALL = 4
+
+
 class LeafCol(IntEnum):
     """One row per put, delete, range or lease call that ran, in a transaction or alone."""
 

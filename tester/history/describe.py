@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tester.history.columns import NONE, OPERATORS, TARGETS, CompareCol, Kind, LeafCol, NodeCol, OpCol
+from tester.history.columns import (
+    NONE,
+    OPERATORS,
+    TARGETS,
+    CompareCol,
+    Kind,
+    LeafCol,
+    NodeCol,
+    OpCol,
+    WaitCol,
+)
 from tester.history.records import (
     ClockRecord,
     Compact,
@@ -24,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tester.history.operations import Operations
+    from tester.history.table import Columns
 
 _LONGEST = 6
 """Steps or conditions of a transaction that are spelled out."""
@@ -34,6 +45,13 @@ def describe_invoke(invoke: Invoke, outcome: str) -> str:
     text = describe_request(invoke.op)
     who = f"client {invoke.c} at {invoke.m}"
     return f"operation {invoke.id}: {text} by {who}, {outcome}, called {_at(invoke.at)}"
+
+
+def describe_unanswered(row: Columns, members: Sequence[str]) -> str:
+    """What of an operation without an answer is kept: a row of ``WaitCol``."""
+    what = Kind(int(row[WaitCol.KIND])).name.lower()
+    who = f"client {row[WaitCol.CLIENT]} at {members[row[WaitCol.MEMBER]]}"
+    return f"operation {row[WaitCol.ID]}: {what} by {who}, not answered, called {_at(int(row[WaitCol.CALL]))}"
 
 
 def describe_clock(record: ClockRecord) -> str:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from tester.history.columns import NONE, EventCol, KvCol, ResponseCol
-from tester.history.describe import describe_invoke, describe_joined
+from tester.history.columns import NONE, EventCol, KvCol, ResponseCol, WaitCol
+from tester.history.describe import describe_invoke, describe_joined, describe_unanswered
 from tester.history.mismatch import HistoryMismatchError, without_question
-from tester.history.operations import Operations, fill_key_values, is_write
+from tester.history.operations import Operations, fill_key_values, is_local, is_write, kind_of
 from tester.history.records import (
     ClaimRecord,
     ClientRecord,
@@ -54,6 +54,9 @@ _BATCH = 10_000
 operation costs little for each."""
 
 
+_REFUSALS = frozenset({"INVALID_ARGUMENT", "FAILED_PRECONDITION", "NOT_FOUND", "OUT_OF_RANGE"})
+"""Codes with which etcd answers what it will not do: it was there, and served."""
+
 _NO_LEASE = "requested lease not found"
 
 
@@ -81,6 +84,8 @@ class History:
         """Previous keys of watched changes; ``KvCol.LEAF`` holds the row of the event."""
         self.failed_writes: dict[int, Invoke] = {}
         """Writes that were answered with an error that says they were not applied."""
+        self.unanswered = Table(WaitCol)
+        """What else failed or has an unknown outcome; those in flight are ``unfinished``."""
         self.lease_refusals: list[tuple[Invoke, Fail]] = []
         """Operations that were refused because there is no such lease."""
         self.unknown_renewals: list[tuple[Invoke, Info]] = []
@@ -188,12 +193,18 @@ class History:
         for outcome, invokes in (("info", self._open), ("info", self._unknown), ("fail", self.failed_writes)):
             if invoke := invokes.get(operation_id):
                 return describe_invoke(invoke, outcome)
+        rows = self.unanswered.columns
+        if (found := np.flatnonzero(rows[WaitCol.ID] == operation_id)).size:
+            return describe_unanswered(rows[:, found[0]], self.members.texts)
         return describe_joined(self.operations, self.members.texts, operation_id)
 
     def _not_ok(self, record: Info | Fail) -> None:
         invoke = self._open.pop(record.id, None)
         if invoke is None:
             raise without_question(record.id)
+        if not (is_write(invoke.op) or is_local(invoke.op) or record.error in _REFUSALS):
+            member = self.members.numbers[invoke.m]
+            self.unanswered.append(invoke.id, invoke.c, member, kind_of(invoke.op), invoke.at)
         if isinstance(record, Fail):
             if is_write(invoke.op):
                 self.failed_writes[record.id] = invoke

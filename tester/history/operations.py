@@ -17,9 +17,11 @@ from tester.history.columns import (
     OpCol,
 )
 from tester.history.records import (
+    Compact,
     Delete,
     Invoke,
     KeyValue,
+    LeaseGrant,
     LeaseKeepAlive,
     LeaseRevoke,
     LeaseTimeToLive,
@@ -36,6 +38,17 @@ from tester.history.table import Columns, Interner, Table, column
 # numpy takes a member of an IntEnum for an object, and compares slowly.
 _PUT, _DELETE, _RANGE, _TXN, _REVOKE = map(int, (Kind.PUT, Kind.DELETE, Kind.RANGE, Kind.TXN, Kind.REVOKE))
 _MORE, _KEYS_ONLY, _COUNT_ONLY = int(Flag.MORE), int(Flag.KEYS_ONLY), int(Flag.COUNT_ONLY)
+_KINDS: dict[type, Kind] = {
+    Put: Kind.PUT,
+    Delete: Kind.DELETE,
+    Range: Kind.RANGE,
+    Txn: Kind.TXN,
+    Compact: Kind.COMPACT,
+    LeaseGrant: Kind.GRANT,
+    LeaseRevoke: Kind.REVOKE,
+    LeaseKeepAlive: Kind.KEEPALIVE,
+    LeaseTimeToLive: Kind.TTL,
+}
 _TARGETS = {target: number for number, target in enumerate(TARGETS)}
 _OPERATORS = {operator: number for number, operator in enumerate(OPERATORS)}
 _OTHER_FIELDS = (LeafCol.LEASE, LeafCol.COUNT, LeafCol.AT, LeafCol.LIMIT)
@@ -49,6 +62,11 @@ def is_write(op: Operation) -> bool:
     if isinstance(op, Txn):
         return any(is_write(step) for step in (*op.then, *op.orelse))
     return isinstance(op, Put | Delete | LeaseRevoke)
+
+
+def kind_of(op: Operation) -> Kind:
+    """What sort of operation it is."""
+    return _KINDS[type(op)]
 
 
 def is_plain(op: Operation, out: Result | None) -> bool:

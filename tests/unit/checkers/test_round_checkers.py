@@ -13,7 +13,21 @@ from agent_service.models import LogTail
 from tester.checkers import run_checkers
 from tester.checkers.logs import kind_of
 from tester.history.endstate import EndState, LogEvidence, MemberEnd
-from tester.history.records import FaultRecord, LeaseKeepAlive, LeaseResult, Ok, PhaseRecord, Put
+from tester.history.records import (
+    Compact,
+    Fail,
+    FaultRecord,
+    Info,
+    LeaseGrant,
+    LeaseKeepAlive,
+    LeaseResult,
+    Ok,
+    Operation,
+    PhaseRecord,
+    Put,
+    Range,
+    Txn,
+)
 from tester.memberlogs import MemberLogs, Scan
 from tester.results import CheckResult, Verdict
 from tests.unit.checkers.story import Story
@@ -123,6 +137,46 @@ def test_answers_from_memory_do_not_count_as_service() -> None:
     story.info(Put("kx", "900:4"))
     case(story, 1, 10)
     assert available(story).verdict is Verdict.INVALID
+
+
+@pytest.mark.parametrize("op", [Range("ka"), Txn((), (Range("ka"),)), LeaseGrant(7, 5), Compact(3)])
+@pytest.mark.parametrize("end", [Fail, Info, None])
+def test_reads_grants_and_compactions_that_are_not_answered_wait_too(
+    op: Operation, end: type[Fail | Info] | None
+) -> None:
+    def told(*, answered: bool) -> CheckResult:
+        story = Story()
+        steadily(story, 1, 3)
+        for second in range(3, 9):
+            story.at = second * S
+            operation = story.invoke(op)
+            if answered and second % 2:
+                story.records.append(
+                    Fail(operation, story.tick(), "OUT_OF_RANGE", "etcdserver: mvcc: compacted")
+                )
+                story.put("kb", f"{second}:4", 50 + second)
+            elif end is not None:
+                story.records.append(end(operation, story.tick(), "UNAVAILABLE", "etcdserver: no leader"))
+        case(story, 1, 10)
+        return available(story, 4.0)
+
+    result = told(answered=False)
+    assert result.verdict is Verdict.INVALID
+    assert "from 3.001 s to 10.000 s" in result.message
+    assert "the first to wait: operation 5: " in result.message
+    assert told(answered=True).verdict is Verdict.VALID
+
+
+def test_reads_from_memory_and_refusals_wait_for_nobody() -> None:
+    story = Story()
+    steadily(story, 1, 3)
+    for second in range(3, 9):
+        story.at = second * S
+        local, refused = story.invoke(Range("ka", s=True)), story.invoke(Range("ka", r=1))
+        story.records.append(Fail(local, story.tick(), "UNAVAILABLE", "connection refused"))
+        story.records.append(Fail(refused, story.tick(), "OUT_OF_RANGE", "etcdserver: mvcc: compacted"))
+    case(story, 1, 10)
+    assert available(story).verdict is Verdict.VALID
 
 
 def test_availability_needs_a_limit_and_somebody_who_asks() -> None:
