@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from tester.checkers.base import Evidence
+from tester.checkers.base import MAX_FINDINGS, Evidence
 from tester.history.columns import NONE, OpCol, WaitCol
 from tester.history.operations import is_local
+from tester.history.table import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,11 +48,13 @@ class Availability:
         longest = 0
         asked = False
         for stretch in _stretches(history, end):
-            for gap in service.gaps(stretch):
-                asked = True
-                longest = max(longest, gap.length)
-                if gap.length > end.gap_limit * 1e9:
-                    _tell(evidence, history, stretch, gap, end.gap_limit)
+            gaps = service.gaps(stretch)
+            asked = asked or gaps.any()
+            longest = max(longest, gaps.longest())
+            over = gaps.over(int(end.gap_limit * 1e9))
+            evidence.more(len(over) - MAX_FINDINGS)
+            for gap in over[:MAX_FINDINGS]:
+                _tell(evidence, history, stretch, gap, end.gap_limit)
         if not asked:
             evidence.doubt("nobody asked for anything under load")
         return evidence.result(
@@ -90,6 +93,27 @@ class _Gap:
         return self.end - self.start
 
 
+@dataclass(frozen=True, slots=True)
+class _Gaps:
+    """Those of a stretch, in order of time."""
+
+    columns: Columns
+    """The fields of ``_Gap``."""
+
+    def any(self) -> bool:
+        """Whether anybody asked."""
+        return bool(self.columns.shape[1])
+
+    def longest(self) -> int:
+        """Nanoseconds."""
+        return int(np.max(self.columns[1] - self.columns[0], initial=0))
+
+    def over(self, limit: int) -> list[_Gap]:
+        """Those longer than that."""
+        long = self.columns[:, self.columns[1] - self.columns[0] > limit]
+        return [_Gap(*row) for row in long.T.tolist()]
+
+
 class _Service:
     """When operations were asked for and acknowledged. Answers from a member's own state do not count."""
 
@@ -113,30 +137,22 @@ class _Service:
         order = np.argsort(calls, kind="stable")
         self._calls, self._asked = calls[order], ids[order]
 
-    def gaps(self, stretch: _Stretch) -> Iterator[_Gap]:
+    def gaps(self, stretch: _Stretch) -> _Gaps:
         """Every time between two acknowledgements of a stretch in which somebody waited."""
         low, high = np.searchsorted(self._ends, [stretch.start, stretch.end])
         ends = np.concatenate([[stretch.start], self._ends[low:high], [stretch.end]])
-        # Only the long ones are worth a look; the longest alone is told where none is.
-        for place in _longest(np.diff(ends)):
-            start, end = int(ends[place]), int(ends[place + 1])
-            following = int(low + place)
-            answered = int(self._answered[following]) if following < high else NONE
-            waiting = following < self._ends.size and int(self._first_call[following]) <= start
-            asked = int(np.searchsorted(self._calls, start, side="left"))
-            if waiting:
-                yield _Gap(start, end, NONE, answered)
-            elif asked < self._calls.size and int(self._calls[asked]) < end:
-                yield _Gap(int(self._calls[asked]), end, int(self._asked[asked]), answered)
+        start, end = ends[:-1], ends[1:]
+        following = np.arange(low, high + 1)
+        answered = np.append(self._answered[low:high], NONE)
+        place = np.searchsorted(self._calls, start, side="left")
+        first, asked = np.append(self._calls, NEVER)[place], np.append(self._asked, NONE)[place]
+        waiting = np.append(self._first_call, NEVER)[following] <= start
+        first, asked = np.where(waiting, start, first), np.where(waiting, NONE, asked)
+        return _Gaps(np.stack([first, end, asked, answered])[:, first < end])
 
 
 def _first_from(calls: Columns) -> Columns:
     return np.minimum.accumulate(calls[::-1])[::-1]
-
-
-def _longest(lengths: Columns) -> list[int]:
-    """Places of the longest of them: a few, in order of time."""
-    return sorted(np.argsort(lengths, kind="stable")[-20:].tolist())
 
 
 def _tell(evidence: Evidence, history: History, stretch: _Stretch, gap: _Gap, limit: float) -> None:

@@ -167,6 +167,25 @@ def test_reads_grants_and_compactions_that_are_not_answered_wait_too(
     assert told(answered=True).verdict is Verdict.VALID
 
 
+@pytest.mark.parametrize("times", [5, 25, 60])
+def test_a_gap_is_found_among_longer_times_in_which_nobody_asked(times: int) -> None:
+    def waited(seconds: float) -> CheckResult:
+        story = Story()
+        steadily(story, 6, 6 * times, 6)
+        story.at = (6 * times + 1) * S
+        operation = story.invoke(Put("kx", "900:4"))
+        story.at += int(seconds * S)
+        story.records.append(Ok(operation, story.at, 500))
+        return available(story, 3.0)
+
+    result = waited(4)
+    assert result.verdict is Verdict.INVALID
+    assert "no member acknowledged anything for 4.000 s" in result.message
+    result = waited(2)
+    assert result.verdict is Verdict.VALID
+    assert "was 2.000 s" in result.message  # the longest in which anybody waited, not the longest of all
+
+
 def test_reads_from_memory_and_refusals_wait_for_nobody() -> None:
     story = Story()
     steadily(story, 1, 3)
