@@ -174,6 +174,8 @@ class ContentJudge:
             )
         elif kv.m == change.revision and kv.v != self._value(change):
             self._violation("another value is there", key, kv, change)
+        elif kv.m == change.revision and kv.l != change.lease:
+            self._violation(f"another lease is there, {kv.l}", key, kv, change)
 
     def _value(self, change: Change) -> str | None:
         return None if change.value == NONE else self._history.values.texts[change.value]

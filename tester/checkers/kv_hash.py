@@ -33,7 +33,7 @@ class KvHash:
         readable = {name: member for name, member in end.members.items() if member.error is None}
         _judge_revisions(evidence, readable)
         _judge_hashes(evidence, readable)
-        _judge_content(evidence, readable)
+        judge_content(evidence, readable)
         if not end.members:
             evidence.nothing("the end state has no member")
         hashes = {member.hash_revision for member in readable.values()}
@@ -85,7 +85,8 @@ def _judge_hashes(evidence: Evidence, members: Mapping[str, MemberEnd]) -> None:
             )
 
 
-def _judge_content(evidence: Evidence, members: Mapping[str, MemberEnd]) -> None:
+def judge_content(evidence: Evidence, members: Mapping[str, MemberEnd]) -> None:
+    """What members returned of one revision is the same, to the last number of every key."""
     read = {name: m for name, m in members.items() if m.content is not None}
     for revision, names in _groups({name: m.hash_revision for name, m in read.items()}).items():
         first, *others = names

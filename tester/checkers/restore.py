@@ -13,16 +13,19 @@ import numpy as np
 from tester.checkers.acknowledged import Acknowledged
 from tester.checkers.base import Evidence
 from tester.checkers.durability import ContentJudge, distinct_contents
+from tester.checkers.kv_hash import judge_content
 from tester.history.columns import NONE, EventCol, LeafCol, OpCol
 from tester.history.endstate import EndState, MemberEnd
-from tester.history.records import Put, Txn
+from tester.history.membership import voters_at
+from tester.history.records import KeyValue, Put, Txn
 from tester.history.watchlog import merge_watch_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tester.history.history import History
-    from tester.history.records import EpochRecord, KeyValue, Operation
+    from tester.history.records import EpochRecord, Operation
+    from tester.history.table import Columns
     from tester.history.watchlog import WatchLog
     from tester.results import CheckResult
 
@@ -47,6 +50,8 @@ class Restore:
         begun = _begun(history, epoch)
         if not begun.members:
             evidence.doubt("nobody told what the new cluster began with")
+        elif silent := sorted(set(voters_at(history, epoch.at)) - set(begun.members)):
+            evidence.doubt(f"nobody told what {', '.join(silent)} began with")
         log = merge_watch_log(history)
         for record in history.restored:
             if record.rev < epoch.rev:
@@ -58,6 +63,7 @@ class Restore:
         for names, member in distinct_contents(begun):
             ContentJudge(evidence, history, writes, log, names, member).judge()
             _Authors(evidence, history, epoch, writes, log).judge(names, member.content or ())
+        judge_content(evidence, begun.members)
         after = f", {lost[0]} after it, up to revision {lost[1]}, are lost by design" if lost[0] else ""
         nothing = "" if lost[0] else ", and none came after it"
         return evidence.result(
@@ -107,34 +113,51 @@ class _Authors:
         unknown = {text for invoke in self._history.unknown_writes() for text in _puts(invoke.op)}
         for kv, seen in zip(content, covered, strict=True):
             told = watched.get((kv.m, kv.k)) if seen else acknowledged.get((kv.m, kv.k))
-            if kv.m <= self._epoch.rev and (told == kv.v or (not seen and (kv.k, kv.v) in unknown)):
-                continue
-            self._tell(names, kv)
+            written = told.v == kv.v if told else not seen and (kv.k, kv.v) in unknown
+            if kv.m > self._epoch.rev or not written:
+                self._tell(names, kv)
+            elif told and (told.l, told.c or kv.c, told.ver or kv.ver) != (kv.l, kv.c, kv.ver):
+                was = f"create revision {told.c}, version {told.ver}, " if told.ver else ""
+                self._tell_numbers(names, kv, f"it was written with {was}lease {told.l}")
+            elif (kv.c == kv.m) != (kv.ver == 1) or kv.c > kv.m:
+                self._tell_numbers(names, kv, "the first version of a key is the one that created it")
 
-    def _watched(self, revisions: np.ndarray[tuple[int], np.dtype[np.int64]]) -> dict[tuple[int, str], str]:
+    def _watched(self, revisions: Columns) -> dict[tuple[int, str], KeyValue]:
         events = self._log.events[:, np.isin(self._log.events[EventCol.REV], revisions)]
-        columns = (events[EventCol.REV], events[EventCol.KEY], events[EventCol.VALUE])
-        return self._by_key(*(column.tolist() for column in columns))
+        fields = (
+            EventCol.REV,
+            EventCol.KEY,
+            EventCol.VALUE,
+            EventCol.LEASE,
+            EventCol.CREATE,
+            EventCol.VERSION,
+        )
+        return self._by_key(events[list(fields)])
 
-    def _acknowledged(
-        self, revisions: np.ndarray[tuple[int], np.dtype[np.int64]]
-    ) -> dict[tuple[int, str], str]:
+    def _acknowledged(self, revisions: Columns) -> dict[tuple[int, str], KeyValue]:
+        """A put does not tell create revision and version: they are 0."""
         writes = self._writes
         rows = np.flatnonzero(writes.is_put & np.isin(writes.revision, revisions))
-        columns = (
-            writes.revision[rows],
-            writes.leaves[LeafCol.KEY, rows],
-            writes.leaves[LeafCol.VALUE, rows],
-        )
-        return self._by_key(*(column.tolist() for column in columns))
+        columns = [writes.leaves[field, rows] for field in (LeafCol.KEY, LeafCol.VALUE, LeafCol.LEASE)]
+        nothing = np.zeros(rows.size, dtype=np.int64)
+        return self._by_key(np.stack([writes.revision[rows], *columns, nothing, nothing]))
 
-    def _by_key(self, revisions: list[int], keys: list[int], values: list[int]) -> dict[tuple[int, str], str]:
+    def _by_key(self, columns: Columns) -> dict[tuple[int, str], KeyValue]:
+        """Of columns of revision, key, value, lease, create revision and version."""
         texts, contents = self._history.keys.texts, self._history.values.texts
         return {
-            (revision, texts[key]): contents[value]
-            for revision, key, value in zip(revisions, keys, values, strict=True)
+            (revision, texts[key]): KeyValue(texts[key], contents[value], create, revision, version, lease)
+            for revision, key, value, lease, create, version in columns.T.tolist()
             if value != NONE
         }
+
+    def _tell_numbers(self, names: tuple[str, ...], kv: KeyValue, why: str) -> None:
+        self._evidence.violation(
+            f"{kv.k} = {kv.v} (mod {kv.m}) is on {', '.join(names)} with create revision {kv.c}, version {kv.ver},"
+            f" lease {kv.l}, restored at revision {self._epoch.rev}: {why}",
+            revisions=[kv.m, self._epoch.rev],
+            members=names,
+        )
 
     def _tell(self, names: tuple[str, ...], kv: KeyValue) -> None:
         writer = self._writer(kv)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from tester.checkers import CHECKERS, run_checkers
@@ -24,6 +25,7 @@ from tester.history.records import (
     LeaseKeepAlive,
     LeaseResult,
     LeaseRevoke,
+    MemberRecord,
     Put,
     Range,
     RangeResult,
@@ -160,6 +162,57 @@ def test_a_snapshot_that_was_restored_wrongly_is_invalid(
     result = judge("restore", story, story.end(3, *content))
     assert result.verdict is Verdict.INVALID
     assert any(text in finding.message for finding in result.findings), result
+
+
+@pytest.mark.parametrize("watched", [True, False])
+@pytest.mark.parametrize("bend", [{"ver": 5}, {"c": 1}, {"l": 77}])
+def test_a_key_that_was_restored_with_other_numbers_is_invalid(
+    bend: dict[str, int], *, watched: bool
+) -> None:
+    """On all members alike, whether watchers told the numbers or not."""
+    story = Disaster(watched=watched)
+    bent = msgspec.structs.replace(KEPT, **bend)
+    story.restore(BEFORE, bent)
+    assert judge("restore", story, story.end(3, BEFORE, bent)).verdict is Verdict.INVALID
+
+
+def test_a_lease_is_restored_with_its_key() -> None:
+    story = Disaster(watched=False)
+    leased = kv("kc", "7:4", 4, lease=9)
+    story.records = [r for r in story.records if getattr(r, "id", 0) != story.lost]
+    story.put("kc", "7:4", 4, lease=9)
+    story.records.append(EpochRecord(story.tick(), 2, 4, "m1", story.tick(), story.tick()))
+    told = [RestoredRecord(story.tick(), member, 4, (BEFORE, KEPT, leased)) for member in MEMBERS]
+    story.records += told
+    assert judge("restore", story, story.end(4)).verdict is Verdict.VALID
+    del story.records[-3:]
+    lost = msgspec.structs.replace(leased, l=0)
+    story.records += [msgspec.structs.replace(one, kv=(BEFORE, KEPT, lost)) for one in told]
+    result = judge("restore", story, story.end(4))
+    assert result.verdict is Verdict.INVALID
+    assert "another lease is there, 0" in result.message
+
+
+def test_members_that_were_restored_differently_are_invalid() -> None:
+    story = Disaster(watched=False)
+    story.restore(BEFORE, KEPT, members=("m1", "m3"))
+    bent = msgspec.structs.replace(KEPT, c=1, ver=2)
+    story.records.append(RestoredRecord(story.tick(), "m2", 3, (BEFORE, bent)))
+    result = judge("restore", story, story.end(3))
+    assert result.verdict is Verdict.INVALID
+    assert "at revision 3 m1 has kb = 2:4 (mod 3, create 3, version 1), m2 has kb = 2:4 (mod 3, create 1" in (
+        result.message
+    )
+
+
+def test_every_member_of_the_new_cluster_has_to_tell() -> None:
+    story = Disaster()
+    story.restore(BEFORE, KEPT, members=("m1", "m3"))
+    result = judge("restore", story, story.end(3))
+    assert (result.verdict, "nobody told what m2 began with" in result.message) == (Verdict.UNKNOWN, True)
+    epoch = next(n for n, record in enumerate(story.records) if isinstance(record, EpochRecord))
+    story.records.insert(epoch, MemberRecord(story.taken, "m2", "leaving"))  # the new cluster is of two
+    assert judge("restore", story, story.end(3)).verdict is Verdict.VALID
 
 
 def test_a_member_that_begins_too_early_is_invalid() -> None:
