@@ -33,7 +33,11 @@ class Change:
 class Acknowledged:
     """Leaves of acknowledged operations that changed something, each with its operation's revision."""
 
-    def __init__(self, history: History, called_before: int) -> None:
+    def __init__(self, history: History, answered_by: int, up_to: int) -> None:
+        """Those that were answered by a time at which none was in flight, or have a revision up to ``up_to``.
+
+        When they were called says less: of a load host's operation that may be told too early, and its end too late.
+        """
         operations = history.operations
         self.history = history
         self.order = KeyOrder(history.keys.texts)
@@ -42,7 +46,9 @@ class Acknowledged:
         owner = leaves[LeafCol.OP]
         kind, count = leaves[LeafCol.KIND], leaves[LeafCol.COUNT]
         changed = (kind == Kind.PUT) | ((kind == Kind.DELETE) & (count > 0))
-        chosen = np.flatnonzero(changed & (ops[OpCol.CALL, owner] < called_before))
+        chosen = np.flatnonzero(
+            changed & ((ops[OpCol.RET, owner] <= answered_by) | (ops[OpCol.REV, owner] <= up_to))
+        )
         self.leaves: Columns = leaves[:, chosen]
         self.operation: Columns = ops[OpCol.ID, owner[chosen]]
         self.revision: Columns = ops[OpCol.REV, owner[chosen]]

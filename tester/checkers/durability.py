@@ -35,9 +35,10 @@ class Durability:
     def check(self, history: History, end: EndState) -> CheckResult:
         """Invalid for a lost write; unknown without acknowledged writes, content, or proof of a deletion."""
         evidence = Evidence(self.name)
-        writes = Acknowledged(history, end.at)
         log = merge_watch_log(history)
         contents = distinct_contents(end)
+        read = max((member.hash_revision for _, member in contents), default=0)
+        writes = Acknowledged(history, end.at, read)
         if not len(writes):
             evidence.nothing("no write was acknowledged")
         if not contents:

@@ -43,7 +43,7 @@ class Restore:
             evidence.nothing("no cluster was restored from a snapshot")
             return evidence.result("")
         epoch = history.epochs[0]
-        writes = Acknowledged(history, epoch.at)
+        writes = Acknowledged(history, epoch.at, epoch.rev)
         kept, lost = _counts(history, epoch)
         if not kept:
             evidence.doubt(f"no write was acknowledged up to revision {epoch.rev}, which the snapshot has")

@@ -83,7 +83,7 @@ class Steps(msgspec.Struct, frozen=True):
 
 
 class EndState(msgspec.Struct, frozen=True):
-    """All members at ``at`` (nanoseconds on the run clock). Operations invoked later are not judged by it."""
+    """All members at ``at`` (nanoseconds on the run clock). Operations that end later are not judged by it."""
 
     at: int
     members: dict[str, MemberEnd]

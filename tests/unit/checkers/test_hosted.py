@@ -12,11 +12,23 @@ import pytest
 
 from tester.checkers import OUT_OF_TIME, run_checkers
 from tester.history.history import History
-from tester.history.records import ClockRecord, Fail, Header, HistoryRecord, Info, Invoke, Ok
+from tester.history.records import (
+    ClockRecord,
+    Delete,
+    DeleteResult,
+    Fail,
+    Header,
+    HistoryRecord,
+    Info,
+    Invoke,
+    Ok,
+    Put,
+)
 from tester.load.hosts.hostclock import Exchange, HostClock
 from tester.load.hosts.mapping import RecordMapper
 from tester.results import Verdict
 from tests.unit.checkers.lies import stale_read
+from tests.unit.checkers.story import Story, kv
 from tests.unit.checkers.world import Mix, Run, simulate
 from tests.unit.load.encoded import lines
 
@@ -163,3 +175,40 @@ def test_where_a_clock_was_lost_times_prove_nothing(lie: Callable[[Run, Random],
                 "the times of operations from load host node4 are not known: it went back by 1.000000 s"
             )
             assert f"if they were right: {was.verdict}" in check.message
+
+
+def test_an_operation_after_the_check_whose_call_is_told_too_early_is_not_judged_by_it() -> None:
+    """The load of the next case goes on when the content was read: its revisions are none of that content's."""
+
+    def judged(ret: int) -> Verdict:
+        story = Story()
+        story.records.append(ClockRecord(1, "load1", 0, 20 * MS))
+        story.put("ka", "1:4", 2)
+        end = story.end(2, kv("ka", "1:4", 2))
+        story.records += [
+            Invoke(50, end.at - 15 * MS, 1, "m1", Put("ka", "2:4")),
+            Ok(50, end.at + ret * MS, 3),
+        ]
+        (result,) = run_checkers(["durability"], story.history, end)
+        return result.verdict
+
+    assert judged(30) is Verdict.VALID
+    assert judged(-1) is Verdict.INVALID, "it had been answered"
+
+
+def test_an_operation_before_the_check_whose_end_is_told_too_late_explains_its_content() -> None:
+    def judged(deleted_at: int) -> Verdict:
+        story = Story()
+        story.records.append(ClockRecord(1, "load1", 0, 20 * MS))
+        story.put("ka", "1:4", 2)
+        story.put("kb", "2:4", 3)
+        end = story.end(4, kv("kb", "2:4", 3))
+        story.records += [
+            Invoke(50, end.at - 15 * MS, 1, "m1", Delete("ka")),
+            Ok(50, end.at + 5 * MS, deleted_at, 1, DeleteResult(1)),
+        ]
+        (result,) = run_checkers(["durability"], story.history, end)
+        return result.verdict
+
+    assert judged(4) is Verdict.VALID
+    assert judged(5) is Verdict.INVALID, "the content is older than that"
