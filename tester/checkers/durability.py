@@ -14,7 +14,7 @@ import numpy as np
 
 from tester.checkers.acknowledged import Acknowledged, Change
 from tester.checkers.base import MAX_FINDINGS, Evidence
-from tester.history.columns import NONE, EventCol, LeafCol
+from tester.history.columns import NONE, EventCol, LeafCol, OpCol, ResponseCol
 from tester.history.records import Delete, KeyValue, LeaseRevoke, Operation, Put, Txn
 from tester.history.watchlog import WatchLog, merge_watch_log
 
@@ -43,7 +43,8 @@ class Durability:
             evidence.nothing("no write was acknowledged")
         if not contents:
             evidence.nothing("no member returned its content")
-        _judge_revisions(evidence, writes, end, contents)
+        if contents:
+            _judge_revisions(evidence, writes, end)
         kept = {kv.m for _, member in contents for kv in member.content or ()}
         _judge_log(evidence, writes, log, kept)
         for names, member in contents:
@@ -71,27 +72,45 @@ def distinct_contents(end: EndState) -> list[tuple[tuple[str, ...], MemberEnd]]:
     return [(tuple(names), member) for names, member in groups]
 
 
-def _judge_revisions(
-    evidence: Evidence, writes: Acknowledged, end: EndState, contents: list[tuple[tuple[str, ...], MemberEnd]]
-) -> None:
-    """Acknowledged revisions that the cluster, or the content read from it, has not reached."""
-    if not len(writes) or not contents:
-        return
-    newest = int(np.argmax(writes.revision))
-    acknowledged, operation = int(writes.revision[newest]), int(writes.operation[newest])
+def _judge_revisions(evidence: Evidence, writes: Acknowledged, end: EndState) -> None:
+    """Revisions that were acknowledged or shown, and that the cluster, or the content read from it, has not reached."""
+    read = min(m.hash_revision for m in end.members.values() if m.content is not None)
     reached = max(max(m.revision, m.hash_revision) for m in end.members.values())
+    acknowledged = int(writes.revision.max(initial=0))
     if acknowledged > reached:
+        operation = int(writes.operation[np.argmax(writes.revision)])
+        what = f"acknowledged a write at revision {acknowledged}: {writes.history.describe(operation)}"
+        operations, revision = [operation], acknowledged
+    else:
+        # Revisions are only shown when they are committed: one of a write of unknown outcome is as lasting as any.
+        revision, operations, what = _newest_shown(writes.history, end.at)
+    if revision > reached:
         evidence.violation(
-            f"the cluster is at revision {reached}, but acknowledged a write at revision {acknowledged}:"
-            f" {writes.history.describe(operation)}",
-            operations=[operation],
-            revisions=[acknowledged, reached],
+            f"the cluster is at revision {reached}, but {what}",
+            operations=operations,
+            revisions=[revision, reached],
             members=sorted(end.members),
         )
-        return
-    read = min(member.hash_revision for _, member in contents)
-    if acknowledged > read:
+    elif acknowledged > read:
         evidence.doubt(f"content was read at revision {read}, writes were acknowledged up to {acknowledged}")
+
+
+def _newest_shown(history: History, until: int) -> tuple[int, list[int], str]:
+    """The newest revision that any answer or watch response told by a time: with its operation, and in words."""
+    ops = history.operations.rows.columns
+    responses, events = history.responses.columns, history.events.columns
+    answered = np.where(ops[OpCol.RET] <= until, ops[OpCol.REV], 0)
+    of_event = responses[ResponseCol.AT, events[EventCol.RESPONSE]]
+    at = np.concatenate([responses[ResponseCol.AT], of_event])
+    told = np.where(at <= until, np.concatenate([responses[ResponseCol.REV], events[EventCol.REV]]), 0)
+    revision, watched = int(answered.max(initial=0)), int(told.max(initial=0))
+    if watched > revision:
+        when = int(at[np.argmax(told)])
+        return watched, [], f"a watcher was told of revision {watched} at {when / 1e9:.6f} s"
+    if not revision:
+        return 0, [], "nothing"
+    operation = int(ops[OpCol.ID, np.argmax(answered)])
+    return revision, [operation], f"showed revision {revision}: {history.describe(operation)}"
 
 
 def _judge_log(evidence: Evidence, writes: Acknowledged, log: WatchLog, kept: set[int]) -> None:

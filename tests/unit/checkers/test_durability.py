@@ -11,10 +11,13 @@ from tester.history.records import (
     Delete,
     Event,
     KeyValue,
+    LeaseKeepAlive,
     LeaseResult,
     LeaseRevoke,
     Put,
     PutResult,
+    Range,
+    RangeResult,
     Txn,
     TxnResult,
 )
@@ -233,3 +236,35 @@ def test_no_evidence_is_unknown() -> None:
     result = judge(story, EndState(story.tick(), {"m1": MemberEnd(error="unreachable")}))
     assert result.verdict is Verdict.UNKNOWN
     assert "no member returned its content" in result.message
+
+
+@pytest.mark.parametrize("seen", ["read", "serializable read", "event", "bookmark", "lease"])
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_revision_that_was_shown_is_not_taken_back(seen: str, *, lost: bool) -> None:
+    """Of a put of unknown outcome: whoever saw it may rely on it."""
+    story = Story()
+    story.put("ka", "1:4", 2)
+    story.info(Put("ka", "2:4"))
+    new = kv("ka", "2:4", 3, 2, 2)
+    found = RangeResult((new,), 1)
+    if seen.endswith("read"):
+        story.ok(Range("ka", s=seen == "serializable read"), 3, found)
+    elif seen == "lease":
+        story.ok(LeaseKeepAlive(7), 3, LeaseResult(5))
+    else:
+        changes = (Event("ka", 2, "1:4", 2, 1), Event("ka", 3, "2:4", 2, 2))
+        story.watch(*changes[: 1 + (seen == "event")], rev=3 if seen == "bookmark" else 0)
+    result = judge(story, story.end(2, A) if lost else story.end(3, new))
+    assert result.verdict is (Verdict.INVALID if lost else Verdict.VALID), result
+    if lost:
+        assert result.message.startswith("the cluster is at revision 2, but ")
+        assert "revision 3" in result.message
+        assert result.findings[0].revisions == (3, 2)
+
+
+def test_what_is_shown_after_the_end_state_is_no_part_of_it() -> None:
+    story = two_puts()
+    end = story.end(3, A, B)
+    story.ok(Range("kc"), 9, RangeResult())
+    story.watch(rev=9)
+    assert judge(story, end).verdict is Verdict.VALID
