@@ -15,6 +15,7 @@ import numpy as np
 from tester.checkers.acknowledged import Acknowledged, Change
 from tester.checkers.base import MAX_FINDINGS, Evidence
 from tester.history.columns import NONE, EventCol, LeafCol, OpCol, ResponseCol
+from tester.history.membership import voters_at
 from tester.history.records import Delete, KeyValue, LeaseRevoke, Operation, Put, Txn
 from tester.history.watchlog import WatchLog, merge_watch_log
 
@@ -44,7 +45,8 @@ class Durability:
         if not contents:
             evidence.nothing("no member returned its content")
         if contents:
-            _judge_revisions(evidence, writes, end)
+            is_cluster = _judge_readable(evidence, history, end)
+            _judge_revisions(evidence, writes, end, is_cluster=is_cluster)
         kept = {kv.m for _, member in contents for kv in member.content or ()}
         _judge_log(evidence, writes, log, kept)
         for names, member in contents:
@@ -72,7 +74,18 @@ def distinct_contents(end: EndState) -> list[tuple[tuple[str, ...], MemberEnd]]:
     return [(tuple(names), member) for names, member in groups]
 
 
-def _judge_revisions(evidence: Evidence, writes: Acknowledged, end: EndState) -> None:
+def _judge_readable(evidence: Evidence, history: History, end: EndState) -> bool:
+    """Voters without content may have lost anything. Returns whether those with content are a majority."""
+    voters = voters_at(history, end.at)
+    silent = [name for name in voters if name not in end.members or end.members[name].content is None]
+    for name in sorted(silent):
+        member = end.members.get(name)
+        why = "is not in the end state" if member is None else f"could not be read: {member.error}"
+        evidence.doubt(f"{name} {why}")
+    return not voters or len(voters) - len(silent) > len(voters) // 2
+
+
+def _judge_revisions(evidence: Evidence, writes: Acknowledged, end: EndState, *, is_cluster: bool) -> None:
     """Revisions that were acknowledged or shown, and that the cluster, or the content read from it, has not reached."""
     read = min(m.hash_revision for m in end.members.values() if m.content is not None)
     reached = max(max(m.revision, m.hash_revision) for m in end.members.values())
@@ -84,7 +97,9 @@ def _judge_revisions(evidence: Evidence, writes: Acknowledged, end: EndState) ->
     else:
         # Revisions are only shown when they are committed: one of a write of unknown outcome is as lasting as any.
         revision, operations, what = _newest_shown(writes.history, end.at)
-    if revision > reached:
+    if revision > reached and not is_cluster:
+        evidence.doubt(f"those that could be read are at revision {reached}, but {what}")
+    elif revision > reached:
         evidence.violation(
             f"the cluster is at revision {reached}, but {what}",
             operations=operations,

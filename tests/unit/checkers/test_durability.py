@@ -14,6 +14,7 @@ from tester.history.records import (
     LeaseKeepAlive,
     LeaseResult,
     LeaseRevoke,
+    MemberRecord,
     Put,
     PutResult,
     Range,
@@ -268,3 +269,28 @@ def test_what_is_shown_after_the_end_state_is_no_part_of_it() -> None:
     story.ok(Range("kc"), 9, RangeResult())
     story.watch(rev=9)
     assert judge(story, end).verdict is Verdict.VALID
+
+
+@pytest.mark.parametrize("member", [None, MemberEnd(error="UNAVAILABLE: connection refused")])
+def test_a_voter_that_could_not_be_read_may_have_lost_anything(member: MemberEnd | None) -> None:
+    story = two_puts()
+    members = dict(story.end(3, A, B).members)
+    del members["m3"]
+    if member is not None:
+        members["m3"] = member
+    result = judge(story, EndState(story.tick(), members))
+    assert result.verdict is Verdict.UNKNOWN
+    assert "m3" in result.message
+    story.records.append(MemberRecord(story.at - 1, "m3", "leaving"))
+    assert judge(story, EndState(story.tick(), members)).verdict is Verdict.VALID, "it was removed"
+
+
+@pytest.mark.parametrize("silent", [1, 2])
+def test_a_few_that_lag_are_no_cluster(silent: int) -> None:
+    """What was acknowledged is on a majority: one of those that can be read has it, if they are one."""
+    story = two_puts()
+    members = dict(story.end(2, A).members)
+    for name in ("m1", "m2")[:silent]:
+        members[name] = MemberEnd(error="UNAVAILABLE: connection refused")
+    result = judge(story, EndState(story.tick(), members))
+    assert result.verdict is (Verdict.INVALID if silent == 1 else Verdict.UNKNOWN), result
