@@ -45,6 +45,10 @@ class WatchLog:
         """Whether every revision from ``first`` to ``last`` is held; true of an empty stretch."""
         return first > last or any(low <= first and last <= high for low, high in self.spans)
 
+    def seen_from(self, first: int) -> int:
+        """The revision after the stretch that ``first`` is in; ``first`` itself where it is in none."""
+        return next((high + 1 for low, high in self.spans if low <= first <= high), first)
+
     def describe(self) -> str:
         """The spans as a person reads them."""
         if not self.spans:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tester.checkers.linearizability.attribution import attribute
+from tester.checkers.linearizability.beginnings import ages, tells_all, with_ages
 from tester.checkers.linearizability.calls import Calls
 from tester.checkers.linearizability.changelog import UNSEEN, ChangeLog
+from tester.checkers.linearizability.leaseends import lease_ends
 from tester.checkers.linearizability.replay import Replay
 from tester.checkers.linearizability.timeline import Timeline, sightings_of
 from tester.history.columns import NONE, EventCol, Flag, Kind, KvCol, LeafCol, OpCol
@@ -50,6 +52,10 @@ class Evidences:
     """Revisions of acknowledged writes, ascending."""
     last: int
     """The newest revision that an answer or the content at the end may show."""
+    ages: Columns
+    """Of keys that may be older than the history; empty where it tells all that was there: ``beginnings.ages``."""
+    unsure: int
+    """From where on something unseen may have happened, if there may have been such keys of which it does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +89,22 @@ def _gather(history: History, end: EndState) -> Evidences:
     calls = Calls.of(history)
     ops = calls.ops
     shared = ops[OpCol.LOCAL] == 0
-    base = int(np.min(ops[OpCol.REV, shared] - (ops[OpCol.WROTE, shared] != 0), initial=NEVER))
+    base = int(np.min(ops[OpCol.REV, shared] - (ops[OpCol.WROTE, shared] > 0), initial=NEVER))
     if np.any(ops[OpCol.WROTE] == NONE):
         ops = ops.copy()
         ops[OpCol.WROTE, ops[OpCol.WROTE] == NONE] = 0
         calls = replace(calls, ops=ops)
     written = np.sort(ops[OpCol.REV, shared & (ops[OpCol.WROTE] > 0)])
-    told = _told_rows(history, calls, end, watch, written, base)
     read = [member.hash_revision for member in end.members.values() if member.content is not None]
     last = max(int(ops[OpCol.REV].max(initial=0)), *read, 0)
+    unsure = NEVER if tells_all(history, watch, calls, base, last) else watch.seen_from(base + 1)
+    told = _told_rows(history, calls, end, watch, written, base)
     timeline = Timeline(ops, sightings_of(history, end))
     deadline = int(timeline.deadlines(np.array([base]))[0])
     early = any(invoke.at <= deadline for invoke in history.unknown_writes())
     start = max(1, base - MAX_EARLY) if early else base
-    return Evidences(history, watch, calls, timeline, base, start, told, written, last)
+    old = ages(calls, history, end) if unsure != NEVER else np.empty((4, 0), dtype=np.int64)
+    return Evidences(history, watch, calls, timeline, base, start, told, written, last, old, unsure)
 
 
 def assemble(evidences: Evidences) -> Assembly:
@@ -111,7 +119,7 @@ def assemble(evidences: Evidences) -> Assembly:
 
 def _assemble(evidences: Evidences) -> Assembly:
     history, watch, base = evidences.history, evidences.watch, evidences.base
-    log = _change_log(watch, _answered_rows(evidences), evidences.told, base)
+    log = _change_log(evidences)
     replay = Replay(history, log)
     calls = _with_revocations(evidences, log)
     ops = calls.ops
@@ -125,7 +133,7 @@ def _assemble(evidences: Evidences) -> Assembly:
     orphans = orphans[(orphans > base) | watch.covers(orphans)]
     possible = replay.leases.any_lease or any(True for _ in history.unknown_writes())
     free_from = _first_gap(evidences, revisions, authored) if possible else NEVER
-    found = attribute(replay, evidences.timeline, orphans, _lease_ends(replay, orphans), free_from)
+    found = attribute(replay, evidences.timeline, orphans, lease_ends(replay, orphans), free_from)
     _refuse_half_seen(history, evidences.told, base)
     return Assembly(
         history,
@@ -187,6 +195,9 @@ def _told_rows(
     answers = answers[:, ~watch.covers(answers[KvCol.MOD])]
     # A serializable answer that is wrong is the serializable checker's finding: it is no evidence here.
     shared = calls.ops[OpCol.LOCAL, calls.leaves[LeafCol.OP, answers[KvCol.LEAF]]] == 0
+    # What was read of a time before the history need not have been there when it began.
+    at = calls.leaves[LeafCol.AT, answers[KvCol.LEAF]]
+    shared &= (at == 0) | (at >= base)
     answers = answers[:, shared & ~_among(answers[KvCol.MOD], written)]
     flags = calls.leaves[LeafCol.FLAGS, answers[KvCol.LEAF]]
     value = np.where(flags & Flag.KEYS_ONLY, UNSEEN, answers[KvCol.VALUE])
@@ -210,14 +221,22 @@ def _told_rows(
     return rows
 
 
-def _change_log(watch: WatchLog, answered: Columns, told: Columns, base: int) -> ChangeLog:
+def _change_log(evidences: Evidences) -> ChangeLog:
+    rows = _rows(evidences.watch, _answered_rows(evidences), evidences.told)
+    log = ChangeLog(rows, evidences.base, evidences.unsure)
+    if not log.ageless.any():
+        return log
+    return ChangeLog(with_ages(log, rows, evidences.ages, evidences.base), evidences.base, evidences.unsure)
+
+
+def _rows(watch: WatchLog, answered: Columns, told: Columns) -> Columns:
     columns = [EventCol.REV, EventCol.KEY, EventCol.VALUE, EventCol.LEASE, EventCol.CREATE, EventCol.VERSION]
     seen = watch.events[columns]
     if not answered.shape[1] and not told.shape[1]:
-        return ChangeLog(seen, base)
+        return seen
     places = np.arange(seen.shape[1])
     rows = np.concatenate([np.concatenate([seen, places[None]]), answered, told], axis=1)
-    return ChangeLog(rows[:6, np.lexsort((rows[6], rows[0]))], base)
+    return rows[:6, np.lexsort((rows[6], rows[0]))]
 
 
 def _with_revocations(evidences: Evidences, log: ChangeLog) -> Calls:
@@ -239,26 +258,11 @@ def _with_revocations(evidences: Evidences, log: ChangeLog) -> Calls:
         low, high = int(log.before(revision)[0]), int(log.after(revision)[0])
         before = log.previous[low:high]
         own = (log.value[low:high] == NONE) & (before != NONE) & (log.lease[np.maximum(before, 0)] == lease)
+        own |= (log.value[low:high] == NONE) & log.is_open(log.key[low:high], before)
         if high > low and own.all():
             ops[OpCol.WROTE, row] = high - low
             taken.add(int(revision[0]))
     return replace(calls, ops=ops)
-
-
-def _lease_ends(replay: Replay, orphans: Columns) -> Columns:
-    """Revisions that delete exactly the keys of one lease."""
-    log = replay.log
-    low, high = log.before(orphans), log.after(orphans)
-    previous = log.previous[low] if log.size else low
-    lease = np.where(previous == NONE, 0, log.lease[np.maximum(previous, 0)]) if log.size else low
-    likely = np.flatnonzero((lease != 0) & (replay.leases.attached(lease, low) == high - low))
-    ends = []
-    for place in likely:
-        rows = slice(int(low[place]), int(high[place]))
-        before = log.previous[rows]
-        if np.all((log.value[rows] == NONE) & (before != NONE)) and np.all(log.lease[before] == lease[place]):
-            ends.append(int(orphans[place]))
-    return np.array(ends, dtype=np.int64)
 
 
 def _refuse_half_seen(history: History, told: Columns, base: int) -> None:

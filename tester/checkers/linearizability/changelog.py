@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tester.history.columns import NONE
+from tester.history.table import NEVER
 
 if TYPE_CHECKING:
     from tester.history.table import Columns, Mask
@@ -31,13 +32,16 @@ def stable_order(numbers: Columns) -> Columns:
 class ChangeLog:
     """Rows by revision and place within it. A *place* is a number of rows: the state before that row."""
 
-    def __init__(self, rows: Columns, base: int) -> None:
+    def __init__(self, rows: Columns, base: int, unsure: int = NEVER) -> None:
         """Rows of ``revision, key, value, lease, told create, told version``; told is 0 where nobody did.
 
         Args:
             rows: Shape ``(6, n)``, sorted.
             base: Keys created up to this revision may have been there before the history began.
+            unsure: From this revision on something unseen may have happened, and there may have been keys before the
+                history of which the rows do not tell; ``NEVER``: they tell of all.
         """
+        self.unsure = unsure != NEVER
         self.revision, self.key, self.value, self.lease, self.told_create, self.told_version = rows
         self.size = self.revision.size
         self._by_key = stable_order(self.key)
@@ -47,12 +51,12 @@ class ChangeLog:
         first = np.ones(self.size, dtype=bool)
         first[1:] = keys[1:] != keys[:-1]
         self._starts = self._index()
-        self._number_versions(first, base)
+        self._number_versions(first, base, unsure)
         self.previous = self._scatter(np.where(first, NONE, np.roll(self._by_key, 1)))
         """Row of the change before, of the same key; ``NONE``: the first."""
 
-    def _number_versions(self, first: Mask, base: int) -> None:
-        values = self.value[self._by_key]
+    def _number_versions(self, first: Mask, base: int, unsure: int) -> None:
+        values, keys = self.value[self._by_key], self._keys
         is_put = values != NONE
         born = is_put & (first | np.roll(values == NONE, 1))
         place = np.arange(self.size)
@@ -65,6 +69,15 @@ class ChangeLog:
         self.create = self._scatter(np.where(is_put, created[start], 0))
         self.born = np.zeros(self.size, dtype=bool)
         self.born[self._by_key] = born
+        self.ageless = np.zeros(self.size, dtype=bool)
+        """Rows of a life that may have begun before the history did: create revision and version are not known."""
+        self._new = np.zeros(int(keys[-1]) + 1 if self.size else 0, dtype=bool)
+        """By key, whether it was not there before its first row."""
+        if self.unsure and self.size:
+            begins = born & first & (self.revision[self._by_key] > base)
+            self.ageless[self._by_key] = (begins & (told_version == 0))[start] & is_put
+            begins &= self.revision[self._by_key] <= unsure
+            self._new[keys[begins & (told_version == 1)]] = True
 
     def _scatter(self, by_key: Columns) -> Columns:
         out = np.empty(self.size, dtype=np.int64)
@@ -106,6 +119,14 @@ class ChangeLog:
         found = np.searchsorted(self._composite, keys * (self.size + 1) + places, side="left") - 1
         at = np.maximum(found, 0)
         return np.where((found >= 0) & (self._keys[at] == keys), self._by_key[at], NONE)
+
+    def is_open(self, keys: Columns, rows: Columns) -> Mask:
+        """Whether a state that no row tells may be a key from before the history, or none."""
+        if not self.unsure:
+            return np.zeros(rows.shape, dtype=bool)
+        new = np.append(self._new, False)[np.minimum(keys, self._new.size)]
+        is_open: Mask = (rows == NONE) & ~new
+        return is_open
 
     def is_live(self, rows: Columns) -> Mask:
         """Whether a state is a key that is there; ``NONE`` is not."""

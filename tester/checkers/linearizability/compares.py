@@ -84,8 +84,9 @@ def judge_compares(case: Assembly, ruling: Ruling, *, local: bool = False) -> No
 def _holds(replay: Replay, compares: Columns, place: Columns) -> Columns:
     out = np.full(compares.shape[1], TRUE, dtype=np.int64)
     single = np.flatnonzero(compares[CompareCol.END] == NONE)
-    row = replay.log.row_at(compares[CompareCol.KEY, single], place[single])
-    out[single] = _compare(replay, compares[:, single], row)
+    keys = compares[CompareCol.KEY, single]
+    row = replay.log.row_at(keys, place[single])
+    out[single] = np.where(replay.log.is_open(keys, row), MAYBE, _compare(replay, compares[:, single], row))
     ranged = np.flatnonzero(compares[CompareCol.END] != NONE)
     if not ranged.size:
         return out
@@ -94,6 +95,7 @@ def _holds(replay: Replay, compares: Columns, place: Columns) -> Columns:
     inside = order.inside(
         compares[CompareCol.KEY, ranged], compares[CompareCol.END, ranged], replay.history.prefix
     )
+    loose = ~inside | replay.log.unsure  # keys of other people, or from before the history, may be there
     for chunk in _chunks(high - low):
         part = ranged[chunk]
         width = (high - low)[chunk]
@@ -108,8 +110,9 @@ def _holds(replay: Replay, compares: Columns, place: Columns) -> Columns:
         empty = np.bincount(owner[there], minlength=part.size) == 0
         # A range without a key compares like one absent key.
         absent = _compare(replay, compares[:, part], np.full(part.size, NONE, dtype=np.int64))
+        absent = np.where(loose[chunk], MAYBE, absent)
         out[part] = np.where(empty, absent, np.where(refuted, FALSE, np.where(undecided, MAYBE, TRUE)))
-    out[ranged[~inside & (out[ranged] == TRUE)]] = MAYBE  # keys of other people may refute it
+    out[ranged[loose & (out[ranged] == TRUE)]] = MAYBE
     return out
 
 
@@ -151,6 +154,9 @@ def _compare(replay: Replay, compares: Columns, row: Columns) -> Columns:
         holds[place] = MAYBE if compared is None else _apply(operator, np.array([compared]))[0]
     holds[mine & (actual == UNSEEN)] = MAYBE
     holds[by_value & ~there] = FALSE
+    of_age = (target == TARGETS.index("version")) | (target == TARGETS.index("create"))
+    aged = np.flatnonzero(there & of_age)
+    holds[aged[log.ageless[at[aged]]]] = MAYBE
     return holds
 
 

@@ -25,9 +25,10 @@ class LiveCount:
     def __init__(self, log: ChangeLog, order: KeyOrder) -> None:
         ranks = order.rank[log.key] if log.size else np.empty(0, dtype=np.int64)
         self._bits = max(1, len(order.rank).bit_length())
-        dead = log.value == NONE
+        dead = np.flatnonzero(log.value == NONE)
         self._born_rows = np.flatnonzero(log.born)
-        self._dead_rows = np.flatnonzero(dead)
+        # What is deleted and was not there was there before the log begins, and not counted.
+        self._dead_rows = dead[log.is_live(log.previous[dead])]
         self._born = _Wavelet(ranks[self._born_rows], self._bits)
         self._dead = _Wavelet(ranks[self._dead_rows], self._bits)
 

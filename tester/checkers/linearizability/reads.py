@@ -65,6 +65,10 @@ def _reads(case: Assembly, *, local: bool) -> _Reads:
     kind = leaves[LeafCol.KIND] == Kind.RANGE
     mask = kind if not (local or is_local.any()) else kind & (is_local[leaves[LeafCol.OP]] == local)
     rows = np.flatnonzero(mask)
+    if not case.watch.covers_span(2, case.base):
+        # Of the time before the history nobody told.
+        header, asked = ops[OpCol.REV, leaves[LeafCol.OP, rows]], leaves[LeafCol.AT, rows]
+        rows = rows[np.where(asked > 0, np.minimum(asked, header), header) >= case.base]
     own = leaves[:, rows]
     owner = own[LeafCol.OP]
     header, asked = ops[OpCol.REV, owner], own[LeafCol.AT]
@@ -85,6 +89,8 @@ def _judge_single(case: Assembly, reads: _Reads, wrong: Mask, detail: dict[int, 
     row = log.row_at(reads.leaves[LeafCol.KEY, single], reads.place[single])
     there = log.is_live(row)
     counted = (flags[single] & Flag.COUNT_ONLY) != 0
+    is_open = log.is_open(reads.leaves[LeafCol.KEY, single], row)
+    there |= is_open & (reads.leaves[LeafCol.COUNT, single] == 1)
     bad = reads.leaves[LeafCol.COUNT, single] != there
     bad |= reads.answered[single] != (there & ~counted)
     bad |= (flags[single] & Flag.MORE) != 0
@@ -101,15 +107,16 @@ def _judge_single(case: Assembly, reads: _Reads, wrong: Mask, detail: dict[int, 
 def _equal(case: Assembly, kv: Columns, row: Columns, keys_only: Mask) -> Mask:
     """Whether answered keys are the states that these rows of the log tell."""
     log = case.log
+    old: Mask = log.is_open(kv[KvCol.KEY], row) & (kv[KvCol.MOD] <= case.base)
     if log.size == 0:
-        return np.zeros(row.shape, dtype=bool)
+        return old
     equal = log.is_live(row) & (kv[KvCol.MOD] == log.revision[row]) & (kv[KvCol.CREATE] == log.create[row])
     equal &= (kv[KvCol.VERSION] == log.version[row]) & (kv[KvCol.LEASE] == log.lease[row])
     value = log.value[row]
     nothing = case.history.values.find("")
     expected = np.where(keys_only, NONE if nothing is None else nothing, value)
     equal &= (kv[KvCol.VALUE] == expected) | (~keys_only & (value == UNSEEN))
-    result: Mask = equal
+    result: Mask = equal | old
     return result
 
 
@@ -122,6 +129,8 @@ def _judge_ranged(case: Assembly, reads: _Reads, wrong: Mask, detail: dict[int, 
     place, answered = reads.place[ranged], reads.answered[ranged]
     low, high = order.spans(leaves[LeafCol.KEY], leaves[LeafCol.END])
     total = case.replay.live.count(place, low, high)
+    if case.log.unsure:  # more may have been there; each that was answered is looked at below
+        total = np.maximum(total, leaves[LeafCol.COUNT])
     counted = (flags & Flag.COUNT_ONLY) != 0
     cut = (limit > 0) & (total > limit)
     expected = np.where(counted, 0, np.where(cut, limit, total))
@@ -168,7 +177,8 @@ def _judge_ranged(case: Assembly, reads: _Reads, wrong: Mask, detail: dict[int, 
     if partial.size:
         last = np.cumsum(answered)[partial] - 1
         upto = case.replay.live.count(place[partial], low[partial], rank[last] + 1)
-        left_out = partial[upto != answered[partial]]
+        unknown = np.bincount(owner[case.log.is_open(kv[KvCol.KEY], row)], minlength=ranged.size)
+        left_out = partial[upto != answered[partial] - unknown[partial]]
         bad[left_out] = True
         for leaf in _earliest(reads, ranged[left_out]):
             missing = _missing(case, reads, leaf)

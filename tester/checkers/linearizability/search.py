@@ -20,6 +20,7 @@ from tester.checkers.linearizability.replayed import Replayer
 from tester.checkers.linearizability.store import Change, Store, Version
 from tester.history.columns import NONE, EventCol, Kind, LeafCol, OpCol
 from tester.history.records import Put, Txn
+from tester.history.table import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,15 +102,19 @@ class Search:
             return Answer(Outcome.GAVE_UP)
         self._load_start()
         if not self._answers_fit(self._e.start):
-            return self._furthest
+            return self._impossible()
         try:
             found = self._walk(revisions)
         except _GaveUpError:
             return Answer(Outcome.GAVE_UP)
         if found:
             return Answer(Outcome.FOUND)
-        # Where the store is older than the search goes back, early unknown writes may have been before.
-        return self._furthest if self._e.start in {1, self._e.base} else Answer(Outcome.GAVE_UP)
+        return self._impossible()
+
+    def _impossible(self) -> Answer:
+        """Nothing fits, unless the store is older than the search goes back: more may have been there before."""
+        known = self._e.start in {1, self._e.base} and self._e.unsure == NEVER
+        return self._furthest if known else Answer(Outcome.GAVE_UP)
 
     def _walk(self, revisions: list[int]) -> bool:
         levels: list[_Level] = []
@@ -237,7 +242,14 @@ class Search:
                 continue
             prefix = self._e.history.prefix
             mine = [
-                (texts[key], values[state.value], state.create, state.revision, state.version, state.lease)
+                (
+                    texts[key],
+                    "" if state.value == UNSEEN else values[state.value],
+                    state.create,
+                    state.revision,
+                    state.version,
+                    state.lease,
+                )
                 for key, state in self._store.live(self._store.span("", "\0"))
                 if texts[key].startswith(prefix)
             ]

@@ -10,6 +10,7 @@ import numpy as np
 from tester.checkers.base import MAX_FINDINGS
 from tester.checkers.linearizability.quote import change_at, changes_of, key_state
 from tester.history.columns import NONE, Kind, LeafCol, OpCol
+from tester.history.table import NEVER
 
 if TYPE_CHECKING:
     from tester.checkers.linearizability.assembly import Assembly, Evidences
@@ -137,14 +138,17 @@ def wrong_deletions(replay: Replay, calls: Calls) -> list[Miscount]:
     own = calls.leaves[:, calls.leaves[LeafCol.KIND] == Kind.DELETE]
     owner, deleted = own[LeafCol.OP], own[LeafCol.COUNT]
     place = replay.place_of(calls, owner, own[LeafCol.SLOT])
-    there = replay.log.is_live(replay.log.row_at(own[LeafCol.KEY], place)).astype(np.int64)
-    judged = own[LeafCol.END] == NONE
+    row = replay.log.row_at(own[LeafCol.KEY], place)
+    there = replay.log.is_live(row).astype(np.int64)
+    single = own[LeafCol.END] == NONE
+    judged = single.copy()
     ranged = np.flatnonzero(~judged)
     if ranged.size:
         keys, ends = own[LeafCol.KEY, ranged], own[LeafCol.END, ranged]
         there[ranged] = replay.live.count(place[ranged], *replay.order.spans(keys, ends))
         judged[ranged] = replay.order.inside(keys, ends, replay.history.prefix)
-    wrong = np.flatnonzero(judged & (there != deleted))
+    might = np.where(single, replay.log.is_open(own[LeafCol.KEY], row), NEVER if replay.log.unsure else 0)
+    wrong = np.flatnonzero(judged & ((deleted < there) | (deleted > there + might)))
     wrong = wrong[np.argsort(calls.ops[OpCol.REV, owner[wrong]], kind="stable")]
     return [Miscount(int(owner[leaf]), int(there[leaf]), int(deleted[leaf])) for leaf in wrong]
 
@@ -155,7 +159,7 @@ def wrong_revocations(replay: Replay, calls: Calls) -> list[Miscount]:
     owner = own[LeafCol.OP]
     deleted = calls.ops[OpCol.WROTE, owner]
     attached = replay.leases.attached(own[LeafCol.LEASE], replay.place_of(calls, owner))
-    wrong = np.flatnonzero(attached != deleted)
+    wrong = np.flatnonzero((attached > deleted) | ((attached < deleted) & (not replay.log.unsure)))
     return [Miscount(int(owner[leaf]), int(attached[leaf]), int(deleted[leaf])) for leaf in wrong]
 
 
@@ -194,8 +198,7 @@ def judge_log(case: Assembly, ruling: Ruling) -> None:
             certain=revision < case.free_from,
         )
     gone = (log.value == NONE) & ~log.is_live(log.previous)
-    if not case.watch.covers_span(2, case.base):
-        gone &= log.previous != NONE  # it may have been there before the history began
+    gone &= ~log.is_open(log.key, log.previous)  # it may have been there before the history began
     ruling.more(int(gone.sum()) - MAX_FINDINGS)
     for row in np.flatnonzero(gone)[:MAX_FINDINGS]:
         revision = int(log.revision[row])

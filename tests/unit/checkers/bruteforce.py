@@ -44,7 +44,9 @@ class Call:
 
 
 class BruteForce:
-    def __init__(self, run: Run, prefix: str) -> None:
+    def __init__(self, run: Run, prefix: str, begun: Store | None = None) -> None:
+        """``begun`` is what was there before: an empty store, if none is given."""
+        self._begun = begun or Store()
         self._prefix = prefix
         self._end = run.end
         invokes = {r.id: r for r in run.records if isinstance(r, Invoke)}
@@ -72,7 +74,9 @@ class BruteForce:
         self._last = max(revisions)
 
     def linearizable(self) -> bool:
-        return self._extend(Permissive(), frozenset(range(len(self._calls))))
+        begun = deepcopy(self._begun)
+        store = Permissive(begun.revision, leases=begun.leases, live=begun.live, states=begun.states)
+        return self._extend(store, frozenset(range(len(self._calls))))
 
     def _extend(self, store: Permissive, left: frozenset[int]) -> bool:
         if all(self._calls[i].answer is None for i in left) and self._finishes(store):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from copy import deepcopy
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ from tester.checkers import run_checkers
 from tester.results import Verdict
 from tests.unit.checkers.bruteforce import BruteForce
 from tests.unit.checkers.lies import bend_anything
-from tests.unit.checkers.world import PREFIX, Mix, simulate
+from tests.unit.checkers.world import PREFIX, Mix, old_store, simulate
 
 if TYPE_CHECKING:
     from tests.unit.checkers.world import Run
@@ -55,3 +57,32 @@ def test_the_checker_agrees_with_the_search_through_every_order(
     for _ in range(bends):
         run = bend_anything(run, rng)
     agree(run)
+
+
+@settings(max_examples=CASES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(st.integers(0, 2**32), st.integers(1, 6), st.integers(0, 2))
+def test_what_may_have_been_there_before_is_never_invalid(seed: int, operations: int, bends: int) -> None:
+    """The search knows what was there when the history began; the checker sees only what the history tells."""
+    rng = Random(seed)
+    begun = old_store(rng)
+    run = simulate(rng, replace(small_mix(rng, operations), pinned=False), deepcopy(begun))
+    for _ in range(bends):
+        run = bend_anything(run, rng)
+    (result,) = run_checkers(["linearizable"], run.history, run.end)
+    expected = BruteForce(run, PREFIX, begun).linearizable()
+    event(f"{result.verdict}, truth {expected}")
+    assert not (expected and result.verdict is Verdict.INVALID), result
+
+
+def test_lies_about_a_store_that_was_not_empty_are_found() -> None:
+    """The control: most of those that the search refutes."""
+    found = {Verdict.VALID: 0, Verdict.INVALID: 0, Verdict.UNKNOWN: 0}
+    for seed in range(150):
+        rng = Random(seed)
+        begun = old_store(rng)
+        run = simulate(rng, replace(small_mix(rng, 5), pinned=False), deepcopy(begun))
+        run = bend_anything(run, rng)
+        if not BruteForce(run, PREFIX, begun).linearizable():
+            (result,) = run_checkers(["linearizable"], run.history, run.end)
+            found[result.verdict] += 1
+    assert found[Verdict.INVALID] > 2 * (found[Verdict.VALID] + found[Verdict.UNKNOWN]) > 0, found

@@ -126,6 +126,86 @@ def test_what_was_there_before_the_history_is_no_violation() -> None:
     assert judge(story).verdict is Verdict.INVALID
 
 
+def old_deletion(deleted: int) -> Story:
+    story = Story()
+    read(story, "kb", 100)
+    story.ok(Delete("ka"), 101, DeleteResult(deleted))
+    return story
+
+
+def old_lease_end(key: str) -> Story:
+    story = Story()
+    read(story, "kb", 100)
+    story.put("kb", "1:4", 101)
+    story.watch(Event("kb", 101, "1:4", 101, 1), Event(key, 102, d=True), rev=102, start=101)
+    return story
+
+
+def first_page(*found: KeyValue, count: int = 5) -> Story:
+    story = Story()
+    story.put("ka", "1:4", 101)
+    story.ok(Range("k", "l", n=2), 101, RangeResult(found, count, more=True))
+    return story
+
+
+def counted(count: int) -> Story:
+    story = Story()
+    story.put("ka", "1:4", 101)
+    story.ok(Range("k", "l", count_only=True), 101, RangeResult((), count))
+    return story
+
+
+def conditional(*conditions: Compare, succeeded: bool = True) -> Story:
+    story = Story()
+    story.put("kd", "1:4", 101)
+    branch = (Put("ke", "2:4"),)
+    story.ok(Txn(conditions, branch, branch), 102, TxnResult(succeeded, (PutResult(),)))
+    return story
+
+
+def overwritten(*versions: int) -> Story:
+    """Keys with an age that is told only after the first put of ours."""
+    story = Story()
+    story.put("ka", "1:4", 101)
+    story.put("ka", "2:4", 102)
+    for version in versions:
+        read(story, "ka", 102, kv("ka", "2:4", 102, 40, version))
+    return story
+
+
+A, OLD = kv("ka", "1:4", 101), kv("kb", "old", 50, 7, 3)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        (old_deletion(1), old_deletion(2)),
+        (old_lease_end("ka"), old_lease_end("kb")),
+        (first_page(A, OLD), first_page(OLD, kv("kc", "old", 51))),
+        (counted(5), counted(0)),
+        (conditional(Compare("ka", "create", ">", 0)), conditional(Compare("kd", "lease", ">", 0))),
+        (conditional(Compare("kd", "version", "=", 6)), conditional(Compare("kd", "mod", "=", 6))),
+        (conditional(Compare("ka", "mod", "<", 9, "kd")), conditional(Compare("ka", "mod", "<", 9, "kz"))),
+        (conditional(Compare("ka", "mod", "=", 0), succeeded=False), conditional(succeeded=False)),
+        (overwritten(6, 6), overwritten(6, 7)),
+    ],
+)
+def test_what_nobody_read_may_have_been_there_before(right: Story, wrong: Story) -> None:
+    """The history begins at revision 100 of a store that others have filled; its own keys it knows."""
+    assert judge(right).verdict is Verdict.VALID, judge(right)
+    assert judge(wrong).verdict is Verdict.INVALID
+
+
+@pytest.mark.parametrize("known", ["read", "watched", "not"])
+def test_a_history_that_tells_what_was_there_is_judged_by_it(known: str) -> None:
+    story = Story()
+    if known == "watched":
+        story.watch(rev=100)
+    story.ok(Range("k" if known == "read" else "kz", "l"), 100, RangeResult())
+    story.ok(Delete("ka"), 101, DeleteResult(1))
+    assert judge(story).verdict is (Verdict.VALID if known == "not" else Verdict.INVALID)
+
+
 def test_the_whole_key_space() -> None:
     story = Story()
     story.records[0] = Header(1, "run", 1, "test", 7, 0, prefix="", members=("m1",))

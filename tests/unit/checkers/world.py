@@ -98,11 +98,13 @@ class World:
 
     def run(self) -> Run:
         self.records.append(Header(1, "run", 1, "world", 1, 0, PREFIX, MEMBERS))
+        self._member_revision = dict.fromkeys(MEMBERS, self.store.revision)
+        begun = self.store.revision if self.store.events else 0
         for watcher in range(self.mix.watchers):
             self.records.append(
-                WatchStart(watcher, 0, MEMBERS[watcher % 3], PREFIX, 1, "l", prev_kv=watcher == 0)
+                WatchStart(watcher, 0, MEMBERS[watcher % 3], PREFIX, begun + 1, "l", prev_kv=watcher == 0)
             )
-            self._delivered[watcher] = 0
+            self._delivered[watcher] = begun
         if self.mix.pinned:
             # A first answer at revision 1 says that there was nothing before.
             self._ids = 1
@@ -344,8 +346,23 @@ def replace_range(op: Range) -> Range:
     return Range(op.k, op.e, op.r, n=op.n, keys_only=op.keys_only, count_only=op.count_only)
 
 
-def simulate(rng: Random, mix: Mix | None = None) -> Run:
-    return World(rng, mix or Mix()).run()
+def simulate(rng: Random, mix: Mix | None = None, store: Store | None = None) -> Run:
+    """``store`` is as the clients find it: empty, if none is given."""
+    return World(rng, mix or Mix(), store or Store()).run()
+
+
+def old_store(rng: Random, keys: int = 2) -> Store:
+    """One in which others have written and deleted, with and without leases, before anybody looked."""
+    store = Store()
+    for number in range(rng.randint(1, 6)):
+        key = f"{PREFIX}{rng.randrange(keys)}"
+        lease = rng.choice((0, 0, 50))
+        if lease and lease not in store.leases:
+            store.apply(LeaseGrant(lease, 60))
+        store.apply(Put(key, f"{900 + number}:4", lease))
+        if rng.random() < 0.2:
+            store.apply(Delete(key))
+    return store
 
 
 def without_watchers(mix: Mix) -> Mix:
