@@ -6,7 +6,9 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tester.history.columns import NONE, EventCol
+import numpy as np
+
+from tester.history.columns import NONE, EventCol, Kind, KvCol, LeafCol, OpCol
 
 if TYPE_CHECKING:
     from tester.history.history import History
@@ -31,6 +33,8 @@ class Holders:
         self._holders: list[Holder | None] = [None]
         texts, values = history.keys.texts, history.values.texts
         ours = {number for number, text in enumerate(texts) if text.startswith(prefix)}
+        self._begins = watch.spans[0][0] if watch.spans else 0
+        self._is_late = self._begins > 2 and _has_older(history, watch, prefix, ours, self._begins)
         alive: dict[str, Holder] = {}
         columns = (EventCol.REV, EventCol.KEY, EventCol.VALUE, EventCol.CREATE)
         for revision, key, value, create in zip(
@@ -51,9 +55,28 @@ class Holders:
                 self._holders.append(first)
 
     def knows(self, revision: int) -> bool:
-        """Whether the log tells who held it at a revision: it has no gap from its beginning on."""
-        return bool(self._watch.spans) and self._watch.covers_span(self._watch.spans[0][0], revision)
+        """Whether the log tells who held it at a revision: it has no gap from before the first contender on."""
+        return bool(self._begins) and not self._is_late and self._watch.covers_span(self._begins, revision)
 
     def at(self, revision: int) -> Holder | None:
         """Who held it after the changes of a revision."""
         return self._holders[bisect_right(self._revisions, revision) - 1]
+
+
+def _has_older(history: History, watch: WatchLog, prefix: str, ours: set[int], revision: int) -> bool:
+    """Whether anything tells of a contender from before a revision."""
+    if any(claim.name == prefix and claim.rev < revision for claim in history.claims):
+        return True
+    keys = np.array(sorted(ours), dtype=np.int64)
+    operations = history.operations
+    leaves, answers = operations.leaves.columns, operations.answers.columns
+    puts = leaves[:, (leaves[LeafCol.KIND] == Kind.PUT) & np.isin(leaves[LeafCol.KEY], keys)]
+    created = (
+        operations.rows.columns[OpCol.REV, puts[LeafCol.OP]],
+        answers[KvCol.CREATE, np.isin(answers[KvCol.KEY], keys)],
+        watch.events[
+            EventCol.CREATE,
+            np.isin(watch.events[EventCol.KEY], keys) & (watch.events[EventCol.VALUE] != NONE),
+        ],
+    )
+    return any(bool(np.any(column < revision)) for column in created)

@@ -27,6 +27,7 @@ from tester.history.records import (
 )
 from tester.results import CheckResult, Verdict
 from tests.unit.checkers.contestworld import ELECTION_LIES, GUARD, LOCK_LIES, ContestWorld
+from tests.unit.checkers.story import Story, kv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,6 +78,36 @@ def test_missing_evidence(kind: str) -> None:
     ]
     later = [r for r in records[middle + 1 :] if not (isinstance(r, Watched) and r.rev < seen.rev + 5)]
     assert judge(kind, [*records[: middle + 1], *gap, *later]).verdict is Verdict.UNKNOWN
+
+
+def late(created: int, *, told_by: str = "put", other: bool = False) -> CheckResult:
+    """A lock that was taken at a revision, and watchers from revision 60 on."""
+    story = Story()
+    if told_by == "put":
+        story.put("kq/1", "1:4", created)
+    story.ok(Range("kz"), max(created, 60), RangeResult())
+    if told_by == "read":
+        found = kv("kq/1", "1:4", created)
+        story.ok(Range("kq/", "kq0"), max(created, 60), RangeResult((found,), 1))
+    story.records.append(
+        ClaimRecord(story.tick(), 1, "lock", "kq/", "held", "kq/1", created, 65, "", "kguard")
+    )
+    story.put("kguard", "2:4", 66)
+    changes = [Event("kguard", 66, "2:4", 66, 1)]
+    if created >= 60:
+        changes.insert(0, Event("kq/1", created, "1:4", created, 1))
+    if other:
+        changes.insert(0, Event("kq/0", 60, "3:4", 60, 1))
+    story.watch(*changes, rev=66, start=60)
+    return judge("lock", story.records)
+
+
+@pytest.mark.parametrize("told_by", ["put", "read", "claim"])
+def test_a_watch_log_that_begins_late_does_not_know_who_was_first(told_by: str) -> None:
+    result = late(50, told_by=told_by)
+    assert (result.verdict, "is not known" in result.message) == (Verdict.UNKNOWN, True), result
+    assert late(61, told_by=told_by).verdict is Verdict.VALID, "all contenders came later"
+    assert late(61, told_by=told_by, other=True).verdict is Verdict.INVALID
 
 
 def test_a_belief_that_outlives_its_lease_is_no_violation() -> None:
