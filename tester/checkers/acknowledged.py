@@ -73,6 +73,17 @@ class Acknowledged:
         ranged: NDArray[np.bool_] = ~self.is_put & (self.leaves[LeafCol.END] != NONE)
         return ranged
 
+    @cached_property
+    def beyond(self) -> Columns:
+        """Of each change, how many that its operation made may be of other people's keys, of which no watcher tells."""
+        leaves, ranged = self.leaves, np.flatnonzero(self.is_ranged)
+        keys, ends = leaves[LeafCol.KEY, ranged], leaves[LeafCol.END, ranged]
+        loose = ranged[~self.order.inside(keys, ends, self.history.prefix)]
+        most = np.zeros(len(self.history.operations), dtype=np.int64)
+        np.add.at(most, leaves[LeafCol.OP, loose], leaves[LeafCol.COUNT, loose])
+        found: Columns = most[leaves[LeafCol.OP]]
+        return found
+
     def last_changes(self, up_to: int) -> dict[int, Change]:
         """Per key its last acknowledged change at or below a revision, ranged deletions left out."""
         rows = np.flatnonzero(~self.is_ranged & (self.revision <= up_to))

@@ -135,7 +135,7 @@ def _judge_log(evidence: Evidence, writes: Acknowledged, log: WatchLog, kept: se
     low = np.searchsorted(revisions, writes.revision, side="left")
     high = np.searchsorted(revisions, writes.revision, side="right")
     covered = log.covers(writes.revision)
-    missing = covered & (high - low < writes.wrote)
+    missing = covered & (high - low < writes.wrote - writes.beyond)
     # A change that is alone at its revision is compared with its event; the others by their number.
     alone = np.flatnonzero(covered & (high - low == 1) & ~writes.is_ranged)
     seen = events[:, low[alone]]

@@ -199,6 +199,9 @@ def _told_rows(
     at = calls.leaves[LeafCol.AT, answers[KvCol.LEAF]]
     shared &= (at == 0) | (at >= base)
     answers = answers[:, shared & ~_among(answers[KvCol.MOD], written)]
+    texts, own = history.keys.texts, np.unique(answers[KvCol.KEY]).tolist()
+    foreign = [key for key in own if not texts[key].startswith(history.prefix)]
+    answers = answers[:, ~np.isin(answers[KvCol.KEY], foreign)] if foreign else answers
     flags = calls.leaves[LeafCol.FLAGS, answers[KvCol.LEAF]]
     value = np.where(flags & Flag.KEYS_ONLY, UNSEEN, answers[KvCol.VALUE])
     columns = [KvCol.MOD, KvCol.KEY, KvCol.LEASE, KvCol.CREATE, KvCol.VERSION]

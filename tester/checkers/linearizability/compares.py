@@ -86,7 +86,7 @@ def _holds(replay: Replay, compares: Columns, place: Columns) -> Columns:
     single = np.flatnonzero(compares[CompareCol.END] == NONE)
     keys = compares[CompareCol.KEY, single]
     row = replay.log.row_at(keys, place[single])
-    out[single] = np.where(replay.log.is_open(keys, row), MAYBE, _compare(replay, compares[:, single], row))
+    out[single] = np.where(replay.is_open(keys, row), MAYBE, _compare(replay, compares[:, single], row))
     ranged = np.flatnonzero(compares[CompareCol.END] != NONE)
     if not ranged.size:
         return out

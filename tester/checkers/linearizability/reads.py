@@ -89,7 +89,7 @@ def _judge_single(case: Assembly, reads: _Reads, wrong: Mask, detail: dict[int, 
     row = log.row_at(reads.leaves[LeafCol.KEY, single], reads.place[single])
     there = log.is_live(row)
     counted = (flags[single] & Flag.COUNT_ONLY) != 0
-    is_open = log.is_open(reads.leaves[LeafCol.KEY, single], row)
+    is_open = case.replay.is_open(reads.leaves[LeafCol.KEY, single], row)
     there |= is_open & (reads.leaves[LeafCol.COUNT, single] == 1)
     bad = reads.leaves[LeafCol.COUNT, single] != there
     bad |= reads.answered[single] != (there & ~counted)
@@ -108,6 +108,7 @@ def _equal(case: Assembly, kv: Columns, row: Columns, keys_only: Mask) -> Mask:
     """Whether answered keys are the states that these rows of the log tell."""
     log = case.log
     old: Mask = log.is_open(kv[KvCol.KEY], row) & (kv[KvCol.MOD] <= case.base)
+    old |= case.replay.is_foreign(kv[KvCol.KEY], row)
     if log.size == 0:
         return old
     equal = log.is_live(row) & (kv[KvCol.MOD] == log.revision[row]) & (kv[KvCol.CREATE] == log.create[row])
@@ -129,17 +130,18 @@ def _judge_ranged(case: Assembly, reads: _Reads, wrong: Mask, detail: dict[int, 
     place, answered = reads.place[ranged], reads.answered[ranged]
     low, high = order.spans(leaves[LeafCol.KEY], leaves[LeafCol.END])
     total = case.replay.live.count(place, low, high)
-    if case.log.unsure:  # more may have been there; each that was answered is looked at below
-        total = np.maximum(total, leaves[LeafCol.COUNT])
+    inside = order.inside(leaves[LeafCol.KEY], leaves[LeafCol.END], case.history.prefix)
+    # More may have been there, of other people or from before; each that was answered is looked at below.
+    known = total
+    total = np.where(inside & (not case.log.unsure), total, np.maximum(total, leaves[LeafCol.COUNT]))
     counted = (flags & Flag.COUNT_ONLY) != 0
     cut = (limit > 0) & (total > limit)
     expected = np.where(counted, 0, np.where(cut, limit, total))
-    judged = order.inside(leaves[LeafCol.KEY], leaves[LeafCol.END], case.history.prefix)
-    bad = judged & (leaves[LeafCol.COUNT] != total)
-    bad |= judged & (answered != expected)
+    bad = leaves[LeafCol.COUNT] != total
+    bad |= answered != expected
     miscounted = bad.copy()
     more = (flags & Flag.MORE) != 0
-    bad |= judged & (more != (cut & ~counted))
+    bad |= more != (cut & ~counted)
     for leaf in np.flatnonzero(bad)[:MAX_FINDINGS]:
         lacks = "" if counted[leaf] or cut[leaf] else _missing(case, reads, int(ranged[leaf]))
         detail[int(ranged[leaf])] = (
@@ -173,11 +175,15 @@ def _judge_ranged(case: Assembly, reads: _Reads, wrong: Mask, detail: dict[int, 
             f" {key_state(case, key, int(place[owner[position]]))}"
         )
         detail.setdefault(leaf, told)
-    partial = np.flatnonzero(judged & cut & (answered > 0) & ~bad)
+    unknown = np.bincount(owner[case.replay.is_open(kv[KvCol.KEY], row)], minlength=ranged.size)
+    lacking = np.flatnonzero(~cut & ~counted & ~bad & (known != answered - unknown))
+    bad[lacking] = True
+    for leaf in _earliest(reads, ranged[lacking]):
+        detail[leaf] = f"its answer leaves out {_missing(case, reads, leaf)}"
+    partial = np.flatnonzero(cut & (answered > 0) & ~bad)
     if partial.size:
         last = np.cumsum(answered)[partial] - 1
         upto = case.replay.live.count(place[partial], low[partial], rank[last] + 1)
-        unknown = np.bincount(owner[case.log.is_open(kv[KvCol.KEY], row)], minlength=ranged.size)
         left_out = partial[upto != answered[partial] - unknown[partial]]
         bad[left_out] = True
         for leaf in _earliest(reads, ranged[left_out]):

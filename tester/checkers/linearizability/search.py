@@ -113,8 +113,15 @@ class Search:
 
     def _impossible(self) -> Answer:
         """Nothing fits, unless the store is older than the search goes back: more may have been there before."""
-        known = self._e.start in {1, self._e.base} and self._e.unsure == NEVER
+        known = self._e.start in {1, self._e.base} and self._e.unsure == NEVER and not self._goes_beyond()
         return self._furthest if known else Answer(Outcome.GAVE_UP)
+
+    def _goes_beyond(self) -> bool:
+        """Whether a range holds keys of other people: of those nothing is known."""
+        leaves, history = self._e.calls.leaves, self._e.history
+        keys, ends = leaves[LeafCol.KEY], leaves[LeafCol.END]
+        ranged = ends != NONE
+        return not KeyOrder(history.keys.texts).inside(keys[ranged], ends[ranged], history.prefix).all()
 
     def _walk(self, revisions: list[int]) -> bool:
         levels: list[_Level] = []

@@ -75,6 +75,10 @@ def judge_changes(case: Assembly, ruling: Ruling) -> None:
     wrong = np.zeros(ops.shape[1], dtype=bool)
     wrong[writers] = found != ops[OpCol.WROTE, writers]
     wrong[case.calls.leaves[LeafCol.OP, _misplaced(case)]] = True
+    beyond = _beyond(case)  # other people's keys are not in the log
+    wrong[beyond] = (case.log.after(ops[OpCol.REV]) - case.log.before(ops[OpCol.REV]) > ops[OpCol.WROTE])[
+        beyond
+    ]
     for row in np.flatnonzero(wrong)[:MAX_FINDINGS]:
         operation, at = int(ops[OpCol.ID, row]), int(ops[OpCol.REV, row])
         ruling.violation(
@@ -83,6 +87,17 @@ def judge_changes(case: Assembly, ruling: Ruling) -> None:
             revisions=[at],
         )
     ruling.more(int(wrong.sum()) - MAX_FINDINGS)
+
+
+def _beyond(case: Assembly) -> Columns:
+    """Operations that deleted in a range in which other people may have keys."""
+    leaves = case.calls.leaves
+    ranged = np.flatnonzero((leaves[LeafCol.KIND] == Kind.DELETE) & (leaves[LeafCol.END] != NONE))
+    if not ranged.size:
+        return ranged
+    keys, ends = leaves[LeafCol.KEY, ranged], leaves[LeafCol.END, ranged]
+    beyond = ~case.replay.order.inside(keys, ends, case.history.prefix)
+    return np.unique(leaves[LeafCol.OP, ranged[beyond]])
 
 
 def _misplaced(case: Assembly) -> Columns:
@@ -140,15 +155,15 @@ def wrong_deletions(replay: Replay, calls: Calls) -> list[Miscount]:
     place = replay.place_of(calls, owner, own[LeafCol.SLOT])
     row = replay.log.row_at(own[LeafCol.KEY], place)
     there = replay.log.is_live(row).astype(np.int64)
-    single = own[LeafCol.END] == NONE
-    judged = single.copy()
-    ranged = np.flatnonzero(~judged)
+    ranged = np.flatnonzero(own[LeafCol.END] != NONE)
+    inside = np.ones(ranged.shape, dtype=bool)
     if ranged.size:
         keys, ends = own[LeafCol.KEY, ranged], own[LeafCol.END, ranged]
         there[ranged] = replay.live.count(place[ranged], *replay.order.spans(keys, ends))
-        judged[ranged] = replay.order.inside(keys, ends, replay.history.prefix)
-    might = np.where(single, replay.log.is_open(own[LeafCol.KEY], row), NEVER if replay.log.unsure else 0)
-    wrong = np.flatnonzero(judged & ((deleted < there) | (deleted > there + might)))
+        inside = replay.order.inside(keys, ends, replay.history.prefix)
+    might = replay.is_open(own[LeafCol.KEY], row).astype(np.int64)
+    might[ranged] = np.where(inside & (not replay.log.unsure), 0, NEVER)
+    wrong = np.flatnonzero((deleted < there) | (deleted > there + might))
     wrong = wrong[np.argsort(calls.ops[OpCol.REV, owner[wrong]], kind="stable")]
     return [Miscount(int(owner[leaf]), int(there[leaf]), int(deleted[leaf])) for leaf in wrong]
 
@@ -198,7 +213,7 @@ def judge_log(case: Assembly, ruling: Ruling) -> None:
             certain=revision < case.free_from,
         )
     gone = (log.value == NONE) & ~log.is_live(log.previous)
-    gone &= ~log.is_open(log.key, log.previous)  # it may have been there before the history began
+    gone &= ~case.replay.is_open(log.key, log.previous)  # it may have been there before the history began
     ruling.more(int(gone.sum()) - MAX_FINDINGS)
     for row in np.flatnonzero(gone)[:MAX_FINDINGS]:
         revision = int(log.revision[row])

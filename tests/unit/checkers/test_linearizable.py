@@ -263,12 +263,44 @@ def test_a_missing_key_is_named() -> None:
 def test_a_range_beyond_the_prefix_is_not_counted() -> None:
     story = Story()
     story.put("ka", "1:4", 2)
-    story.ok(Range("ka", "\0"), 3, RangeResult((kv("ka", "1:4", 2), kv("zz", "1:4", 3)), 5, more=True))
-    assert judge(story).verdict is Verdict.INVALID  # zz is told, and nobody wrote it
+    story.ok(Range("ka", "\0"), 3, RangeResult((kv("ka", "1:4", 2), kv("zz", "1:4", 3)), 2))
+    story.ok(Range("zz"), 3, RangeResult((kv("zz", "1:4", 3),), 1))
+    story.ok(Range("ka", "\0", n=1), 3, RangeResult((kv("ka", "1:4", 2),), 5, more=True))
+    assert judge(story).verdict is Verdict.VALID  # zz is somebody else's
+    for wrong in (
+        RangeResult((kv("zz", "1:4", 3),), 1),
+        RangeResult((kv("ka", "1:4", 2), kv("kb", "1:4", 3)), 2),
+        RangeResult((kv("ka", "1:4", 2), kv("zz", "1:4", 3)), 5, more=True),
+    ):
+        story.ok(Range("ka", "\0"), 3, wrong)
+        assert judge(story).verdict is Verdict.INVALID
+        del story.records[-2:]
     story = Story()
     story.put("ka", "1:4", 2)
     story.ok(Range("ka", "\0", count_only=True), 3, RangeResult((), 5))
     assert judge(story).verdict is Verdict.VALID
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_a_deletion_beyond_the_prefix_is_not_counted(*, watched: bool) -> None:
+    """It takes somebody else's keys, too, of which no watcher of the load is told."""
+
+    def judged(deleted: int) -> tuple[Verdict, Verdict]:
+        story = Story()
+        story.put("ka", "1:4", 2)
+        story.put("kb", "2:4", 3)
+        if watched:
+            story.watch(Event("ka", 2, "1:4", 2, 1), Event("kb", 3, "2:4", 3, 1))
+            gone = (Event("ka", 5, d=True), Event("kb", 5, d=True))
+            story.records.append(Watched(1, story.tick() + 2_000_000, 5, gone))
+        story.ok(Delete("k", "\0"), 5, DeleteResult(deleted))
+        end = story.end(5)
+        linearizable, durability = run_checkers(["linearizable", "durability"], story.history, end)
+        return linearizable.verdict, durability.verdict
+
+    assert judged(2) == (Verdict.VALID, Verdict.VALID)
+    assert judged(3) == (Verdict.VALID if watched else Verdict.UNKNOWN, Verdict.VALID)
+    assert judged(1)[0] is (Verdict.INVALID if watched else Verdict.UNKNOWN)
 
 
 def test_a_range_condition_names_what_does_not_hold() -> None:
