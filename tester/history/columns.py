@@ -50,6 +50,22 @@ class WaitCol(IntEnum):
     CALL = 4
 
 
+class RefusalCol(IntEnum):
+    """One row per operation that was refused because of a revision: not there yet, or compacted."""
+
+    ID = 0
+    CLIENT = 1
+    MEMBER = 2
+    KIND = 3
+    CALL = 4
+    RET = 5
+    AT = 6
+    """Revision asked for. Of several in a transaction the one most likely to be refused so."""
+    FUTURE = 7
+    """1: it was not there yet; 0: it was compacted."""
+    LOCAL = 8
+
+
 class LeafCol(IntEnum):
     """One row per put, delete, range or lease call that ran, in a transaction or alone."""
 

@@ -13,6 +13,7 @@ from tester.history.columns import (
     LeafCol,
     NodeCol,
     OpCol,
+    RefusalCol,
     WaitCol,
 )
 from tester.history.records import (
@@ -52,6 +53,15 @@ def describe_unanswered(row: Columns, members: Sequence[str]) -> str:
     what = Kind(int(row[WaitCol.KIND])).name.lower()
     who = f"client {row[WaitCol.CLIENT]} at {members[row[WaitCol.MEMBER]]}"
     return f"operation {row[WaitCol.ID]}: {what} by {who}, not answered, called {_at(int(row[WaitCol.CALL]))}"
+
+
+def describe_refusal(row: Columns, members: Sequence[str]) -> str:
+    """What of an operation that was refused is kept: a row of ``RefusalCol``."""
+    what = f"{Kind(int(row[RefusalCol.KIND])).name.lower()} at revision {row[RefusalCol.AT]}"
+    who = f"client {row[RefusalCol.CLIENT]} at {members[row[RefusalCol.MEMBER]]}"
+    why = "a future one" if row[RefusalCol.FUTURE] else "compacted"
+    times = f"{_at(int(row[RefusalCol.CALL]))} to {_at(int(row[RefusalCol.RET]))}"
+    return f"operation {row[RefusalCol.ID]}: {what} by {who}, refused as {why}, {times}"
 
 
 def describe_clock(record: ClockRecord) -> str:

@@ -228,8 +228,9 @@ def _ended(forks: Sequence[_Fork], invoke: Invoke, end: Ok | Fail | Info) -> Ok 
     Watchers of the earlier one may have been told of its compactions: those are kept, as asked for at least.
     """
     if isinstance(invoke.op, Compact):
-        lost = isinstance(end, Ok) and any(end.rev > fork.revision for fork in forks)
-        return Info(end.id, end.at, "UNKNOWN", _NOBODY_KNOWS) if lost else end
+        # It takes no revision: only what came before a write of the snapshot is in it.
+        kept = not isinstance(end, Ok) or all(end.at < fork.inside_until for fork in forks)
+        return end if kept else Info(end.id, end.at, "UNKNOWN", _NOBODY_KNOWS)
     if isinstance(end, Ok) and not isinstance(invoke.op, _LEASE_CALLS):
         return end if all(end.rev <= fork.revision for fork in forks) else None
     if isinstance(end, Info):

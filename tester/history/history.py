@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from tester.history.columns import NONE, EventCol, KvCol, ResponseCol, WaitCol
-from tester.history.describe import describe_invoke, describe_joined, describe_unanswered
+from tester.history.columns import NONE, EventCol, KvCol, RefusalCol, ResponseCol, WaitCol
+from tester.history.describe import describe_invoke, describe_joined, describe_refusal, describe_unanswered
 from tester.history.mismatch import HistoryMismatchError, without_question
-from tester.history.operations import Operations, fill_key_values, is_local, is_write, kind_of
+from tester.history.operations import Operations, fill_key_values, is_local, is_write, kind_of, revisions_of
 from tester.history.records import (
     ClaimRecord,
     ClientRecord,
@@ -57,6 +57,7 @@ operation costs little for each."""
 _REFUSALS = frozenset({"INVALID_ARGUMENT", "FAILED_PRECONDITION", "NOT_FOUND", "OUT_OF_RANGE"})
 """Codes with which etcd answers what it will not do: it was there, and served."""
 
+_FUTURE, _COMPACTED = "required revision is a future revision", "required revision has been compacted"
 _NO_LEASE = "requested lease not found"
 
 
@@ -86,6 +87,8 @@ class History:
         """Writes that were answered with an error that says they were not applied."""
         self.unanswered = Table(WaitCol)
         """What else failed or has an unknown outcome; those in flight are ``unfinished``."""
+        self.revision_refusals = Table(RefusalCol)
+        """Operations that were refused because of the revision that they asked for."""
         self.lease_refusals: list[tuple[Invoke, Fail]] = []
         """Operations that were refused because there is no such lease."""
         self.unknown_renewals: list[tuple[Invoke, Info]] = []
@@ -196,6 +199,9 @@ class History:
         rows = self.unanswered.columns
         if (found := np.flatnonzero(rows[WaitCol.ID] == operation_id)).size:
             return describe_unanswered(rows[:, found[0]], self.members.texts)
+        refused = self.revision_refusals.columns
+        if (found := np.flatnonzero(refused[RefusalCol.ID] == operation_id)).size:
+            return describe_refusal(refused[:, found[0]], self.members.texts)
         return describe_joined(self.operations, self.members.texts, operation_id)
 
     def _not_ok(self, record: Info | Fail) -> None:
@@ -210,12 +216,29 @@ class History:
                 self.failed_writes[record.id] = invoke
             if record.text.endswith(_NO_LEASE):
                 self.lease_refusals.append((invoke, record))
+            elif record.text.endswith((_FUTURE, _COMPACTED)):
+                self._refused(invoke, record)
         elif is_write(invoke.op):
             self._unknown[record.id] = invoke
         elif isinstance(invoke.op, LeaseGrant | LeaseKeepAlive):
             self.unknown_renewals.append((invoke, record))
         elif isinstance(invoke.op, Compact):
             self.unknown_compactions.append(invoke)
+
+    def _refused(self, invoke: Invoke, record: Fail) -> None:
+        future = record.text.endswith(_FUTURE)
+        if asked := revisions_of(invoke.op):
+            self.revision_refusals.append(
+                invoke.id,
+                invoke.c,
+                self.members.numbers[invoke.m],
+                kind_of(invoke.op),
+                invoke.at,
+                record.at,
+                max(asked) if future else min(asked),
+                future,
+                is_local(invoke.op),
+            )
 
     def _add_watched(self, sessions: list[int], watched: list[Watched]) -> None:
         keys, values, response, row = (

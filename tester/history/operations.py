@@ -69,6 +69,13 @@ def kind_of(op: Operation) -> Kind:
     return _KINDS[type(op)]
 
 
+def revisions_of(op: Operation) -> list[int]:
+    """The revisions that an operation asks for, in every branch."""
+    if isinstance(op, Txn):
+        return [revision for step in (*op.then, *op.orelse) for revision in revisions_of(step)]
+    return [op.r] if isinstance(op, Range | Compact) and op.r else []
+
+
 def is_plain(op: Operation, out: Result | None) -> bool:
     """Whether the columns hold all of an operation and its answer."""
     if isinstance(op, Put):

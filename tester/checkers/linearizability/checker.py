@@ -11,6 +11,7 @@ from tester.checkers.linearizability.assembly import Assembly, Evidences, NeedsS
 from tester.checkers.linearizability.attribution import TooManyChoicesError
 from tester.checkers.linearizability.compares import judge_compares
 from tester.checkers.linearizability.reads import judge_content, judge_reads
+from tester.checkers.linearizability.refusals import judge_refusals
 from tester.checkers.linearizability.registers import judge_registers
 from tester.checkers.linearizability.ruling import Ruling
 from tester.checkers.linearizability.search import Outcome, Search
@@ -48,6 +49,7 @@ class Linearizable:
         evidences = gather(history, end)
         ruling = Ruling()
         judge_order(evidences, ruling)
+        judge_refusals(evidences, ruling)
         if ruling.certain.violations:
             return ruling.certain.result("")
         try:

@@ -64,13 +64,13 @@ class Timeline:
         self._rows = rows[order]
         self._position = position[order]
         self._earliest = earliest_from(ops[OpCol.RET, self._rows])
-        self._sightings = sightings
+        self.sightings = sightings
 
     def deadlines(self, revisions: Columns) -> Columns:
         """The time by which each revision surely existed: whoever made it was called before."""
         after = np.searchsorted(self._position, 2 * revisions, side="right")
         deadline = self._earliest[after]
-        for sightings in self._sightings:
+        for sightings in self.sightings:
             deadline = np.minimum(deadline, sightings.before(revisions))
         return deadline
 
@@ -82,7 +82,7 @@ class Timeline:
         late = [self._earliest[behind] < call]
         # A writer of revision r is seen by sightings of r, a reader of r by sightings of r + 1 only.
         bound = (self._position + 1) >> 1
-        late += [sightings.before(bound) < call for sightings in self._sightings]
+        late += [sightings.before(bound) < call for sightings in self.sightings]
         wrong = np.flatnonzero(np.logical_or.reduce(late))
         return [self._explain(int(place), int(behind[place])) for place in wrong[:limit]], int(wrong.size)
 
@@ -103,7 +103,7 @@ class Timeline:
         if best.time != NEVER:
             culprit = self._rows[behind + int(np.argmin(self._ops[OpCol.RET, self._rows[behind:]]))]
             best = Disorder(operation, best.time, int(self._ops[OpCol.ID, culprit]), "")
-        for sightings in self._sightings:
+        for sightings in self.sightings:
             time = int(sightings.before(bound)[0])
             if time < best.time:
                 best = Disorder(operation, time, NONE, sightings.what)

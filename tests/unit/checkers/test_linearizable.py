@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -18,13 +19,17 @@ from tester.checkers.linearizability.livecount import LiveCount
 from tester.checkers.linearizability.ruling import Ruling
 from tester.history.endstate import EndState
 from tester.history.records import (
+    Compact,
+    CompactionRecord,
     Compare,
     Delete,
     DeleteResult,
     Event,
+    Fail,
     Header,
     KeyValue,
     LeaseRevoke,
+    Operation,
     Put,
     PutResult,
     Range,
@@ -301,6 +306,96 @@ def test_a_deletion_beyond_the_prefix_is_not_counted(*, watched: bool) -> None:
     assert judged(2) == (Verdict.VALID, Verdict.VALID)
     assert judged(3) == (Verdict.VALID if watched else Verdict.UNKNOWN, Verdict.VALID)
     assert judged(1)[0] is (Verdict.INVALID if watched else Verdict.UNKNOWN)
+
+
+COMPACTED = "etcdserver: mvcc: required revision has been compacted"
+FUTURE = "etcdserver: mvcc: required revision is a future revision"
+
+
+class Refusals(Story):
+    """Two puts, at revisions 2 and 3."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.put("ka", "1:4", 2)
+        self.put("ka", "2:4", 3)
+
+    def refuse(self, op: Operation, text: str) -> int:
+        operation = self.invoke(op)
+        self.records.append(Fail(operation, self.tick(), "OUT_OF_RANGE", text))
+        return operation
+
+
+@pytest.mark.parametrize(
+    "op", [Range("ka", r=2), Range("ka", r=2, s=True), Txn((), (Range("ka", r=2),)), Compact(3)]
+)
+@pytest.mark.parametrize("asked", ["ok", "info", "open", "tester", "nobody", "less", "later", "members"])
+def test_who_says_that_a_revision_is_compacted_was_asked_to_compact_it(op: Operation, asked: str) -> None:
+    story = Refusals()
+    if asked == "ok":
+        story.ok(Compact(3), 3)
+    elif asked == "info":
+        story.info(Compact(3))
+    elif asked == "open":
+        story.invoke(Compact(3))
+    elif asked == "tester":
+        story.records.append(CompactionRecord(story.tick(), 3))
+    elif asked == "less":
+        story.ok(Compact(2), 3)
+    elif asked == "members":
+        story.records[0] = msgspec.structs.replace(story.records[0], compacts_itself=True)
+    refused = story.refuse(op, COMPACTED)
+    if asked == "later":
+        story.ok(Compact(3), 3)
+    result = judge(story)
+    lied = asked in {"nobody", "less", "later"}
+    assert result.verdict is (Verdict.INVALID if lied else Verdict.VALID), result
+    if lied:
+        assert result.findings[0].operations == (refused,)
+        assert "refused as compacted" in result.message
+
+
+def test_what_was_compacted_before_the_history_is_not_known() -> None:
+    story = Story()
+    read(story, "ka", 100)
+    operation = story.invoke(Range("ka", r=60))
+    story.records.append(Fail(operation, story.tick(), "OUT_OF_RANGE", COMPACTED))
+    assert judge(story).verdict is Verdict.VALID
+
+
+@pytest.mark.parametrize("op", [Range("ka", r=3), Txn((), (Range("ka", r=3),)), Compact(3)])
+def test_a_revision_that_was_shown_is_none_of_the_future(op: Operation) -> None:
+    story = Refusals()
+    refused = story.refuse(op, FUTURE)
+    result = judge(story)
+    assert result.verdict is Verdict.INVALID
+    assert result.findings[0].operations == (refused, 2)
+    assert "refused as a future one" in result.message
+    story = Refusals()
+    story.watch(rev=4)
+    story.refuse(Range("ka", r=4), FUTURE)
+    assert judge(story).verdict is Verdict.INVALID, "a watcher was told"
+    story = Refusals()
+    story.refuse(Range("ka", r=4), FUTURE)
+    story.refuse(Range("ka", r=3, s=True), FUTURE)  # a member that lags
+    story.put("ka", "3:4", 4)
+    assert judge(story).verdict is Verdict.VALID
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_was_compacted_is_not_read(*, known: bool) -> None:
+    story = Refusals()
+    if known:
+        story.ok(Compact(3), 3)
+    else:
+        story.info(Compact(3))
+    story.ok(Range("ka", r=3), 3, RangeResult((kv("ka", "2:4", 3, 2, 2),), 1))
+    assert judge(story).verdict is Verdict.VALID
+    operation = story.ok(Range("ka", r=2), 3, RangeResult((kv("ka", "1:4", 2),), 1))
+    result = judge(story)
+    assert result.verdict is (Verdict.INVALID if known else Verdict.VALID)
+    if known:
+        assert result.findings[0].operations == (operation, operation - 2)
 
 
 def test_a_range_condition_names_what_does_not_hold() -> None:
