@@ -12,18 +12,22 @@ from tester.history.history import History
 from tester.history.mismatch import HistoryMismatchError
 from tester.history.operations import is_local
 from tester.history.records import (
+    Compact,
     Delete,
     DeleteResult,
     Event,
     Fail,
     HistoryRecord,
+    Info,
     Invoke,
     KeyValue,
     LeaseRevoke,
     Ok,
+    Operation,
     Put,
     Range,
     RangeResult,
+    RestoredRecord,
     Txn,
     TxnResult,
     Watched,
@@ -819,3 +823,97 @@ def compaction_that_nobody_asked_for(run: Run, rng: Random) -> Run | None:
     """The session goes on where it was, and loses nothing: only the claim is wrong."""
     newest = run.store.revision + 1
     return replace(run, records=[*run.records, WatchEnd(0, run.end.at, "OUT_OF_RANGE", compacted=newest + 1)])
+
+
+def ask(run: Run, end: HistoryRecord, op: Operation, at: int) -> Run:
+    """One operation more, which is answered so."""
+    return replace(run, records=[*run.records, Invoke(9000, at, 99, "m2", op), end])
+
+
+@caught_by("linearizable")
+def compaction_is_claimed_to_a_reader(run: Run, rng: Random) -> Run | None:
+    at = run.end.at - 5
+    text = "etcdserver: mvcc: required revision has been compacted"
+    return ask(run, Fail(9000, at + 1, "OUT_OF_RANGE", text), Range("k0", r=run.store.revision), at)
+
+
+@caught_by("linearizable")
+def revision_that_was_shown_is_called_a_future_one(run: Run, rng: Random) -> Run | None:
+    at = run.end.at - 5
+    text = "etcdserver: mvcc: required revision is a future revision"
+    revision = rng.randint(2, max(2, run.store.revision - 1))
+    shown = any(a.ok.rev >= revision for a in answered(run, Put, Delete, Range))
+    return ask(run, Fail(9000, at + 1, "OUT_OF_RANGE", text), Range("k0", r=revision), at) if shown else None
+
+
+@caught_by("linearizable")
+def compaction_is_acknowledged_and_not_done(run: Run, rng: Random) -> Run | None:
+    at, last = run.end.at - 6, run.store.revision
+    if last - 1 not in run.store.states:
+        return None
+    compacted = [Invoke(9001, at, 98, "m1", Compact(last)), Ok(9001, at + 1, last, 1)]
+    bent = replace(run, records=[*run.records, *compacted])
+    op = Range("k0", r=last - 1)
+    return ask(bent, Ok(9000, at + 3, last, 1, run.store.read(op, last)), op, at + 2)
+
+
+@caught_by("durability")
+def unknown_write_is_shown_and_taken_back(run: Run, rng: Random) -> Run | None:
+    """A put of unknown outcome, which one client reads; at the end it never was."""
+    at, revision = run.end.at - 6, run.store.revision + 1
+    put = [Invoke(9001, at, 98, "m1", Put("kz", "9001:4")), Info(9001, at + 1, "UNAVAILABLE")]
+    bent = replace(run, records=[*run.records, *put])
+    seen = KeyValue("kz", "9001:4", revision, revision, 1)
+    return ask(bent, Ok(9000, at + 3, revision, 1, RangeResult((seen,), 1)), Range("kz"), at + 2)
+
+
+@caught_by("availability")
+def reads_are_refused_for_long(run: Run, rng: Random) -> Run | None:
+    second = 1_000_000_000
+    asked: list[HistoryRecord] = []
+    for number in range(6):
+        at = run.end.at + number * second
+        error = rng.choice(("etcdserver: no leader", "etcdserver: request timed out"))
+        asked += [
+            Invoke(9000 + number, at, 99, "m2", Range("k0")),
+            Fail(9000 + number, at + 9, "UNAVAILABLE", error),
+        ]
+    end = msgspec.structs.replace(run.end, at=run.end.at + 6 * second)
+    return replace(run, records=[*run.records, *asked], end=end)
+
+
+def with_restored(
+    run: Run, rng: Random, members: Iterable[str], bend: Callable[[KeyValue], KeyValue]
+) -> Run | None:
+    """One key of the snapshot is another on these members of the new cluster."""
+    told = [r for r in run.records if isinstance(r, RestoredRecord) and r.kv]
+    if not told:
+        return None
+    n = rng.randrange(len(told[0].kv))
+    records = [
+        changed(r, kv=(*r.kv[:n], bend(r.kv[n]), *r.kv[n + 1 :]))
+        if isinstance(r, RestoredRecord) and r.m in members
+        else r
+        for r in run.records
+    ]
+    return replace(run, records=records)
+
+
+@caught_by("restore")
+def restored_with_another_version(run: Run, rng: Random) -> Run | None:
+    return with_restored(run, rng, MEMBERS, lambda kv: changed(kv, ver=kv.ver + 3))
+
+
+@caught_by("restore")
+def restored_with_another_create_revision(run: Run, rng: Random) -> Run | None:
+    return with_restored(run, rng, MEMBERS, lambda kv: changed(kv, c=kv.c - 1))
+
+
+@caught_by("restore")
+def restored_with_another_lease(run: Run, rng: Random) -> Run | None:
+    return with_restored(run, rng, MEMBERS, lambda kv: changed(kv, l=kv.l + 7))
+
+
+@caught_by("restore")
+def one_member_is_restored_differently(run: Run, rng: Random) -> Run | None:
+    return with_restored(run, rng, ["m2"], lambda kv: changed(kv, ver=kv.ver + 3))

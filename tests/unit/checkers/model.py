@@ -74,7 +74,9 @@ class Store:
                 self.expire(op.l)
                 return self.revision, LeaseResult()
             case Put() | Range() | Delete() | Txn():
-                out = self._step(op, self._paths(op))
+                paths = self._paths(op)
+                self._check_revisions(op, paths)
+                out = self._step(op, paths)
                 self._commit()
                 return self.revision, None if isinstance(op, Put) else out
             case _:
@@ -105,6 +107,17 @@ class Store:
                 for step in branch:
                     self._check_leases(step)
 
+    def _check_revisions(self, op: Operation, paths: dict[int, bool]) -> None:
+        """Of every range that is to run, before anything is written."""
+        if isinstance(op, Txn):
+            for step in op.then if paths[id(op)] else op.orelse:
+                self._check_revisions(step, paths)
+        if isinstance(op, Range):
+            if op.r > self.revision:
+                raise RefusedError("etcdserver: mvcc: required revision is a future revision")
+            if op.r and op.r < self.compacted:
+                raise RefusedError("etcdserver: mvcc: required revision has been compacted")
+
     def _paths(self, op: Operation) -> dict[int, bool]:
         """Which branch every nested transaction takes: all are decided before anything is written."""
         if not isinstance(op, Txn):
@@ -128,8 +141,6 @@ class Store:
                 self._put(op)
                 return PutResult()
             case Range():
-                if op.r > self.revision or (op.r and op.r < self.compacted):
-                    raise RefusedError("revision")
                 return _read(op, self.states[op.r] if op.r else self.live)
             case Delete():
                 keys = sorted(key for key in self.live if within(key, op.k, op.e))

@@ -12,6 +12,7 @@ from tester.checkers.explanations import EXPLANATIONS
 from tester.history.history import History
 from tester.history.records import CompactionRecord, WatchEnd
 from tester.results import Verdict
+from tests.unit.checkers.epochworld import simulate_disaster
 from tests.unit.checkers.lies import LIES
 from tests.unit.checkers.world import Mix, simulate
 
@@ -30,7 +31,16 @@ HALVES = {
     "compaction": "it was told that revision ",
 }
 
-PROOFS = ("linearizable", "serializable", "watch", "durability", "kv-hash", "exits")
+PROOFS = (
+    "linearizable",
+    "serializable",
+    "watch",
+    "durability",
+    "kv-hash",
+    "exits",
+    "availability",
+    "restore",
+)
 
 MIXES = {
     "everything": Mix(),
@@ -62,14 +72,15 @@ def test_a_lie_is_caught(name: str) -> None:
     told = 0
     for seed in range(200):
         rng = Random(seed)
-        run = simulate(rng, Mix(unknown=0.05, serializable=0.3))
+        mix = Mix(unknown=0.05, serializable=0.3)
+        run = simulate_disaster(rng, mix) if checker == "restore" else simulate(rng, mix)
         bent = lie(run, rng)
         if bent is None:
             continue
         told += 1
-        (truth,) = run_checkers([checker], run.history, run.end)
+        (truth,) = run_checkers([checker], run.history, run.end, lambda run=run: run.records)
         assert truth.verdict is not Verdict.INVALID, (seed, truth)
-        (result,) = run_checkers([checker], bent.history, bent.end)
+        (result,) = run_checkers([checker], bent.history, bent.end, lambda bent=bent: bent.records)
         assert result.verdict is Verdict.INVALID, (seed, result)
         assert result.findings
         assert result.explanation

@@ -127,7 +127,9 @@ class World:
         content = tuple(self.store.live[key] for key in sorted(self.store.live) if key.startswith(PREFIX))
         revision = self.store.revision
         member = MemberEnd(revision, revision, 1, 99, revision, 1, content, exits=())
-        return Run(self.records, EndState(now + 10, dict.fromkeys(MEMBERS, member)), self.store)
+        return Run(
+            self.records, EndState(now + 10, dict.fromkeys(MEMBERS, member), gap_limit=1.0), self.store
+        )
 
     def _at(self, now: int, action: Callable[[int], None]) -> None:
         self._sequence += 1
@@ -163,8 +165,9 @@ class World:
     def _apply(self, now: int, invoke: Invoke) -> None:
         try:
             revision, out = self._answer(invoke)
-        except RefusedError:
-            self._at(now, lambda then: self._fail(then, invoke))
+        except RefusedError as error:
+            text = str(error)
+            self._at(now, lambda then: self._fail(then, invoke, text))
             return
         self._at(now, lambda then: self._return(then, invoke, revision, out))
 
@@ -180,8 +183,9 @@ class World:
         past = Store(revision, live=dict(self.store.states[revision]), states=self.store.states)
         return past.apply(invoke.op)
 
-    def _fail(self, now: int, invoke: Invoke) -> None:
-        self.records.append(Fail(invoke.id, now, "NOT_FOUND"))
+    def _fail(self, now: int, invoke: Invoke, text: str) -> None:
+        code = "OUT_OF_RANGE" if "revision" in text else "NOT_FOUND"
+        self.records.append(Fail(invoke.id, now, code, text))
         self._at(now, lambda then: self._invoke(then, invoke.c))
 
     def _return(self, now: int, invoke: Invoke, revision: int, out: Result | None) -> None:
@@ -222,6 +226,7 @@ class World:
 
     def _record_compaction(self, now: int, revision: int) -> None:
         self._ids += 1
+        self.store.compacted = max(self.store.compacted, revision)
         self.records.append(Invoke(self._ids, now, 99, "m1", Compact(revision)))
         outcome = self.rng.choice(("ok", "info", "open"))
         if outcome == "ok":
