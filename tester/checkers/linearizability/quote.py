@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tester.checkers.linearizability.changelog import UNSEEN
-from tester.history.columns import NONE
+from tester.history.columns import NONE, OpCol
 
 if TYPE_CHECKING:
     from tester.checkers.linearizability.assembly import Assembly
@@ -46,3 +46,17 @@ def key_state(case: Assembly, key: int, place: int) -> str:
         f"{name} was as of {change_at(case, row)}, create revision {case.log.create[row]},"
         f" version {case.log.version[row]}"
     )
+
+
+def author_of(case: Assembly, key: int, place: int) -> int | None:
+    """The operation that made the state of a key before a place of the log, if that is known."""
+    if key == NONE:
+        return None
+    row = int(case.log.row_at(np.array([key]), np.array([place]))[0])
+    if row == NONE:
+        return None
+    ops = case.calls.ops
+    authors = np.flatnonzero(
+        (ops[OpCol.REV] == case.log.revision[row]) & (ops[OpCol.WROTE] > 0) & (ops[OpCol.LOCAL] == 0)
+    )
+    return int(ops[OpCol.ID, authors[0]]) if authors.size else None

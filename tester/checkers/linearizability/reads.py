@@ -9,7 +9,7 @@ import numpy as np
 
 from tester.checkers.base import MAX_FINDINGS
 from tester.checkers.linearizability.changelog import UNSEEN
-from tester.checkers.linearizability.quote import key_state
+from tester.checkers.linearizability.quote import author_of, key_state
 from tester.history.columns import NONE, Flag, Kind, KvCol, LeafCol, OpCol
 
 if TYPE_CHECKING:
@@ -33,11 +33,20 @@ class _Reads:
     """Number of keys in the answer."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Detail:
+    """What is wrong with an answer."""
+
+    text: str
+    key: int = NONE
+    """Whose state shows it: with the operation that made that state, this one is a counter-example."""
+
+
 def judge_reads(case: Assembly, ruling: Ruling, *, local: bool = False) -> None:
     """Linearizable answers, or with ``local`` those that a member gave from its own state."""
     reads = _reads(case, local=local)
     wrong = np.zeros(reads.rows.size, dtype=bool)
-    detail: dict[int, str] = {}
+    detail: dict[int, _Detail] = {}
     _judge_single(case, reads, wrong, detail)
     _judge_ranged(case, reads, wrong, detail)
     ops = case.calls.ops
@@ -45,9 +54,11 @@ def judge_reads(case: Assembly, ruling: Ruling, *, local: bool = False) -> None:
     ruling.more(found.size - MAX_FINDINGS)
     for leaf in _earliest(reads, found):
         operation = int(ops[OpCol.ID, reads.leaves[LeafCol.OP, leaf]])
+        told = detail.get(leaf, _Detail("it answered another state"))
+        author = author_of(case, told.key, int(reads.place[leaf]))
         ruling.violation(
-            f"{case.history.describe(operation)}; {detail.get(int(leaf), 'it answered another state')}",
-            operations=[operation],
+            f"{case.history.describe(operation)}; {told.text}",
+            operations=[operation] if author in {None, operation} else [operation, author],
             revisions=[int(reads.revision[leaf])],
             certain=reads.revision[leaf] < case.free_from,
         )
@@ -82,7 +93,7 @@ def _reads(case: Assembly, *, local: bool) -> _Reads:
     return _Reads(rows, own, revision, place, following - own[LeafCol.KV])
 
 
-def _judge_single(case: Assembly, reads: _Reads, wrong: Mask, detail: dict[int, str]) -> None:
+def _judge_single(case: Assembly, reads: _Reads, wrong: Mask, detail: dict[int, _Detail]) -> None:
     flags, log = reads.leaves[LeafCol.FLAGS], case.log
     wrong |= (reads.leaves[LeafCol.AT] > 0) & (reads.revision < reads.leaves[LeafCol.AT])
     single = np.flatnonzero(reads.leaves[LeafCol.END] == NONE)
@@ -100,8 +111,9 @@ def _judge_single(case: Assembly, reads: _Reads, wrong: Mask, detail: dict[int, 
     bad[given] |= kv[KvCol.KEY] != reads.leaves[LeafCol.KEY, single[given]]
     wrong[single] |= bad
     for leaf in _earliest(reads, single[bad]):
-        state = key_state(case, int(reads.leaves[LeafCol.KEY, leaf]), int(reads.place[leaf]))
-        detail[leaf] = f"it answered {_answer(case, reads, leaf)}, but {state}"
+        key = int(reads.leaves[LeafCol.KEY, leaf])
+        state = key_state(case, key, int(reads.place[leaf]))
+        detail[leaf] = _Detail(f"it answered {_answer(case, reads, leaf)}, but {state}", key)
 
 
 def _equal(case: Assembly, kv: Columns, row: Columns, keys_only: Mask) -> Mask:
@@ -121,11 +133,11 @@ def _equal(case: Assembly, kv: Columns, row: Columns, keys_only: Mask) -> Mask:
     return result
 
 
-def _judge_ranged(case: Assembly, reads: _Reads, wrong: Mask, detail: dict[int, str]) -> None:
+def _judge_ranged(case: Assembly, reads: _Reads, wrong: Mask, detail: dict[int, _Detail]) -> None:
     ranged = np.flatnonzero(reads.leaves[LeafCol.END] != NONE)
     if not ranged.size:
         return
-    order, leaves = case.replay.order, reads.leaves[:, ranged]
+    order, leaves, texts = case.replay.order, reads.leaves[:, ranged], case.history.keys.texts
     flags, limit = leaves[LeafCol.FLAGS], leaves[LeafCol.LIMIT]
     place, answered = reads.place[ranged], reads.answered[ranged]
     low, high = order.spans(leaves[LeafCol.KEY], leaves[LeafCol.END])
@@ -143,13 +155,18 @@ def _judge_ranged(case: Assembly, reads: _Reads, wrong: Mask, detail: dict[int, 
     more = (flags & Flag.MORE) != 0
     bad |= more != (cut & ~counted)
     for leaf in np.flatnonzero(bad)[:MAX_FINDINGS]:
-        lacks = "" if counted[leaf] or cut[leaf] else _missing(case, reads, int(ranged[leaf]))
+        lacks = NONE if counted[leaf] or cut[leaf] else _missing(case, reads, int(ranged[leaf]))
         detail[int(ranged[leaf])] = (
-            f"it answered {answered[leaf]} keys and counted {leaves[LeafCol.COUNT, leaf]},"
-            f" {total[leaf]} were there{lacks and f': {lacks} is missing'}"
+            _Detail(
+                f"it answered {answered[leaf]} keys and counted {leaves[LeafCol.COUNT, leaf]},"
+                f" {total[leaf]} were there{'' if lacks == NONE else f': {texts[lacks]} is missing'}",
+                lacks,
+            )
             if miscounted[leaf]
-            else f"it said {_more(more[leaf])}, which should be {_more(not more[leaf])}: it answered"
-            f" {answered[leaf]} of {total[leaf]} keys"
+            else _Detail(
+                f"it said {_more(more[leaf])}, which should be {_more(not more[leaf])}: it answered"
+                f" {answered[leaf]} of {total[leaf]} keys"
+            )
         )
     # Every answered key: in the range, in order, and as it was. With a limit, none before it is left out.
     owner = np.repeat(np.arange(ranged.size), answered)
@@ -167,19 +184,19 @@ def _judge_ranged(case: Assembly, reads: _Reads, wrong: Mask, detail: dict[int, 
     for position in np.flatnonzero(stranger)[:MAX_FINDINGS]:
         leaf = int(ranged[owner[position]])
         key = int(kv[KvCol.KEY, position])
-        texts = case.history.keys.texts
         told = (
             f"its keys are out of order: {texts[key]} after {texts[kv[KvCol.KEY, position - 1]]}"
             if disordered[position]
             else f"it answered {_kv(case, kv[:, position])};"
             f" {key_state(case, key, int(place[owner[position]]))}"
         )
-        detail.setdefault(leaf, told)
+        detail.setdefault(leaf, _Detail(told, key))
     unknown = np.bincount(owner[case.replay.is_open(kv[KvCol.KEY], row)], minlength=ranged.size)
     lacking = np.flatnonzero(~cut & ~counted & ~bad & (known != answered - unknown))
     bad[lacking] = True
     for leaf in _earliest(reads, ranged[lacking]):
-        detail[leaf] = f"its answer leaves out {_missing(case, reads, leaf)}"
+        missing = _missing(case, reads, leaf)
+        detail[leaf] = _Detail(f"its answer leaves out {_name(case, missing)}", missing)
     partial = np.flatnonzero(cut & (answered > 0) & ~bad)
     if partial.size:
         last = np.cumsum(answered)[partial] - 1
@@ -188,12 +205,19 @@ def _judge_ranged(case: Assembly, reads: _Reads, wrong: Mask, detail: dict[int, 
         bad[left_out] = True
         for leaf in _earliest(reads, ranged[left_out]):
             missing = _missing(case, reads, leaf)
-            detail[leaf] = f"its answer leaves out {missing}, which comes before the last key that it has"
+            text = (
+                f"its answer leaves out {_name(case, missing)}, which comes before the last key that it has"
+            )
+            detail[leaf] = _Detail(text, missing)
     wrong[ranged] |= bad
 
 
-def _missing(case: Assembly, reads: _Reads, leaf: int) -> str:
-    """The first key of a range that was there and is not in the answer; empty: none is missing."""
+def _name(case: Assembly, key: int) -> str:
+    return "a key" if key == NONE else case.history.keys.texts[key]
+
+
+def _missing(case: Assembly, reads: _Reads, leaf: int) -> int:
+    """The first key of a range that was there and is not in the answer; ``NONE``: none is missing."""
     order, log = case.replay.order, case.log
     columns = reads.leaves[:, [leaf]]
     low, high = order.spans(columns[LeafCol.KEY], columns[LeafCol.END])
@@ -202,7 +226,7 @@ def _missing(case: Assembly, reads: _Reads, leaf: int) -> str:
     first = int(reads.leaves[LeafCol.KV, leaf])
     given = case.calls.answers[KvCol.KEY, first : first + int(reads.answered[leaf])]
     missing = keys[live & ~np.isin(keys, given)]
-    return case.history.keys.texts[missing[0]] if missing.size else ""
+    return int(missing[0]) if missing.size else NONE
 
 
 def _more(said: object) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tester.checkers.base import MAX_FINDINGS
-from tester.checkers.linearizability.quote import change_at, changes_of, key_state
+from tester.checkers.linearizability.quote import author_of, change_at, changes_of, key_state
 from tester.history.columns import NONE, Kind, LeafCol, OpCol
 from tester.history.table import NEVER
 
@@ -146,6 +146,11 @@ class Miscount:
     row: int
     there: int
     deleted: int
+    key: int = NONE
+    """First of the range; ``NONE``: of a lease."""
+    end: int = NONE
+    place: int = 0
+    """In the log, where it deleted."""
 
 
 def wrong_deletions(replay: Replay, calls: Calls) -> list[Miscount]:
@@ -165,7 +170,8 @@ def wrong_deletions(replay: Replay, calls: Calls) -> list[Miscount]:
     might[ranged] = np.where(inside & (not replay.log.unsure), 0, NEVER)
     wrong = np.flatnonzero((deleted < there) | (deleted > there + might))
     wrong = wrong[np.argsort(calls.ops[OpCol.REV, owner[wrong]], kind="stable")]
-    return [Miscount(int(owner[leaf]), int(there[leaf]), int(deleted[leaf])) for leaf in wrong]
+    told = (owner, there, deleted, own[LeafCol.KEY], own[LeafCol.END], place)
+    return [Miscount(*(int(column[leaf]) for column in told)) for leaf in wrong]
 
 
 def wrong_revocations(replay: Replay, calls: Calls) -> list[Miscount]:
@@ -180,7 +186,7 @@ def wrong_revocations(replay: Replay, calls: Calls) -> list[Miscount]:
 
 def judge_deletions(case: Assembly, ruling: Ruling) -> None:
     """A deletion deletes every key of its range that is there, a revocation every key of its lease."""
-    ops = case.calls.ops
+    ops, keys = case.calls.ops, case.history.keys.texts
     for what, wrong in (
         ("such keys were there", wrong_deletions(case.replay, case.calls)),
         ("keys were attached", wrong_revocations(case.replay, case.calls)),
@@ -188,13 +194,30 @@ def judge_deletions(case: Assembly, ruling: Ruling) -> None:
         ruling.more(len(wrong) - MAX_FINDINGS)
         for miscount in wrong[:MAX_FINDINGS]:
             operation, revision = int(ops[OpCol.ID, miscount.row]), int(ops[OpCol.REV, miscount.row])
+            left = _left(case, miscount)
+            author = author_of(case, left, miscount.place)
             ruling.violation(
                 f"{case.history.describe(operation)}; at its place {miscount.there} {what},"
-                f" {miscount.deleted} were deleted",
-                operations=[operation],
+                f" {miscount.deleted} were deleted{'' if left == NONE else f': {keys[left]} was left'}",
+                operations=[operation] if author is None else [operation, author],
                 revisions=[revision],
                 certain=revision < case.free_from,
             )
+
+
+def _left(case: Assembly, miscount: Miscount) -> int:
+    """The first key of a deleted range that was there before and after; ``NONE``: there is none."""
+    if miscount.key == NONE or miscount.deleted >= miscount.there:
+        return NONE
+    order, log = case.replay.order, case.log
+    low, high = order.spans(np.array([miscount.key]), np.array([miscount.end]))
+    keys = order.by_rank[low[0] : high[0]]
+    before, after = (
+        log.is_live(log.row_at(keys, np.full(keys.shape, place)))
+        for place in (miscount.place, miscount.place + miscount.deleted)
+    )
+    left = keys[before & after]
+    return int(left[0]) if left.size else NONE
 
 
 def judge_log(case: Assembly, ruling: Ruling) -> None:

@@ -75,6 +75,7 @@ def test_a_wrong_answer_is_told_with_the_state_at_its_place() -> None:
     read(story, "ka", 2, kv("ka", "7:4", 2))
     result = judge(story)
     assert result.verdict is Verdict.INVALID
+    assert result.findings[0].operations == (2, 1)
     assert (
         "it answered ka = 7:4 (mod 2, create 2, version 1), but ka was as of put ka = 1:4" in result.message
     )
@@ -249,6 +250,7 @@ def test_keys_out_of_order_are_named() -> None:
     story, ka, kb, kc = three_keys()
     story.ok(Range("k", "l"), 4, RangeResult((ka, kc, kb), 3))
     assert judge(story).message.endswith("its keys are out of order: kb after kc")
+    assert judge(story).findings[0].operations == (4, 2)
 
 
 def test_a_missing_key_is_named() -> None:
@@ -257,9 +259,11 @@ def test_a_missing_key_is_named() -> None:
     assert judge(story).message.endswith(
         "its answer leaves out kb, which comes before the last key that it has"
     )
+    assert judge(story).findings[0].operations == (4, 2)
     story, ka, kb, kc = three_keys()
     story.ok(Range("k", "l"), 4, RangeResult((ka, kc), 2))
     assert judge(story).message.endswith("it answered 2 keys and counted 2, 3 were there: kb is missing")
+    assert judge(story).findings[0].operations == (4, 2)
     story, ka, kb, kc = three_keys()
     story.ok(Range("k", "l"), 4, RangeResult((ka, kb, kc), 2))
     assert judge(story).message.endswith("it answered 3 keys and counted 2, 3 were there")
@@ -396,6 +400,20 @@ def test_what_was_compacted_is_not_read(*, known: bool) -> None:
     assert result.verdict is (Verdict.INVALID if known else Verdict.VALID)
     if known:
         assert result.findings[0].operations == (operation, operation - 2)
+
+
+def test_a_range_deletion_names_the_key_that_it_left() -> None:
+    story, _, _, _ = three_keys()
+    story.delete("k", 5, "l", deleted=2)
+    story.watch(
+        *(Event(f"k{name}", rev, f"{rev - 1}:4", rev, 1) for rev, name in enumerate("abc", 2)),
+        rev=4,
+    )
+    story.records.append(Watched(1, story.tick(), 5, (Event("ka", 5, d=True), Event("kc", 5, d=True))))
+    result = judge(story)
+    assert result.verdict is Verdict.INVALID
+    assert result.message.endswith("at its place 3 such keys were there, 2 were deleted: kb was left")
+    assert result.findings[0].operations == (4, 2)
 
 
 def test_a_range_condition_names_what_does_not_hold() -> None:
