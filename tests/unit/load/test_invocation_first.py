@@ -151,7 +151,10 @@ def test_the_invocation_is_in_the_file_when_the_request_leaves(
     connect: Callable[[HistoryWriter], Connect],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Where streams are few, a request leaves when another has ended, perhaps before the writer has its turn."""
+    """Where streams are few, a request leaves when another has ended, perhaps before the writer has its turn.
+
+    This writer's turn never comes in time: it is the channel that has it written.
+    """
     seen, port = witness
     leaving = Witness(seen.path)
     write = Outbox._write
@@ -162,6 +165,6 @@ def test_the_invocation_is_in_the_file_when_the_request_leaves(
         write(outbox, transport)
 
     monkeypatch.setattr(Outbox, "_write", look_and_write)
-    loop.run(load_it(HistoryWriter, connect, seen, port))
+    loop.run(load_it(Lazy, connect, seen, port))
     assert leaving.known + leaving.unknown > 20
     assert (leaving.unknown == 0) is (connect is not unasked)
