@@ -17,7 +17,7 @@ from agent_service.disk.layer import DiskLayer, mount_of
 from agent_service.diskwriter import DiskWriter
 from agent_service.errors import AgentServiceError, IllegalStateError, RefusedError, UnavailableError
 from agent_service.launch import HostPort, check_spec, data_dir_of, etcd_argv
-from agent_service.logfile import first_line, last_lines, log_size
+from agent_service.logfile import dying_words, first_line, last_lines, log_size
 from agent_service.member_record import Ending, MemberRecord, load_record, save_record
 from agent_service.models import ExitRecord, MemberSpec, MemberState
 from agent_service.processes import ProcessId, ProcessWatch, boot_id, is_stopped
@@ -205,8 +205,9 @@ class Lifecycle:
         last = self.record.exits[-1]
         how = f"signal {last.signal}" if last.signal is not None else f"status {last.code}"
         # A wrong flag is named first, before pages of usage; anything else comes last.
-        first = first_line(self.log_path, since=self.record.log_offset)
-        words = "\n".join(dict.fromkeys((first, *last.log_tail[-_MESSAGE_TAIL_LINES:])))
+        since = self.record.log_offset
+        first, dying = first_line(self.log_path, since=since), dying_words(self.log_path, since=since)
+        words = "\n".join(filter(None, dict.fromkeys((first, dying, *last.log_tail[-_MESSAGE_TAIL_LINES:]))))
         raise RefusedError(
             f"etcd ended with {how} right after its start. Its first and last words:\n{words}",
             remedy="correct the spec, or look into the member's log",

@@ -12,6 +12,9 @@ MAX_LINE_CHARACTERS: Final = 2000
 """Longer lines are cut: etcd logs whole requests now and then."""
 
 _MAX_READ_BYTES: Final = 1024 * 1024
+_MOST_LINES: Final = 10_000
+_GIVES_UP: Final = ("panic: ", "fatal error: ")
+_LAST_LEVELS: Final = ('"level":"panic"', '"level":"fatal"')
 
 
 def log_size(path: Path) -> int:
@@ -30,6 +33,17 @@ def first_line(path: Path, *, since: int = 0) -> str:
             return file.readline(MAX_LINE_CHARACTERS).decode(errors="replace").rstrip()
     except FileNotFoundError:
         return ""
+
+
+def dying_words(path: Path, *, since: int = 0) -> str:
+    """The first line after byte ``since`` that says why a Go program gave up; empty where none does.
+
+    The stacks of its goroutines come after it, and may be a thousand lines.
+    """
+    for line in last_lines(path, _MOST_LINES, since=since):
+        if line.startswith(_GIVES_UP) or any(level in line for level in _LAST_LEVELS):
+            return line
+    return ""
 
 
 def last_lines(path: Path, count: int, *, since: int = 0) -> tuple[str, ...]:

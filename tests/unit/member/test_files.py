@@ -9,7 +9,7 @@ import pytest
 
 from agent_service.durable import write_durably
 from agent_service.errors import UnavailableError
-from agent_service.logfile import MAX_LINE_CHARACTERS, first_line, last_lines, log_size
+from agent_service.logfile import MAX_LINE_CHARACTERS, dying_words, first_line, last_lines, log_size
 from agent_service.statelock import StateLock
 
 if TYPE_CHECKING:
@@ -50,6 +50,20 @@ def test_lines_from_the_end(tmp_path: Path) -> None:
     assert first_line(log, since=4) == "line 0"
     assert last_lines(log, 0) == ()
     assert last_lines(log, 5, since=10_000) == (), "the log was moved away meanwhile"
+
+
+@pytest.mark.parametrize(
+    "why", ["panic: freepages: failed to get all", '{"level":"fatal","msg":"discovery failed"}']
+)
+def test_why_a_program_gave_up_is_found_before_its_stacks(tmp_path: Path, why: str) -> None:
+    log = tmp_path / "member.log"
+    earlier = "panic: of an earlier start\n"
+    stacks = "\n".join(["goroutine 1 [running]:", "main.main()"] * 1000)
+    log.write_text(f'{earlier}{{"level":"info"}}\n{why}\n{stacks}\n')
+    assert dying_words(log, since=len(earlier)) == why
+    log.write_text(f'{earlier}{{"level":"info","panic: ":1}}\n')
+    assert dying_words(log, since=len(earlier)) == ""
+    assert dying_words(tmp_path / "missing") == ""
 
 
 def test_a_huge_log_is_read_in_bounded_pieces(tmp_path: Path) -> None:
