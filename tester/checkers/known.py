@@ -25,7 +25,7 @@ class KnownBug:
     kinds: frozenset[str]
     what: str
     mended: tuple[tuple[int, int, int], ...]
-    """The first version without it, of each minor version that had it."""
+    """The first version without it, of each minor version that had it; empty: all versions have it."""
 
     def has(self, version: str) -> bool:
         """Whether that version has it, as far as is known."""
@@ -33,12 +33,13 @@ class KnownBug:
         if numbers is None:
             return False
         found = tuple(map(int, numbers.groups()))
-        return any(found[:2] == first[:2] and found < first for first in self.mended)
+        return not self.mended or any(found[:2] == first[:2] and found < first for first in self.mended)
 
     def told(self, versions: Iterable[str]) -> str:
         """What a person should know of it."""
         mended = " and ".join(".".join(map(str, first)) for first in self.mended)
-        return f"etcd {', '.join(versions)} is known for it: {self.what} ({self.issue}, mended in {mended})"
+        state = f"mended in {mended}" if mended else "open"
+        return f"etcd {', '.join(versions)} is known for it: {self.what} ({self.issue}, {state})"
 
 
 KNOWN: Final = (
@@ -62,6 +63,13 @@ KNOWN: Final = (
         kinds=frozenset({"deposed"}),
         what="a leader that was stalled and deposed may revoke leases that live, renew dead ones, and deny others",
         mended=((3, 4, 31), (3, 5, 13)),
+    ),
+    KnownBug(
+        issue="https://github.com/etcd-io/etcd/issues/21966",
+        checker="logs",
+        kinds=frozenset({"removed"}),
+        what="a member that is asked for its status while it is being removed may panic instead of ending in order",
+        mended=(),
     ),
 )
 

@@ -32,6 +32,8 @@ _KINDS: Final = {
 _GOOD: Final = re.compile(
     r"no data inconsistency|hash values are the same|initial corruption checking passed", re.IGNORECASE
 )
+_REMOVED: Final = "failed to find local ID in cluster members"
+"""The panic of a member that is not in its own list. Of one that was being removed it is a kind of its own."""
 _CONFIGURATION: Final = re.compile(r"initial-corrupt-check|corrupt-check-time-interval")
 
 
@@ -51,9 +53,10 @@ class Logs:
     name = "logs"
     scope: Literal["case", "round"] = "case"
 
-    def check(self, history: History, end: EndState) -> CheckResult:  # noqa: ARG002 - the protocol's
+    def check(self, history: History, end: EndState) -> CheckResult:
         """Invalid for a line that tells of damage; unknown where a log could not be read."""
         evidence = Evidence(self.name)
+        leavers = {event.m for event in history.member_events if event.state == "leaving"}
         read = 0
         for name, member in sorted(end.members.items()):
             if member.log is None:
@@ -65,7 +68,8 @@ class Logs:
             for line in member.log.lines:
                 kind = kind_of(line)
                 if kind is not None:
-                    evidence.violation(f"{name} wrote of {kind}: {line}", members=[name])
+                    named = "removed" if _REMOVED in line and name in leavers else kind
+                    evidence.violation(f"{name} wrote of {kind}: {line}", members=[name], kind=named)
             if member.log.cut:
                 evidence.doubt(f"the log of {name} has more suspicious lines than were kept")
         if not end.members:

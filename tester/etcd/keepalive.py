@@ -56,7 +56,8 @@ class KeepAliveStream:
         if (opened := self._open) is not None:
             self._open = None
             opened.stream.cancel()
-            with suppress(asyncio.CancelledError):  # the stream's own, which was just cancelled
+            # The stream's own end by cancellation is none of the caller's.
+            with suppress(RpcError), unless_left("stream of renewals"):
                 await opened.connection.aclose()
 
     async def _exchange(self, request: bytes) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 import grpc
@@ -53,8 +53,10 @@ async def ended_by_goaway(channel: grpc.aio.Channel, call: grpc.aio.Call) -> Asy
         yield
     finally:
         watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await watch
+        # Not awaited itself: whoever is cancelled while it ends must find out.
+        await asyncio.wait({watch})
+        if not watch.cancelled():
+            watch.result()
 
 
 @contextmanager

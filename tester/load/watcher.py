@@ -113,6 +113,7 @@ class Watcher:
 
     async def stop(self) -> None:
         """End the stream."""
+        self._leaving = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

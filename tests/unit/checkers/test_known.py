@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tester.checkers import run_checkers
-from tester.history.endstate import EndState
+from tester.history.endstate import EndState, LogEvidence, MemberEnd
 from tester.history.history import History
 from tester.history.records import (
     Event,
@@ -17,6 +17,7 @@ from tester.history.records import (
     LeaseKeepAlive,
     LeaseResult,
     LeaseRevoke,
+    MemberRecord,
     Watched,
     WatchStart,
 )
@@ -73,6 +74,22 @@ def test_not_where_something_else_was_found_too_or_nothing() -> None:
     assert (both.verdict, both.known) == (Verdict.INVALID, "")
     right = judged("3.4.23", late=False)
     assert (right.verdict, right.known) == (Verdict.VALID, "")
+
+
+@pytest.mark.parametrize(("leaver", "known"), [("m1", True), ("m2", False)])
+@pytest.mark.parametrize("version", ["3.4.23", "3.5.30", "3.6.1"])
+def test_a_member_that_panics_while_it_is_being_removed(version: str, leaver: str, *, known: bool) -> None:
+    story = Story()
+    header = story.records[0]
+    assert isinstance(header, Header)
+    history = History(
+        [msgspec.structs.replace(header, versions=(version,)), MemberRecord(5, leaver, "leaving")]
+    )
+    log = LogEvidence(99, ("panic: failed to find local ID in cluster members",))
+    (result,) = run_checkers(["logs"], history, EndState(9, {"m1": MemberEnd(log=log, exits=())}))
+    assert (result.verdict, result.kinds) == (Verdict.INVALID, ("removed" if known else "panic",))
+    assert ("etcd/issues/21966, open" in result.known) is known
+    assert result.explanation
 
 
 def deposed(version: str, answer: int, *changes: HistoryRecord) -> CheckResult:
