@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 HIDDEN: Final = ".etcd-chaos-disk"
-"""Holds what was removed and not synced; nobody sees it through the layer."""
+"""Holds what was removed and not synced, or is still open; nobody sees it through the layer."""
 
 _SELF_AND_PARENT: Final = (".", "..")
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -81,6 +81,8 @@ class Backing:
         """Around names, room and the table of files; a file's own lock is never held when it is taken."""
         self._files: dict[int, _File] = {}
         self._directories: dict[int, int] = {}
+        self._nameless: set[str] = set()
+        """What files that were removed while they were open are called until they are closed."""
         self._changes = 0
         self._room: Room | None = None
         self.powerless = False
@@ -94,7 +96,7 @@ class Backing:
 
     def open(self, path: str, flags: int) -> Handle:
         """Open a file that is there."""
-        handle = _handle(os.open(_relative(path), _flags(flags), dir_fd=self._root))
+        handle = _handle(os.open(self._place(path), _flags(flags), dir_fd=self._root))
         if flags & os.O_TRUNC:
             self.truncate(handle, 0)
         return handle
@@ -170,7 +172,7 @@ class Backing:
         """As ``lstat``; of an open file also when it has no name any more."""
         if handle is not None:
             return os.fstat(handle.descriptor)
-        return os.stat(_relative(path), dir_fd=self._root, follow_symlinks=False)
+        return os.stat(self._place(path), dir_fd=self._root, follow_symlinks=False)
 
     def open_directory(self, path: str) -> int:
         """A descriptor, to be closed with ``os.close``."""
@@ -198,13 +200,36 @@ class Backing:
         """Remove a file, or an empty directory."""
         with self._lock:
             self._need_power()
-            slot, parent = self._slot(path)
-            inode, number = _inode(slot[1], parent), self._next()
             if is_directory:
                 self._need_empty(path)
-            os.rename(slot[1], str(number), src_dir_fd=parent, dst_dir_fd=self._graves)
-            self._names.add(Change(number, Kind.REMOVED, inode, slot, grave=str(number)))
+            inode = self._take_away(*self._slot(path))
         self._give_room_back(inode)
+
+    def _take_away(self, slot: tuple[int, str], parent: int) -> int:
+        inode, number = _inode(slot[1], parent), self._next()
+        os.rename(slot[1], str(number), src_dir_fd=parent, dst_dir_fd=self._graves)
+        self._names.add(Change(number, Kind.REMOVED, inode, slot, grave=str(number)))
+        return inode
+
+    def hide(self, path: str, name: str) -> None:
+        """Remove a file that is open: until it is let go, it is reached as ``name``, whatever the directory."""
+        with self._lock:
+            self._need_power()
+            slot, parent = self._slot(path)
+            os.link(slot[1], name, src_dir_fd=parent, dst_dir_fd=self._graves, follow_symlinks=False)
+            self._nameless.add(name)
+            self._take_away(slot, parent)
+
+    def let_go(self, name: str) -> bool:
+        """A file that was hidden is closed, and with that it is gone; whether there was one."""
+        with self._lock:
+            if name not in self._nameless:
+                return False
+            inode = _inode(name, self._graves)
+            self._bury(name)
+            self._nameless.remove(name)
+        self._give_room_back(inode)
+        return True
 
     def _need_empty(self, path: str) -> None:
         descriptor = self.open_directory(path)
@@ -243,15 +268,15 @@ class Backing:
 
     def set_mode(self, path: str, mode: int) -> None:
         """As ``chmod``. Not among what a loss of power takes."""
-        os.chmod(_relative(path), mode, dir_fd=self._root)
+        os.chmod(self._place(path), mode, dir_fd=self._root)
 
     def set_owner(self, path: str, user: int, group: int) -> None:
         """As ``lchown``. Not among what a loss of power takes."""
-        os.chown(_relative(path), user, group, dir_fd=self._root, follow_symlinks=False)
+        os.chown(self._place(path), user, group, dir_fd=self._root, follow_symlinks=False)
 
     def set_times(self, path: str, times: tuple[int, int] | None) -> None:
         """Access and modification, in nanoseconds. Not among what a loss of power takes."""
-        name = _relative(path)
+        name = self._place(path)
         if times is None:
             os.utime(name, dir_fd=self._root, follow_symlinks=False)
         else:
@@ -382,6 +407,11 @@ class Backing:
         file = self._files.pop(inode, None)
         if file is not None:
             os.close(file.descriptor)
+
+    def _place(self, path: str) -> str:
+        """Where it lies, from the root."""
+        name = path.rpartition("/")[2]
+        return f"{HIDDEN}/{name}" if name in self._nameless else _relative(path)
 
     def _slot(self, path: str) -> tuple[tuple[int, str], int]:
         """Directory and name of a path, and the directory opened: it is found again when it has moved."""

@@ -161,6 +161,42 @@ async def test_etcd_lives_on_the_layer_and_nothing_is_left(
     assert list(settings.data_roots[0].iterdir()) == []
 
 
+def use_what_has_no_name(where: Path) -> None:
+    """As etcd tries whether it may write in a directory, and as it goes on with a database that was replaced."""
+    tried = where / "tried"
+    for _ in range(200):
+        tried.mkdir()
+        (tried / ".touch").write_bytes(b"")
+        (tried / ".touch").unlink()
+        assert list(tried.iterdir()) == []
+        tried.rmdir()
+    for number, name in enumerate(("db", "db.new")):
+        (where / name).write_bytes(bytes([number]) * 10)
+    with (where / "db").open("r+b", buffering=0) as old:
+        (where / "db.new").rename(where / "db")
+        assert list(where.iterdir()) == [where / "db"]
+        old.truncate(5)
+        old.seek(5)
+        old.write(b"more")
+        os.fsync(old.fileno())
+        assert os.fstat(old.fileno()).st_size == 9
+        old.seek(0)
+        assert old.read() == b"\0\0\0\0\0more"
+    assert (where / "db").read_bytes() == b"\1" * 10
+    (where / "db").unlink()
+    where.rmdir()
+
+
+async def test_a_file_that_was_removed_while_it_was_open_is_in_no_directory(
+    member: MemberControl, any_version: str, settings: AgentSettings
+) -> None:
+    await member.start(on_layer(any_version))
+    where = mount(settings) / "of-the-test"
+    where.mkdir()
+    await asyncio.to_thread(use_what_has_no_name, where)
+    await served()
+
+
 async def test_a_bare_disk_has_no_faults(
     faults: FaultManager, member: MemberControl, any_version: str
 ) -> None:

@@ -189,6 +189,47 @@ def test_what_is_hidden_has_the_owner_of_the_rest(tmp_path: Path) -> None:
     assert (found.st_uid, found.st_gid) == (4711, 4712)
 
 
+NAMELESS = ".fuse_hidden0000000800000001"
+
+
+def test_what_is_removed_while_it_is_open_is_in_no_directory(backing: Backing, tmp_path: Path) -> None:
+    backing.make_directory("/wal.tmp", 0o700)
+    handle = new(backing, "/wal.tmp/.touch", b"open")
+    backing.hide("/wal.tmp/.touch", NAMELESS)
+    assert names(tmp_path) == {"wal.tmp"}
+    backing.rename("/wal.tmp", "/wal")
+    path = f"/wal/{NAMELESS}"
+    assert backing.stat(path, None).st_ino == handle.inode
+    again = backing.open(path, RW)
+    assert backing.write(again, b" still", 4) == 6
+    backing.truncate(again, 8)
+    assert handle.read(100, 0) == b"open sti"
+    for one in (handle, again):
+        backing.close(one)
+    sync_directory(backing, "/wal")
+    assert [grave.name for grave in graves(tmp_path)] == [NAMELESS]
+    assert backing.let_go(NAMELESS)
+    assert graves(tmp_path) == []
+    with pytest.raises(FileNotFoundError):
+        backing.stat(path, None)
+    assert not backing.let_go(NAMELESS)
+    backing.remove("/wal", is_directory=True)
+
+
+def test_what_was_removed_while_it_was_open_comes_back_after_a_loss_of_power(
+    backing: Backing, tmp_path: Path
+) -> None:
+    new(backing, "/db", b"synced", synced=True)
+    sync_directory(backing)
+    backing.hide("/db", NAMELESS)
+    assert names(tmp_path) == set()
+    backing.lose_power()
+    assert (tmp_path / "db").read_bytes() == b"synced"
+    assert backing.let_go(NAMELESS), "its process is gone"
+    assert (tmp_path / "db").read_bytes() == b"synced"
+    assert graves(tmp_path) == []
+
+
 def test_nobody_reaches_what_is_hidden(backing: Backing) -> None:
     for reach in (
         lambda: backing.open(f"/{HIDDEN}", os.O_RDONLY),
