@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tester.checkers.linearizability.changelog import ChangeLog
+from tester.checkers.linearizability.changelog import WATCHED, ChangeLog
 from tester.checkers.watched import Ranges, Session, Written, compactions, pairs, places
 from tester.history.columns import NONE, EventCol, KvCol
+from tester.history.keyranges import end_of_prefix
 from tester.history.table import NEVER, Columns, Mask
-from tester.history.watchlog import end_of_prefix
 
 if TYPE_CHECKING:
     from tester.checkers.telling import Telling
@@ -29,16 +29,8 @@ class Agreement:
         self._written = written
         self._ranges = ranges
         self._tell = tell
-        columns = [
-            EventCol.REV,
-            EventCol.KEY,
-            EventCol.VALUE,
-            EventCol.LEASE,
-            EventCol.CREATE,
-            EventCol.VERSION,
-        ]
         first = log.spans[0][0] if log.spans else NEVER
-        self._replay = ChangeLog(log.events[columns], first - 1)
+        self._replay = ChangeLog(log.events[WATCHED], first - 1)
         self._log_pairs = pairs(log.events)
         self._order = np.argsort(self._log_pairs, kind="stable")
         self._pairs = self._log_pairs[self._order]

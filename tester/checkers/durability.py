@@ -15,6 +15,7 @@ import numpy as np
 from tester.checkers.acknowledged import Acknowledged, Change
 from tester.checkers.base import MAX_FINDINGS, Evidence
 from tester.history.columns import NONE, EventCol, LeafCol, OpCol, ResponseCol
+from tester.history.keyranges import in_range
 from tester.history.membership import voters_at
 from tester.history.records import Delete, KeyValue, LeaseRevoke, Operation, Put, Txn
 from tester.history.watchlog import WatchLog, merge_watch_log
@@ -271,7 +272,7 @@ def _may_delete(op: Operation, key: str) -> bool:
     """Whether an operation of unknown outcome can have removed ``key``, now or by a lease it attached."""
     match op:
         case Delete():
-            return op.k == key if not op.e else op.k <= key and (op.e == "\0" or key < op.e)
+            return in_range(key, op.k, op.e)
         case Put():
             return op.k == key and op.l != 0
         case Txn():

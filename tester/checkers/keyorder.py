@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tester.history.columns import NONE
-from tester.history.watchlog import end_of_prefix
+from tester.history.keyranges import END_OF_KEYS, end_of_prefix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tester.history.table import Columns
-
-END_OF_KEYS = "\0"
 
 
 class KeyOrder:

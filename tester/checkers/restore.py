@@ -14,17 +14,17 @@ from tester.checkers.acknowledged import Acknowledged
 from tester.checkers.base import Evidence
 from tester.checkers.durability import ContentJudge, distinct_contents
 from tester.checkers.kv_hash import judge_content
+from tester.checkers.linearizability.changelog import WATCHED
 from tester.history.columns import NONE, EventCol, LeafCol, OpCol
 from tester.history.endstate import EndState, MemberEnd
 from tester.history.membership import voters_at
-from tester.history.records import KeyValue, Put, Txn
+from tester.history.operations import puts_of
+from tester.history.records import KeyValue
 from tester.history.watchlog import merge_watch_log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tester.history.history import History
-    from tester.history.records import EpochRecord, Operation
+    from tester.history.records import EpochRecord
     from tester.history.table import Columns
     from tester.history.watchlog import WatchLog
     from tester.results import CheckResult
@@ -110,7 +110,7 @@ class _Authors:
         revisions = np.array([kv.m for kv in content], dtype=np.int64)
         covered = self._log.covers(revisions).tolist()
         watched, acknowledged = self._watched(revisions), self._acknowledged(revisions)
-        unknown = {text for invoke in self._history.unknown_writes() for text in _puts(invoke.op)}
+        unknown = {(put.k, put.v) for invoke in self._history.unknown_writes() for put in puts_of(invoke.op)}
         for kv, seen in zip(content, covered, strict=True):
             told = watched.get((kv.m, kv.k)) if seen else acknowledged.get((kv.m, kv.k))
             written = told.v == kv.v if told else not seen and (kv.k, kv.v) in unknown
@@ -124,15 +124,7 @@ class _Authors:
 
     def _watched(self, revisions: Columns) -> dict[tuple[int, str], KeyValue]:
         events = self._log.events[:, np.isin(self._log.events[EventCol.REV], revisions)]
-        fields = (
-            EventCol.REV,
-            EventCol.KEY,
-            EventCol.VALUE,
-            EventCol.LEASE,
-            EventCol.CREATE,
-            EventCol.VERSION,
-        )
-        return self._by_key(events[list(fields)])
+        return self._by_key(events[WATCHED])
 
     def _acknowledged(self, revisions: Columns) -> dict[tuple[int, str], KeyValue]:
         """A put does not tell create revision and version: they are 0."""
@@ -184,11 +176,3 @@ class _Authors:
         if not rows.size:
             return None
         return int(self._writes.operation[rows[0]]), int(self._writes.revision[rows[0]])
-
-
-def _puts(op: Operation) -> Iterator[tuple[str, str]]:
-    if isinstance(op, Put):
-        yield op.k, op.v
-    elif isinstance(op, Txn):
-        for step in (*op.then, *op.orelse):
-            yield from _puts(step)

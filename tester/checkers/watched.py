@@ -9,6 +9,7 @@ import numpy as np
 
 from tester.history import watchlog
 from tester.history.columns import NONE, EventCol, Kind, LeafCol, OpCol
+from tester.history.keyranges import in_range
 from tester.history.records import Compact
 
 if TYPE_CHECKING:
@@ -142,13 +143,7 @@ class Ranges:
     def keys(self, key: str, end: str) -> Mask:
         """Of each key, whether it is in a range."""
         if (key, end) not in self._found:
-            self._found[key, end] = np.array(
-                [
-                    text == key if not end else text >= key and (end == "\0" or text < end)
-                    for text in self._texts
-                ],
-                dtype=bool,
-            )
+            self._found[key, end] = np.array([in_range(text, key, end) for text in self._texts], dtype=bool)
         return self._found[key, end]
 
     def admits(self, start: WatchStart, events: Columns) -> Mask:

@@ -22,6 +22,7 @@ import numpy as np
 
 from tester.history.columns import NONE, EventCol, KvCol, OpCol
 from tester.history.history import History
+from tester.history.operations import parts_of, puts_of
 from tester.history.records import (
     ClaimRecord,
     Compact,
@@ -94,7 +95,7 @@ class _Fork:
             return False
         if self.values is None or _deletes(op) or not isinstance(op, Put | Txn):
             return True
-        return any(value in self.values for value in _values(op))
+        return any(put.v in self.values for put in puts_of(op))
 
 
 def _fork(whole: History, number: int) -> _Fork:
@@ -131,18 +132,8 @@ def _known_values(whole: History, number: int) -> frozenset[str] | None:
     return frozenset(texts[number] for number in np.union1d(told, read).tolist())
 
 
-def _values(op: Operation) -> Iterator[str]:
-    if isinstance(op, Put):
-        yield op.v
-    elif isinstance(op, Txn):
-        for step in (*op.then, *op.orelse):
-            yield from _values(step)
-
-
 def _deletes(op: Operation) -> bool:
-    if isinstance(op, Txn):
-        return any(_deletes(step) for step in (*op.then, *op.orelse))
-    return isinstance(op, Delete | LeaseRevoke)
+    return any(isinstance(part, Delete | LeaseRevoke) for part in parts_of(op))
 
 
 @dataclass(slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from tester.history.columns import (
@@ -35,6 +37,9 @@ from tester.history.records import (
 from tester.history.steps import Steps
 from tester.history.table import Columns, Interner, Table, column
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 # numpy takes a member of an IntEnum for an object, and compares slowly.
 _PUT, _DELETE, _RANGE, _TXN, _REVOKE = map(int, (Kind.PUT, Kind.DELETE, Kind.RANGE, Kind.TXN, Kind.REVOKE))
 _MORE, _KEYS_ONLY, _COUNT_ONLY = int(Flag.MORE), int(Flag.KEYS_ONLY), int(Flag.COUNT_ONLY)
@@ -64,6 +69,19 @@ def is_write(op: Operation) -> bool:
     return isinstance(op, Put | Delete | LeaseRevoke)
 
 
+def parts_of(op: Operation) -> Iterator[Operation]:
+    """An operation, and whatever it may do if it is a transaction: in either branch, nested ones included."""
+    yield op
+    if isinstance(op, Txn):
+        for step in (*op.then, *op.orelse):
+            yield from parts_of(step)
+
+
+def puts_of(op: Operation) -> Iterator[Put]:
+    """Every put that an operation may do."""
+    return (part for part in parts_of(op) if isinstance(part, Put))
+
+
 def kind_of(op: Operation) -> Kind:
     """What sort of operation it is."""
     return _KINDS[type(op)]
@@ -71,9 +89,7 @@ def kind_of(op: Operation) -> Kind:
 
 def revisions_of(op: Operation) -> list[int]:
     """The revisions that an operation asks for, in every branch."""
-    if isinstance(op, Txn):
-        return [revision for step in (*op.then, *op.orelse) for revision in revisions_of(step)]
-    return [op.r] if isinstance(op, Range | Compact) and op.r else []
+    return [part.r for part in parts_of(op) if isinstance(part, Range | Compact) and part.r]
 
 
 def is_plain(op: Operation, out: Result | None) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from tester.errors import UsageError
+from tester.history.keyranges import in_range
 from tester.history.mismatch import without_question
 from tester.history.operations import is_write
 from tester.history.records import (
@@ -122,7 +123,7 @@ class _Translator:
             if isinstance(operation, str):
                 self._spoil(self._invokes[number].op)
         for wide in self._deleted_ranges:
-            self._spoiled |= {key for key in self._keys if key >= wide.k and (wide.e == "\0" or key < wide.e)}
+            self._spoiled |= {key for key in self._keys if in_range(key, wide.k, wide.e)}
         for number, operation in translated.items():
             if isinstance(operation, str):
                 found.left_out[operation] += 1

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tester.history.columns import EventCol, ResponseCol
+from tester.history.keyranges import holds_prefix
 from tester.history.table import NEVER
 
 if TYPE_CHECKING:
@@ -56,16 +57,10 @@ class WatchLog:
         return "watch log of revisions " + ", ".join(f"{low} to {high}" for low, high in self.spans)
 
 
-def end_of_prefix(prefix: str) -> str:
-    """The range end that holds exactly the keys with this prefix."""
-    return prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else "\0"
-
-
 def sees_everything(session: WatchSession, prefix: str) -> bool:
     """Whether a session watches the whole key space of the load, unfiltered."""
     start = session.start
-    after_end = start.e == "\0" or (bool(prefix) and start.e >= end_of_prefix(prefix))
-    return (start.k == "\0" or start.k <= prefix) and after_end and not start.filters
+    return holds_prefix(prefix, start.k, start.e) and not start.filters
 
 
 def merge_watch_log(history: History, until: Callable[[WatchSession], int] = lambda _: NEVER) -> WatchLog:

@@ -135,14 +135,24 @@ class HistoryWriter:
         if self._error is not None:
             return
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-        self._error = LoadError(
-            f"the history {self.path} cannot be written: {error.strerror}",
-            remedy="free space on the file system of the run directory, or put the run elsewhere"
-            if full
-            else None,
-        )
-        try:
-            os.ftruncate(self._fd, self._size)
-        except OSError as cut:
-            # Readers accept one torn last line; what matters is said by the first error.
-            self._error.add_note(f"and the torn last line could not be cut off: {cut.strerror}")
+        remedy = "free space on the file system of the run directory, or put the run elsewhere"
+        self._error = cut_back(self.path, self._fd, self._size, error, remedy if full else None)
+
+
+def cut_back(path: Path, file: Path | int, size: int, error: OSError, remedy: str | None) -> LoadError:
+    """Cut a history that could not be written back to its last whole line. Returns what to raise, now and later.
+
+    Args:
+        path: for the message.
+        file: the same, or a descriptor of it.
+        size: bytes up to the end of that line.
+        error: why it could not be written.
+        remedy: of the failure.
+    """
+    failure = LoadError(f"the history {path} cannot be written: {error.strerror}", remedy=remedy)
+    try:
+        os.truncate(file, size)
+    except OSError as cut:
+        # Readers accept one torn last line; what matters is said by the first error.
+        failure.add_note(f"and the torn last line could not be cut off: {cut.strerror}")
+    return failure

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tester.checkers.linearizability.changelog import ChangeLog
+from tester.checkers.linearizability.changelog import WATCHED, ChangeLog
 from tester.checkers.linearizability.livecount import LeaseCount
 from tester.history.columns import NONE, EventCol, OpCol, ResponseCol
-from tester.history.records import Delete, Txn
+from tester.history.keyranges import END_OF_KEYS
+from tester.history.operations import parts_of
+from tester.history.records import Delete
 from tester.history.table import NEVER
 from tester.history.watchlog import WatchLog, merge_watch_log
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tester.history.history import History
-    from tester.history.records import Operation
     from tester.history.table import Columns
 
 
@@ -44,10 +45,8 @@ class LeaseLog:
     def __init__(self, history: History) -> None:
         self._history = history
         self.watch: WatchLog = merge_watch_log(history)
-        columns = [EventCol.REV, EventCol.KEY, EventCol.VALUE, EventCol.LEASE]
-        columns += [EventCol.CREATE, EventCol.VERSION]
         base = self.watch.spans[0][0] - 1 if self.watch.spans else 0
-        self._log = ChangeLog(self.watch.events[columns], base)
+        self._log = ChangeLog(self.watch.events[WATCHED], base)
         self._count = LeaseCount(self._log)
         ops = history.operations.rows.columns
         shared = ops[:, ops[OpCol.LOCAL] == 0]
@@ -138,11 +137,13 @@ class _Deletions:
         self._of_key: dict[str, int] = {}
         ranges: list[tuple[str, str, int]] = []
         for invoke in history.unknown_writes():
-            for step in _steps(invoke.op):
+            for step in parts_of(invoke.op):
                 if not isinstance(step, Delete):
                     continue
                 if step.e:
-                    ranges.append((step.k, chr(sys.maxunicode) if step.e == "\0" else step.e, invoke.at))
+                    ranges.append(
+                        (step.k, chr(sys.maxunicode) if step.e == END_OF_KEYS else step.e, invoke.at)
+                    )
                 else:
                     self._of_key[step.k] = min(invoke.at, self._of_key.get(step.k, NEVER))
         self._ranges = sorted(ranges)
@@ -157,11 +158,3 @@ class _Deletions:
         if not begun or self._furthest[begun - 1] <= key:
             return first
         return min(first, min((at for _, high, at in self._ranges[:begun] if key < high), default=NEVER))
-
-
-def _steps(op: Operation) -> Iterator[Operation]:
-    if isinstance(op, Txn):
-        for step in (*op.then, *op.orelse):
-            yield from _steps(step)
-    else:
-        yield op

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tester.history.columns import Kind, KvCol, LeafCol, OpCol
-from tester.history.records import LeaseGrant, LeaseKeepAlive, LeaseRevoke, Put, Txn
+from tester.history.operations import parts_of
+from tester.history.records import LeaseGrant, LeaseKeepAlive, LeaseRevoke, Put
 from tester.history.table import NEVER
 
 if TYPE_CHECKING:
@@ -166,13 +167,6 @@ def _shown(history: History, lives: dict[int, Life]) -> None:
 
 
 def _leases_in(op: Operation) -> Iterator[int]:
-    match op:
-        case LeaseRevoke():
-            yield op.l
-        case Put() if op.l:
-            yield op.l
-        case Txn():
-            for step in (*op.then, *op.orelse):
-                yield from _leases_in(step)
-        case _:
-            return
+    for part in parts_of(op):
+        if isinstance(part, LeaseRevoke) or (isinstance(part, Put) and part.l):
+            yield part.l

@@ -10,11 +10,11 @@ import numpy as np
 from tester.checkers.linearizability.attribution import attribute
 from tester.checkers.linearizability.beginnings import ages, tells_all, with_ages
 from tester.checkers.linearizability.calls import Calls
-from tester.checkers.linearizability.changelog import UNSEEN, ChangeLog
+from tester.checkers.linearizability.changelog import UNSEEN, WATCHED, ChangeLog
 from tester.checkers.linearizability.leaseends import lease_ends
 from tester.checkers.linearizability.replay import Replay
 from tester.checkers.linearizability.timeline import Timeline, sightings_of
-from tester.history.columns import NONE, EventCol, Flag, Kind, KvCol, LeafCol, OpCol
+from tester.history.columns import NONE, Flag, Kind, KvCol, LeafCol, OpCol
 from tester.history.records import Put
 from tester.history.table import NEVER, Columns, Mask
 from tester.history.watchlog import WatchLog, merge_watch_log
@@ -233,8 +233,7 @@ def _change_log(evidences: Evidences) -> ChangeLog:
 
 
 def _rows(watch: WatchLog, answered: Columns, told: Columns) -> Columns:
-    columns = [EventCol.REV, EventCol.KEY, EventCol.VALUE, EventCol.LEASE, EventCol.CREATE, EventCol.VERSION]
-    seen = watch.events[columns]
+    seen = watch.events[WATCHED]
     if not answered.shape[1] and not told.shape[1]:
         return seen
     places = np.arange(seen.shape[1])

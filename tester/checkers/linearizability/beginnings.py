@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tester.history.columns import NONE, Flag, Kind, KvCol, LeafCol, OpCol
-from tester.history.watchlog import end_of_prefix
+from tester.history.keyranges import holds_prefix
 
 if TYPE_CHECKING:
     from tester.checkers.linearizability.calls import Calls
@@ -32,13 +32,8 @@ def tells_all(history: History, watch: WatchLog, calls: Calls, base: int, last: 
     whole &= (ops[OpCol.LOCAL, owner] == 0) & (ops[OpCol.REV, owner] == base)
     whole &= (leaves[LeafCol.AT] == 0) | (leaves[LeafCol.AT] == base)
     spans = np.unique(leaves[[LeafCol.KEY, LeafCol.END]][:, whole], axis=1)
-    texts, prefix = history.keys.texts, history.prefix
-    after = end_of_prefix(prefix)
-    return any(
-        (texts[key] <= prefix or texts[key] == "\0")
-        and (texts[end] == "\0" or (prefix and texts[end] >= after))
-        for key, end in spans.T.tolist()
-    )
+    texts = history.keys.texts
+    return any(holds_prefix(history.prefix, texts[key], texts[end]) for key, end in spans.T.tolist())
 
 
 def ages(calls: Calls, history: History, end: EndState) -> Columns:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from tester.history.columns import NONE, OPERATORS, TARGETS, CompareCol, Kind, KvCol, LeafCol, NodeCol, OpCol
+from tester.history.keyranges import in_range
+from tester.history.operations import kind_of
 from tester.history.records import Compare, Delete, LeaseRevoke, Operation, Put, Range, Txn
 from tester.history.table import NEVER, Columns, Table
 
@@ -120,10 +122,7 @@ class Fitter:
             yield from self._match_all(steps[1:], rows, after, longer)
 
     def _deletes(self, op: Delete, row: Row) -> bool:
-        key = self._keys.texts[row[0]]
-        if row[1] != NONE:
-            return False
-        return key == op.k if not op.e else op.k <= key and (op.e == "\0" or key < op.e)
+        return row[1] == NONE and in_range(self._keys.texts[row[0]], op.k, op.e)
 
 
 def _with_step(fit: Fit, op: Put | Delete | LeaseRevoke, slot: int, count: int) -> Fit:
@@ -152,12 +151,11 @@ class Resolved:
             self._nodes.append(row, succeeded)
             for compare in txn.cmp:
                 self._compare(node, compare)
-        kind = {Put: Kind.PUT, Delete: Kind.DELETE, Txn: Kind.TXN}.get(type(invoke.op), Kind.REVOKE)
         self._ops.append(
             invoke.id,
             invoke.c,
             NONE,
-            kind,
+            kind_of(invoke.op),
             invoke.at,
             NEVER,
             revision,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tester.history.columns import NONE
+from tester.history.operations import parts_of
 from tester.history.records import Delete, LeaseRevoke, Put, Txn
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Candidates:
         """Whatever key is named gets its number now: ranks of keys are for those that have one."""
         history = self._replay.history
         keys = history.keys.numbers
-        for part in _parts(op):
+        for part in parts_of(op):
             match part:
                 case Put():
                     key, value = keys[part.k], history.values.find(part.v)
@@ -79,10 +80,3 @@ class Candidates:
         """First rank and rank after the last of each deleted range, and whose it is."""
         keys, ends, indexes = np.array(self._ranges, dtype=np.int64).T
         return (*self._replay.order.spans(keys, ends), indexes)
-
-
-def _parts(op: Operation) -> Iterable[Operation]:
-    yield op
-    if isinstance(op, Txn):
-        for step in (*op.then, *op.orelse):
-            yield from _parts(step)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tester.history.columns import NONE
+from tester.history.columns import NONE, EventCol
 from tester.history.table import NEVER
 
 if TYPE_CHECKING:
@@ -27,6 +27,17 @@ def stable_order(numbers: Columns) -> Columns:
         if int(numbers.max()) >= 1 << 32:
             raise OverflowError("more than 2**32 keys")
     return order
+
+
+WATCHED = [
+    EventCol.REV,
+    EventCol.KEY,
+    EventCol.VALUE,
+    EventCol.LEASE,
+    EventCol.CREATE,
+    EventCol.VERSION,
+]
+"""Of watched changes, the columns that are rows of a ``ChangeLog``."""
 
 
 class ChangeLog:

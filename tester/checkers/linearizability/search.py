@@ -19,7 +19,7 @@ from tester.checkers.linearizability.changelog import UNSEEN
 from tester.checkers.linearizability.replayed import Replayer
 from tester.checkers.linearizability.store import Change, Store, Version
 from tester.history.columns import NONE, EventCol, Kind, LeafCol, OpCol
-from tester.history.records import Put, Txn
+from tester.history.operations import puts_of
 from tester.history.table import NEVER
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tester.checkers.linearizability.assembly import Evidences
     from tester.history.endstate import EndState
-    from tester.history.records import Invoke, Operation
+    from tester.history.records import Invoke
 
 MAX_OPERATIONS = 20_000
 MAX_TRIALS = 100_000
@@ -328,15 +328,6 @@ class Search:
             every = np.arange(self._e.start + 1, last + 1)
             known |= set(every[~self._e.watch.covers(every)].tolist())
         return sorted(revision for revision in known if revision > self._e.start)
-
-
-def puts_of(op: Operation) -> Iterator[Put]:
-    """Every put that an operation may do."""
-    if isinstance(op, Put):
-        yield op
-    elif isinstance(op, Txn):
-        for step in (*op.then, *op.orelse):
-            yield from puts_of(step)
 
 
 def _leases_of(evidences: Evidences, unknown: list[Invoke]) -> set[int]:

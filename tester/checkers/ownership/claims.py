@@ -10,7 +10,8 @@ import numpy as np
 
 from tester.checkers.ownership.holders import Holder, Holders
 from tester.history.columns import NONE, EventCol, Kind, LeafCol, OpCol
-from tester.history.records import Put, Txn
+from tester.history.keyranges import in_range
+from tester.history.operations import puts_of
 from tester.history.watchlog import WatchLog, merge_watch_log
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from tester.checkers.base import Evidence
     from tester.history.history import History
-    from tester.history.records import ClaimRecord, Operation
+    from tester.history.records import ClaimRecord
     from tester.history.table import Columns
 
 
@@ -128,7 +129,7 @@ class ClaimJudge:
         ):
             yield value, (client, operation)
         for invoke in self._history.unknown_writes():
-            for put in _puts(invoke.op):
+            for put in puts_of(invoke.op):
                 if put.k == guard and (value := self._history.values.find(put.v)) is not None:
                     yield value, (invoke.c, invoke.id)
 
@@ -140,7 +141,7 @@ class ClaimJudge:
         texts = self._history.keys.texts
         for key, end, owner in leaves[[LeafCol.KEY, LeafCol.END, LeafCol.OP]][:, rows].T.tolist():
             until = texts[end] if end != NONE else ""
-            if texts[key] == guard if not until else texts[key] <= guard and (until == "\0" or guard < until):
+            if in_range(guard, texts[key], until):
                 revision, client, operation = ops[[OpCol.REV, OpCol.CLIENT, OpCol.ID], owner].tolist()
                 yield revision, (client, operation)
 
@@ -186,14 +187,6 @@ class ClaimJudge:
         self._evidence.doubt(
             f"the {self.watch.describe()} has a gap: who was first at revision {revision}, is not known"
         )
-
-
-def _puts(op: Operation) -> Iterator[Put]:
-    if isinstance(op, Put):
-        yield op
-    elif isinstance(op, Txn):
-        for step in (*op.then, *op.orelse):
-            yield from _puts(step)
 
 
 def _words(holder: Holder | None) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from tester.errors import LoadError
+from tester.history.writer import cut_back
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tester.errors import LoadError
     from tester.history.records import HistoryRecord
 
 
@@ -48,18 +48,7 @@ class PartFile:
             with self._path.open("ab") as file:
                 file.write(data)
         except OSError as error:
-            self._error = self._failed(error)
+            remedy = "free space on the file system of the run directory"
+            self._error = cut_back(self._path, self._path, self._size, error, remedy)
             raise self._error from error
         self._size += len(data)
-
-    def _failed(self, error: OSError) -> LoadError:
-        failure = LoadError(
-            f"the history {self._path} cannot be written: {error.strerror}",
-            remedy="free space on the file system of the run directory",
-        )
-        try:
-            os.truncate(self._path, self._size)
-        except OSError as cut:
-            # Readers accept one torn last line; what matters is said by the first error.
-            failure.add_note(f"and the torn last line could not be cut off: {cut.strerror}")
-        return failure
