@@ -66,16 +66,17 @@ class Witness:
         """Read every member at ``revision``, the newest of the paused load. A member's error is part of it."""
         await self._exits.poll_now()
         names = list(self._clients)
-        ends = await self._ask(revision)
+        asked_ns, ends = self._clock.now(), await self._ask(revision)
         until_ns = self._clock.now() + _AGREE_NS
         while len({end.revision for end in ends if end.error is None}) > 1 and self._clock.now() < until_ns:
             # A lease may have ended when one member had been asked and another had not; so may the next.
             await asyncio.sleep(_PAUSE_SECONDS)
-            ends = await self._ask(revision)
+            asked_ns, ends = self._clock.now(), await self._ask(revision)
         return EndState(
             at=self._clock.now(),
             members=dict(zip(names, ends, strict=True)),
             recoveries=tuple(self._recoveries),
+            asked=asked_ns,
         )
 
     async def _ask(self, revision: int) -> list[MemberEnd]:

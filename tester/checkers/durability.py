@@ -97,7 +97,7 @@ def _judge_revisions(evidence: Evidence, writes: Acknowledged, end: EndState, *,
         operations, revision = [operation], acknowledged
     else:
         # Revisions are only shown when they are committed: one of a write of unknown outcome is as lasting as any.
-        revision, operations, what = _newest_shown(writes.history, end.at)
+        revision, operations, what = _newest_shown(writes.history, end.shown_until)
     if revision > reached and not is_cluster:
         evidence.doubt(f"those that could be read are at revision {reached}, but {what}")
     elif revision > reached:

@@ -92,6 +92,14 @@ class EndState(msgspec.Struct, frozen=True):
     """Seconds that a gap in service may last; ``None``: nobody said."""
     steps: tuple[Steps, ...] = ()
     """Of the round so far."""
+    asked: int | None = None
+    """When the members were asked for what is here: only what was shown before must be in it, for leases go on
+    ending. ``None``: at ``at``."""
+
+    @property
+    def shown_until(self) -> int:
+        """Every revision that anybody was shown before this time is one that the cluster has to have reached."""
+        return self.at if self.asked is None else self.asked
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""

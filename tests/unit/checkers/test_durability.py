@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from tester.checkers import run_checkers
@@ -269,6 +270,17 @@ def test_what_is_shown_after_the_end_state_is_no_part_of_it() -> None:
     story.ok(Range("kc"), 9, RangeResult())
     story.watch(rev=9)
     assert judge(story, end).verdict is Verdict.VALID
+
+
+def test_what_is_shown_while_the_end_state_is_read_need_not_be_in_it() -> None:
+    """A lease ends when a member has been asked for its revision, and before another has answered."""
+    story = two_puts()
+    asked = story.tick()
+    story.watch(rev=4)
+    end = story.end(3, A, B)
+    assert judge(story, msgspec.structs.replace(end, asked=asked)).verdict is Verdict.VALID
+    assert judge(story, msgspec.structs.replace(end, asked=story.tick())).verdict is Verdict.INVALID
+    assert judge(story, end).verdict is Verdict.INVALID, "without that time it is that of the whole"
 
 
 @pytest.mark.parametrize("member", [None, MemberEnd(error="UNAVAILABLE: connection refused")])

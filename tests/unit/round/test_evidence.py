@@ -13,8 +13,9 @@ from tester.etcd.errors import RpcError, StatusCode
 if TYPE_CHECKING:
     import pytest
 
-    from tester.history.endstate import MemberEnd
+    from tester.history.endstate import EndState, MemberEnd
 
+CLOCK = RunClock()
 BROKEN = RpcError(StatusCode.UNAVAILABLE, "Stream removed (recvmsg:Connection reset by peer (104))")
 
 
@@ -29,14 +30,17 @@ class Exits:
 
 
 class Client:
-    """A member whose first answers are these errors."""
+    """A member whose first answers are these errors, and that is at these revisions, the last one for good."""
 
-    def __init__(self, errors: list[RpcError]) -> None:
+    def __init__(self, errors: list[RpcError], revisions: tuple[int, ...] = (5,)) -> None:
         self.errors = errors
+        self.revisions = list(revisions)
         self.asked = 0
+        self.asked_ns: list[int] = []
 
     async def range_all(self, _prefix: str, revision: int) -> tuple[int, dict[str, str]]:
         self.asked += 1
+        self.asked_ns.append(CLOCK.now())
         if self.errors:
             raise self.errors.pop(0)
         return revision, {}
@@ -45,7 +49,8 @@ class Client:
         return SimpleNamespace(hash=7, revision=revision, compact_revision=0)
 
     async def status(self) -> SimpleNamespace:
-        return SimpleNamespace(revision=5, raft_index=9, term=2, member_id=1)
+        revision = self.revisions.pop(0) if len(self.revisions) > 1 else self.revisions[0]
+        return SimpleNamespace(revision=revision, raft_index=9, term=2, member_id=1)
 
     async def alarms(self) -> tuple[SimpleNamespace, ...]:
         return ()
@@ -54,12 +59,16 @@ class Client:
         return None
 
 
-async def end_of(client: Client, monkeypatch: pytest.MonkeyPatch) -> MemberEnd:
+async def told(clients: dict[str, Client], monkeypatch: pytest.MonkeyPatch) -> EndState:
     monkeypatch.setattr(evidence, "connect", lambda endpoint: endpoint)
-    monkeypatch.setattr(evidence, "EtcdClient", lambda *_: client)
+    monkeypatch.setattr(evidence, "EtcdClient", lambda endpoint, *_: clients[endpoint.member])
     monkeypatch.setattr(evidence, "_PAUSE_SECONDS", 0.0)
-    witness = evidence.Witness([Endpoint("h1", "127.0.0.1", 2379)], ["h1"], RunClock(), Exits(), "/")
-    return (await witness.testify(5)).members["h1"]
+    endpoints = [Endpoint(name, "127.0.0.1", 2379) for name in clients]
+    return await evidence.Witness(endpoints, clients, CLOCK, Exits(), "/").testify(5)
+
+
+async def end_of(client: Client, monkeypatch: pytest.MonkeyPatch) -> MemberEnd:
+    return (await told({"h1": client}, monkeypatch)).members["h1"]
 
 
 async def test_a_broken_connection_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,3 +86,16 @@ async def test_who_never_answers_or_refuses_is_told_so(monkeypatch: pytest.Monke
     )
     assert "compacted" in str((await end_of(refusing, monkeypatch)).error)
     assert refusing.asked == 1
+
+
+async def test_it_says_since_when_the_answers_that_it_keeps_were_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clients = {"h1": Client([], (5, 6)), "h2": Client([], (6,))}
+    began = CLOCK.now()
+    end = await told(clients, monkeypatch)
+    assert [len(client.asked_ns) for client in clients.values()] == [2, 2], "a lease ended in between"
+    assert end.asked is not None
+    for client in clients.values():
+        first, second = client.asked_ns
+        assert began <= first <= end.asked <= second <= end.at
