@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from msgspec.structs import replace
 
 from tester.etcd.client import EtcdClient
 from tester.etcd.connect import connect
@@ -11,12 +14,14 @@ from tester.etcd.errors import RpcError, StatusCode
 from tester.history.endstate import CaseRecovery, EndState, MemberEnd, MemberExit
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
     from agent_service.models import ExitRecord
     from tester.clock import RunClock
     from tester.etcd.endpoint import Endpoint
     from tester.exits import ExitWatch
+
+Answer = TypeVar("Answer")
 
 _CALL_SECONDS = 10.0
 _ATTEMPTS = 4
@@ -65,65 +70,93 @@ class Witness:
     async def testify(self, revision: int) -> EndState:
         """Read every member at ``revision``, the newest of the paused load. A member's error is part of it."""
         await self._exits.poll_now()
-        names = list(self._clients)
         asked_ns, ends = self._clock.now(), await self._ask(revision)
+        before = ends
         until_ns = self._clock.now() + _AGREE_NS
-        while len({end.revision for end in ends if end.error is None}) > 1 and self._clock.now() < until_ns:
+        while _differ(ends) and self._clock.now() < until_ns:
             # A lease may have ended when one member had been asked and another had not; so may the next.
             await asyncio.sleep(_PAUSE_SECONDS)
+            before = ends
             asked_ns, ends = self._clock.now(), await self._ask(revision)
         return EndState(
             at=self._clock.now(),
-            members=dict(zip(names, ends, strict=True)),
+            members=ends,
             recoveries=tuple(self._recoveries),
             asked=asked_ns,
+            moving=tuple(name for name, end in ends.items() if end.revision != before[name].revision),
         )
 
-    async def _ask(self, revision: int) -> list[MemberEnd]:
-        return await asyncio.gather(*(self._member(name, revision) for name in self._clients))
+    async def _ask(self, revision: int) -> dict[str, MemberEnd]:
+        names = tuple(self._clients)
+        told = await asyncio.gather(*(self._read(name, revision) for name in names))
+        # Only now: the question for alarms is an entry of its own, and moves what members are compared by.
+        ends = await asyncio.gather(
+            *(self._add_alarms(name, *one) for name, one in zip(names, told, strict=True))
+        )
+        return dict(zip(names, ends, strict=True))
 
     async def close(self) -> None:
         """Close the connections."""
         for client in self._clients.values():
             await client.close()
 
-    async def _member(self, name: str, revision: int) -> MemberEnd:
-        exits, problem = self._exits_of(name), ""
-        for _ in range(_ATTEMPTS):
-            try:
-                return await self._read(self._clients[name], revision, exits)
-            except RpcError as error:
-                problem = str(error)
-                if error.code is not StatusCode.UNAVAILABLE:
-                    break
-            # A connection that the last fault broke is found out by the first who uses it.
-            await asyncio.sleep(_PAUSE_SECONDS)
-        return MemberEnd(exits=exits, error=problem)
+    async def _read(self, name: str, revision: int) -> tuple[int, MemberEnd]:
+        """The member's id, and what it says."""
+        client, exits = self._clients[name], self._exits_of(name)
+        try:
+            return await _persist(partial(self._look, client, revision, exits))
+        except RpcError as error:
+            return 0, MemberEnd(exits=exits, error=str(error))
 
-    async def _read(
+    async def _look(
         self, client: EtcdClient, revision: int, exits: tuple[MemberExit, ...] | None
-    ) -> MemberEnd:
-        # The read first: linearizable, so a member that answers it has caught up with the others.
-        _, content = await client.range_all(self._prefix, revision)
-        hashed = await client.hash_kv(revision)
+    ) -> tuple[int, MemberEnd]:
+        # The read first: linearizable, so a member that answers it has caught up with the others. Where the newest
+        # was asked for, a lease may end before the next question.
+        read, content = await client.range_all(self._prefix, revision)
+        hashed = await client.hash_kv(read)
         health = await client.status()
-        alarms = await client.alarms()
-        return MemberEnd(
+        return health.member_id, MemberEnd(
             revision=health.revision,
-            applied_index=health.raft_index,
+            applied_index=health.applied_index,
             raft_term=health.term,
             hash=hashed.hash,
             hash_revision=hashed.revision,
             compact_revision=hashed.compact_revision,
             content=content,
-            alarms=tuple(alarm.kind for alarm in alarms if alarm.member_id in {health.member_id, _WHOEVER}),
             exits=exits,
         )
+
+    async def _add_alarms(self, name: str, member_id: int, end: MemberEnd) -> MemberEnd:
+        if end.error is not None:
+            return end
+        try:
+            alarms = await _persist(self._clients[name].alarms)
+        except RpcError as error:
+            return MemberEnd(exits=end.exits, error=str(error))
+        own = {member_id, _WHOEVER}
+        return replace(end, alarms=tuple(alarm.kind for alarm in alarms if alarm.member_id in own))
 
     def _exits_of(self, name: str) -> tuple[MemberExit, ...] | None:
         if name in self._exits.silent:
             return None
         return tuple(_exit(at_ns, record) for host, at_ns, record in self._exits.exits if host == name)
+
+
+async def _persist(call: Callable[[], Awaitable[Answer]]) -> Answer:
+    """A connection that the last fault broke is found out by the first who uses it."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return await call()
+        except RpcError as error:
+            if error.code is not StatusCode.UNAVAILABLE:
+                raise
+        await asyncio.sleep(_PAUSE_SECONDS)
+    return await call()
+
+
+def _differ(ends: Mapping[str, MemberEnd]) -> bool:
+    return len({end.revision for end in ends.values() if end.error is None}) > 1
 
 
 def _exit(at_ns: int, record: ExitRecord) -> MemberExit:

@@ -81,7 +81,7 @@ class Backing:
         """Around names, room and the table of files; a file's own lock is never held when it is taken."""
         self._files: dict[int, _File] = {}
         self._directories: dict[int, int] = {}
-        self._nameless: set[str] = set()
+        self._nameless: dict[str, int] = {}
         """What files that were removed while they were open are called until they are closed."""
         self._changes = 0
         self._room: Room | None = None
@@ -217,19 +217,29 @@ class Backing:
             self._need_power()
             slot, parent = self._slot(path)
             os.link(slot[1], name, src_dir_fd=parent, dst_dir_fd=self._graves, follow_symlinks=False)
-            self._nameless.add(name)
-            self._take_away(slot, parent)
+            try:
+                self._nameless[name] = self._take_away(slot, parent)
+            except OSError:
+                os.unlink(name, dir_fd=self._graves)
+                raise
 
     def let_go(self, name: str) -> bool:
         """A file that was hidden is closed, and with that it is gone; whether there was one."""
         with self._lock:
-            if name not in self._nameless:
+            inode = self._nameless.pop(name, None)
+            if inode is None:
                 return False
-            inode = _inode(name, self._graves)
             self._bury(name)
-            self._nameless.remove(name)
-        self._give_room_back(inode)
+            powerless = self.powerless
+        if not powerless:  # or it may be there again
+            self._give_room_back(inode)
         return True
+
+    def let_go_of(self, handle: Handle) -> None:
+        """As ``let_go``, of the file that was opened so, if it was hidden."""
+        for name, inode in tuple(self._nameless.items()):
+            if inode == handle.inode:
+                self.let_go(name)
 
     def _need_empty(self, path: str) -> None:
         descriptor = self.open_directory(path)

@@ -69,10 +69,12 @@ class Passthrough(Operations):  # type: ignore[misc]  # mfusepy ships no types
         self._open[number] = (handle, scope_of(path))
         return number
 
-    def release(self, _path: str, fh: int) -> int:
-        """The last descriptor of an open file is closed."""
+    def release(self, path: str | None, fh: int) -> int:
+        """The last descriptor of an open file is closed. No path: its directory was removed before it."""
         handle, _ = self._open.pop(fh)
         self._backing.close(handle)
+        if path is None and all(other.inode != handle.inode for other, _ in tuple(self._open.values())):
+            self._backing.let_go_of(handle)  # libfuse, which removes by path, does not
         return 0
 
     def read(self, _path: str, size: int, offset: int, fh: int) -> bytes:
@@ -101,13 +103,10 @@ class Passthrough(Operations):  # type: ignore[misc]  # mfusepy ships no types
         self._backing.sync(handle, data_only=bool(datasync))
         return 0
 
-    def truncate(self, path: str, length: int, fh: int | None = None) -> int:
-        """By name, or of an open file."""
-        if fh is not None:
-            handle, scope = self._open[fh]
-            self._before("write", scope)
-            self._backing.truncate(handle, length)
-            return 0
+    def truncate(self, path: str | None, length: int) -> int:
+        """By name, also of an open file: mfusepy tells no more."""
+        if path is None:  # its directory was removed
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
         self._before("write", scope_of(path))
         handle = self._backing.open(path, os.O_RDWR)
         try:

@@ -22,6 +22,7 @@ _Response = TypeVar("_Response", bound=Message)
 _PAGE_KEYS = 1000
 
 # Fields newer than the stubs, by their number in etcd's rpc.proto.
+_STATUS_APPLIED_INDEX = 7
 _STATUS_ERRORS = 8
 _STATUS_IS_LEARNER = 10
 _MEMBER_IS_LEARNER = 5
@@ -39,6 +40,9 @@ class MemberHealth:
     term: int
     revision: int
     raft_index: int
+    """Of the newest entry that it knows to be committed."""
+    applied_index: int
+    """Of the newest entry that it has applied; 0: not told."""
     version: str
     db_size_bytes: int
     is_learner: bool
@@ -91,6 +95,7 @@ class EtcdClient:
             term=response.raftTerm,
             revision=response.header.revision,
             raft_index=response.raftIndex,
+            applied_index=_unknown_int(response, _STATUS_APPLIED_INDEX),
             version=response.version,
             db_size_bytes=response.dbSize,
             is_learner=_unknown_int(response, _STATUS_IS_LEARNER) != 0,

@@ -95,6 +95,8 @@ class EndState(msgspec.Struct, frozen=True):
     asked: int | None = None
     """When the members were asked for what is here: only what was shown before must be in it, for leases go on
     ending. ``None``: at ``at``."""
+    moving: tuple[str, ...] = ()
+    """Members that had gone on since they were asked the last time before."""
 
     @property
     def shown_until(self) -> int:

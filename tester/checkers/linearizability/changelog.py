@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def stable_order(numbers: Columns) -> Columns:
     return order
 
 
-WATCHED = [
+WATCHED: Final = [
     EventCol.REV,
     EventCol.KEY,
     EventCol.VALUE,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tester.checkers.linearizability.compares import compare_values
 from tester.history.columns import NONE
+from tester.history.keyranges import END_OF_KEYS
 from tester.history.records import Compare, Delete, LeaseRevoke, Put, Txn
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Store:
         if not end:
             number = keys.find(key)
             return Span(NONE if number is None else number, low, low + (number is not None))
-        return Span(NONE, low, len(self._by_rank) if end == "\0" else max(low, self._bound(end)))
+        return Span(NONE, low, len(self._by_rank) if end == END_OF_KEYS else max(low, self._bound(end)))
 
     def _bound(self, text: str) -> int:
         low, high = 0, len(self._by_rank)

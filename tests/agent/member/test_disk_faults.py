@@ -16,6 +16,7 @@ import pytest
 
 from agent_service.audit import AuditLog
 from agent_service.disk import lack
+from agent_service.disk.backing import HIDDEN
 from agent_service.disk.holder import create_holder, is_mounted
 from agent_service.disk.layer import mount_of
 from agent_service.errors import FaultFailedError, IllegalStateError, UnavailableError
@@ -183,8 +184,12 @@ def use_what_has_no_name(where: Path) -> None:
         old.seek(0)
         assert old.read() == b"\0\0\0\0\0more"
     assert (where / "db").read_bytes() == b"\1" * 10
-    (where / "db").unlink()
-    where.rmdir()
+    with (where / "db").open("r+b", buffering=0) as old:
+        (where / "db").unlink()
+        where.rmdir()
+        assert old.write(b"\2" * 20) == 20
+        with pytest.raises(OSError, match="Stale file handle"):
+            old.truncate(5)
 
 
 async def test_a_file_that_was_removed_while_it_was_open_is_in_no_directory(
@@ -195,6 +200,10 @@ async def test_a_file_that_was_removed_while_it_was_open_is_in_no_directory(
     where.mkdir()
     await asyncio.to_thread(use_what_has_no_name, where)
     await served()
+    hidden = settings.data_roots[0] / "m1" / HIDDEN
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while any(one.name.startswith(".fuse") for one in hidden.iterdir()):  # noqa: ASYNC110 - a state
+            await asyncio.sleep(0.02)
 
 
 async def test_a_bare_disk_has_no_faults(

@@ -30,6 +30,7 @@ async def test_calls_to_one_member(bench: Bench) -> None:
     assert (await one.delete("a/2"))[1] == 0
 
     health = await one.status()
+    assert 0 < health.applied_index <= health.raft_index
     members = await one.member_list()
     assert {m.name for m in members} == set(bench.cluster.names)
     assert health.member_id == next(m.member_id for m in members if m.name == "m1")

@@ -72,6 +72,14 @@ def test_a_bent_member_is_told(changes: dict[str, object], verdict: Verdict, tex
     assert text in result.message
 
 
+def test_members_that_had_not_come_to_rest_are_not_compared() -> None:
+    story = Story()
+    end = bend(story.end(3, A, B), revision=4)
+    result = judge("kv-hash", story, msgspec.structs.replace(end, moving=("m2", "m1")))
+    assert result.verdict is Verdict.UNKNOWN
+    assert "m1, m2 had not come to rest: revision 3 on m1, m3; revision 4 on m2" in result.message
+
+
 def test_an_absent_member_is_unknown_but_hides_no_difference() -> None:
     story = Story()
     assert judge("kv-hash", story, story.end(3, A, members=("m1", "m2"))).verdict is Verdict.UNKNOWN

@@ -230,6 +230,38 @@ def test_what_was_removed_while_it_was_open_comes_back_after_a_loss_of_power(
     assert graves(tmp_path) == []
 
 
+def test_what_cannot_be_removed_stays_as_it_is(
+    backing: Backing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new(backing, "/db", b"here")
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "the disk below")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "rename", fail)
+        with pytest.raises(OSError, match="the disk below"):
+            backing.hide("/db", NAMELESS)
+    assert names(tmp_path) == {"db"}
+    assert graves(tmp_path) == []
+    assert not backing.let_go(NAMELESS)
+
+
+def test_room_of_what_is_back_after_a_loss_of_power_is_not_given_back(backing: Backing) -> None:
+    new(backing, "/db", b"x" * 4096 * 10, synced=True)
+    sync_directory(backing)
+    backing.limit_room(4096 * 100)
+    backing.hide("/db", NAMELESS)
+    backing.lose_power()
+    assert backing.let_go(NAMELESS)
+    assert backing.blocks_left == 100
+    backing.revive()
+    backing.hide("/db", NAMELESS)
+    assert backing.blocks_left == 100, "its process has it open"
+    assert backing.let_go(NAMELESS)
+    assert backing.blocks_left == 110
+
+
 def test_nobody_reaches_what_is_hidden(backing: Backing) -> None:
     for reach in (
         lambda: backing.open(f"/{HIDDEN}", os.O_RDONLY),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
+
+import pytest
 
 from tester import evidence
 from tester.clock import RunClock
@@ -11,8 +14,6 @@ from tester.etcd.endpoint import Endpoint
 from tester.etcd.errors import RpcError, StatusCode
 
 if TYPE_CHECKING:
-    import pytest
-
     from tester.history.endstate import EndState, MemberEnd
 
 CLOCK = RunClock()
@@ -37,34 +38,44 @@ class Client:
         self.revisions = list(revisions)
         self.asked = 0
         self.asked_ns: list[int] = []
+        self.questions: list[str] = []
+        self.slow = 0.0
+        self.silent = False
 
     async def range_all(self, _prefix: str, revision: int) -> tuple[int, dict[str, str]]:
         self.asked += 1
         self.asked_ns.append(CLOCK.now())
+        self.questions.append("range")
         if self.errors:
             raise self.errors.pop(0)
-        return revision, {}
+        return revision or self.revisions[0], {}
 
     async def hash_kv(self, revision: int) -> SimpleNamespace:
-        return SimpleNamespace(hash=7, revision=revision, compact_revision=0)
+        """It goes on while it is asked."""
+        return SimpleNamespace(hash=7, revision=revision or self.revisions[0] + 1, compact_revision=0)
 
     async def status(self) -> SimpleNamespace:
         revision = self.revisions.pop(0) if len(self.revisions) > 1 else self.revisions[0]
-        return SimpleNamespace(revision=revision, raft_index=9, term=2, member_id=1)
+        await asyncio.sleep(self.slow)
+        self.questions.append("status")
+        return SimpleNamespace(revision=revision, raft_index=10, applied_index=9, term=2, member_id=1)
 
     async def alarms(self) -> tuple[SimpleNamespace, ...]:
-        return ()
+        self.questions.append("alarms")
+        if self.silent:
+            raise BROKEN
+        return tuple(SimpleNamespace(member_id=number, kind=f"of {number}") for number in (0, 1, 2))
 
     async def close(self) -> None:
         return None
 
 
-async def told(clients: dict[str, Client], monkeypatch: pytest.MonkeyPatch) -> EndState:
+async def told(clients: dict[str, Client], monkeypatch: pytest.MonkeyPatch, revision: int = 5) -> EndState:
     monkeypatch.setattr(evidence, "connect", lambda endpoint: endpoint)
     monkeypatch.setattr(evidence, "EtcdClient", lambda endpoint, *_: clients[endpoint.member])
     monkeypatch.setattr(evidence, "_PAUSE_SECONDS", 0.0)
     endpoints = [Endpoint(name, "127.0.0.1", 2379) for name in clients]
-    return await evidence.Witness(endpoints, clients, CLOCK, Exits(), "/").testify(5)
+    return await evidence.Witness(endpoints, clients, CLOCK, Exits(), "/").testify(revision)
 
 
 async def end_of(client: Client, monkeypatch: pytest.MonkeyPatch) -> MemberEnd:
@@ -99,3 +110,34 @@ async def test_it_says_since_when_the_answers_that_it_keeps_were_asked_for(
     for client in clients.values():
         first, second = client.asked_ns
         assert began <= first <= end.asked <= second <= end.at
+
+
+async def test_content_and_hash_are_of_one_revision_also_where_the_newest_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    end = (await told({"h1": Client([])}, monkeypatch, revision=0)).members["h1"]
+    assert (end.hash_revision, end.applied_index) == (5, 9)
+
+
+async def test_nobody_is_asked_for_alarms_before_all_have_told_where_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    questions: list[str] = []
+    clients = {"h1": Client([]), "h2": Client([])}
+    clients["h2"].slow = 0.05
+    for client in clients.values():
+        client.questions = questions
+    end = await told(clients, monkeypatch)
+    assert questions == ["range"] * 2 + ["status"] * 2 + ["alarms"] * 2
+    assert end.members["h1"].alarms == ("of 0", "of 1")
+    clients["h1"].silent = True
+    assert "reset by peer" in str((await told(clients, monkeypatch)).members["h1"].error)
+
+
+@pytest.mark.parametrize(("last", "moving"), [((5,), ()), ((5, 6, 7), ("h1",))])
+async def test_it_names_who_had_not_come_to_rest(
+    last: tuple[int, ...], moving: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "_AGREE_NS", 10**7)
+    end = await told({"h1": Client([], last), "h2": Client([], (7,))}, monkeypatch)
+    assert end.moving == moving
