@@ -133,7 +133,7 @@ def _assemble(evidences: Evidences) -> Assembly:
     orphans = orphans[(orphans > base) | watch.covers(orphans)]
     possible = replay.leases.any_lease or any(True for _ in history.unknown_writes())
     free_from = _first_gap(evidences, revisions, authored) if possible else NEVER
-    found = attribute(replay, evidences.timeline, orphans, lease_ends(replay, orphans), free_from)
+    found = attribute(replay, evidences.timeline, orphans, lease_ends(replay, orphans), free_from, base)
     _refuse_half_seen(history, evidences.told, base)
     return Assembly(
         history,
@@ -143,7 +143,7 @@ def _assemble(evidences: Evidences) -> Assembly:
         base,
         tuple(revision for revision in found.unclaimed if revision > base),
         tuple(found.unresolved),
-        free_from if found.unresolved or replay.leases.any_lease else NEVER,
+        NEVER if found.complete else free_from,
     )
 
 

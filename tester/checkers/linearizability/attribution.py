@@ -46,6 +46,8 @@ class Attribution:
     """Unknown writes without a place in the log: not applied, or where the log has gaps."""
     unclaimed: list[int] = field(default_factory=list)
     """Revisions whose changes nobody can have asked for."""
+    complete: bool = False
+    """Every unknown write has its place, whoever is paired with what: nothing can have happened unseen."""
 
 
 @dataclass(slots=True)
@@ -58,7 +60,7 @@ class _Orphan:
 
 
 def attribute(
-    replay: Replay, timeline: Timeline, orphans: Columns, lease_ends: Columns, free_from: int
+    replay: Replay, timeline: Timeline, orphans: Columns, lease_ends: Columns, free_from: int, base: int
 ) -> Attribution:
     """Pair the revisions without an author with unknown operations.
 
@@ -68,6 +70,7 @@ def attribute(
         orphans: Revisions without an acknowledged author, ascending.
         lease_ends: Those of them that may have been the end of a lease: they need no author.
         free_from: The state is known before this revision, so that conditions can be judged.
+        base: What is not newer need not have an author.
 
     Raises:
         TooManyChoicesError: more pairs than ``MAX_FITS``.
@@ -90,6 +93,11 @@ def attribute(
     _find_fits(history, needy, candidates, unknown, settled)
     _drop_contradictions(replay, unknown, [orphan for orphan in needy if orphan.revision < free_from])
     taken = _pair(needy)
+    free = len(unknown) > len(settled) + len(taken) or replay.leases.any_lease
+    found.complete = not free and all(orphan.revision > base for orphan in orphaned)
+    if found.complete:
+        _drop_contradictions(replay, unknown, [orphan for orphan in needy if orphan.revision >= free_from])
+        taken = _pair(needy)
     authors = {revision: index for index, revision in taken.items()}
     for orphan in needy:
         author = authors.get(orphan.revision)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
 from tester.checkers import run_checkers
@@ -61,6 +61,7 @@ def test_the_checker_agrees_with_the_search_through_every_order(
 
 @settings(max_examples=CASES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 2**32), st.integers(1, 6), st.integers(0, 2))
+@example(seed=21308, operations=4, bends=0)  # either branch of a transaction in a transaction fits
 def test_what_may_have_been_there_before_is_never_invalid(seed: int, operations: int, bends: int) -> None:
     """The search knows what was there when the history began; the checker sees only what the history tells."""
     rng = Random(seed)
