@@ -83,7 +83,11 @@ class Witness:
             members=ends,
             recoveries=tuple(self._recoveries),
             asked=asked_ns,
-            moving=tuple(name for name, end in ends.items() if end.revision != before[name].revision),
+            moving=tuple(
+                name
+                for name, end in ends.items()
+                if end.error is None and end.revision != before[name].revision
+            ),
         )
 
     async def _ask(self, revision: int) -> dict[str, MemberEnd]:
@@ -156,7 +160,7 @@ async def _persist(call: Callable[[], Awaitable[Answer]]) -> Answer:
 
 
 def _differ(ends: Mapping[str, MemberEnd]) -> bool:
-    return len({end.revision for end in ends.values() if end.error is None}) > 1
+    return len({(end.revision, end.hash_revision) for end in ends.values() if end.error is None}) > 1
 
 
 def _exit(at_ns: int, record: ExitRecord) -> MemberExit:

@@ -83,6 +83,8 @@ class Backing:
         self._directories: dict[int, int] = {}
         self._nameless: dict[str, int] = {}
         """What files that were removed while they were open are called until they are closed."""
+        self._returned: set[str] = set()
+        """Those of them that a loss of power has put back where they were."""
         self._changes = 0
         self._room: Room | None = None
         self.powerless = False
@@ -230,8 +232,9 @@ class Backing:
             if inode is None:
                 return False
             self._bury(name)
-            powerless = self.powerless
-        if not powerless:  # or it may be there again
+            is_there = name in self._returned
+            self._returned.discard(name)
+        if not is_there:
             self._give_room_back(inode)
         return True
 
@@ -361,6 +364,9 @@ class Backing:
         for change in changes:
             self._undo(change)
         self._names.clear()
+        for name in self._nameless:
+            if os.stat(name, dir_fd=self._graves).st_nlink > 1:
+                self._returned.add(name)
         for inode in tuple(self._files):
             self._forget(inode)
         return Lost(blocks, len(changes))

@@ -288,8 +288,11 @@ def _may_have_put(history: History, op: object, seen: set[tuple[int, int]]) -> b
 def _first_gap(evidences: Evidences, revisions: Columns, authored: Columns) -> int:
     """The first revision that neither a watcher nor an answer tells about; ``NEVER``: there is none."""
     at = evidences.start + 1
+    last = max(
+        evidences.last, int(revisions[-1]) if revisions.size else 0
+    )  # a watcher, too, may show what came of it
     for first, after in (*evidences.watch.spans, (NEVER, NEVER)):
-        stop = min(first - 1, evidences.last)
+        stop = min(first - 1, last)
         if at <= stop:
             inside = np.union1d(_between(revisions, at, stop), _between(authored, at, stop))
             expected = np.arange(at, at + inside.size)

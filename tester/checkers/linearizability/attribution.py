@@ -17,6 +17,7 @@ from tester.checkers.linearizability.candidates import Candidates
 from tester.checkers.linearizability.compares import wrong_branches
 from tester.checkers.linearizability.writes import wrong_deletions, wrong_revocations
 from tester.history.columns import NONE
+from tester.history.operations import puts_of
 from tester.history.records import Put
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Attribution:
     unclaimed: list[int] = field(default_factory=list)
     """Revisions whose changes nobody can have asked for."""
     complete: bool = False
-    """Every unknown write has its place, whoever is paired with what: nothing can have happened unseen."""
+    """Every unknown write has its place, or there is no order: nothing can have happened unseen."""
 
 
 @dataclass(slots=True)
@@ -82,6 +83,9 @@ def attribute(
     optional = set(lease_ends.tolist())
     settled: set[int] = set()
     orphaned = [orphan for orphan in _orphans(log, timeline, orphans) if orphan.revision not in optional]
+    # Whoever needs an author comes first: once it has one, a pairing leaves it with one.
+    orphaned.sort(key=lambda orphan: orphan.revision <= base)
+    found.complete = _is_complete(replay, unknown, sum(orphan.revision > base for orphan in orphaned))
     needy = []
     for orphan in orphaned:
         author = _obvious_author(orphan, candidates, unknown)
@@ -91,13 +95,9 @@ def attribute(
             settled.add(author)
             found.resolved.add_put(unknown[author], orphan.revision, orphan.rows[0])
     _find_fits(history, needy, candidates, unknown, settled)
-    _drop_contradictions(replay, unknown, [orphan for orphan in needy if orphan.revision < free_from])
+    known = [orphan for orphan in needy if found.complete or orphan.revision < free_from]
+    _drop_contradictions(replay, unknown, known)
     taken = _pair(needy)
-    free = len(unknown) > len(settled) + len(taken) or replay.leases.any_lease
-    found.complete = not free and all(orphan.revision > base for orphan in orphaned)
-    if found.complete:
-        _drop_contradictions(replay, unknown, [orphan for orphan in needy if orphan.revision >= free_from])
-        taken = _pair(needy)
     authors = {revision: index for index, revision in taken.items()}
     for orphan in needy:
         author = authors.get(orphan.revision)
@@ -106,9 +106,16 @@ def attribute(
             continue
         fit = next(fit for index, fit in orphan.fits if index == author)
         found.resolved.add(unknown[author], orphan.revision, fit)
+    found.unclaimed.sort()
     settled |= taken.keys()
     found.unresolved = [invoke for index, invoke in enumerate(unknown) if index not in settled]
     return found
+
+
+def _is_complete(replay: Replay, unknown: Sequence[Invoke], needed: int) -> bool:
+    """Whether the revisions that need an author need every unknown write, and no lease can have ended unseen."""
+    leased = any(put.l for invoke in unknown for put in puts_of(invoke.op))
+    return needed >= len(unknown) and not leased and not replay.leases.any_lease
 
 
 def _orphans(log: ChangeLog, timeline: Timeline, revisions: Columns) -> list[_Orphan]:

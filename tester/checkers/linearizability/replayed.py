@@ -99,7 +99,8 @@ class Replayer:
         answered = self._calls.answers[:, self._kv[row] : self._kv[row + 1]].T.tolist()
         if bool(flags & Flag.MORE) != more or len(answered) != len(shown):
             return False
-        hidden = self._history.values.find("") if flags & Flag.KEYS_ONLY else None
+        blank = self._history.values.find("")
+        hidden = None if not flags & Flag.KEYS_ONLY else NONE if blank is None else blank
         return all(_is(kv, key, version, hidden) for kv, (key, version) in zip(answered, shown, strict=True))
 
 

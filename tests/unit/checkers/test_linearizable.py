@@ -484,3 +484,40 @@ def test_the_sort_and_the_search_agree() -> None:
             assert outcome is (search.Outcome.FOUND if right else search.Outcome.IMPOSSIBLE), (seed, ruling)
             verdicts[right] += 1
     assert min(verdicts.values()) > 20, verdicts
+
+
+@pytest.mark.parametrize("content", [True, False])
+def test_a_lease_that_only_an_unknown_transaction_gives_may_have_ended_unseen(*, content: bool) -> None:
+    story = Story()
+    story.ok(Range("k", "l"), 1, RangeResult())
+    story.put("k1", "0001:4", 2)
+    condition = Compare("k1", "version", "=", 1)
+    story.info(Txn((condition,), (Put("k1", "0002:4", 100),), (Delete("k1"),)))
+    story.watch(Event("k1", 4, d=True), rev=4, start=4)  # it put k1 unseen, and its lease ended
+    (result,) = run_checkers(
+        ["linearizable"], story.history, story.end(4) if content else EndState(story.tick(), {})
+    )
+    assert result.verdict is Verdict.VALID, result
+
+
+@pytest.mark.parametrize("is_made", [True, False])
+def test_what_is_older_than_the_history_takes_nobody_s_author(*, is_made: bool) -> None:
+    story = Story()
+    if is_made:
+        story.info(Delete("k1"))
+    story.ok(Range("k2"), 6, RangeResult((kv("k2", "0009:4", 6),), 1))
+    story.put("k1", "0002:4", 7)
+    before = (Event("k1", 4, "0001:4", 4, 1), Event("k1", 5, d=True), Event("k2", 6, "0009:4", 6, 1))
+    story.watch(*before, Event("k1", 7, "0002:4", 7, 1), Event("k1", 8, d=True), rev=8, start=2)
+    result = judge(story)
+    assert result.verdict is (Verdict.VALID if is_made else Verdict.INVALID), result
+
+
+def test_a_value_in_an_answer_that_was_to_have_keys_only_is_found_by_the_search_too() -> None:
+    for shown in ("", "0001:4"):
+        story = Story()
+        story.info(Put("k9", "0009:4"))
+        story.put("k1", "0001:4", 3)
+        story.ok(Range("k1", keys_only=True), 3, RangeResult((kv("k1", shown, 3),), 1))
+        result = judge(story)
+        assert (result.verdict is Verdict.VALID) is (shown == ""), result

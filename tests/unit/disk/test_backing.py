@@ -189,7 +189,7 @@ def test_what_is_hidden_has_the_owner_of_the_rest(tmp_path: Path) -> None:
     assert (found.st_uid, found.st_gid) == (4711, 4712)
 
 
-NAMELESS = ".fuse_hidden0000000800000001"
+NAMELESS, OTHER = ".fuse_hidden0000000800000001", ".fuse_hidden0000000900000002"
 
 
 def test_what_is_removed_while_it_is_open_is_in_no_directory(backing: Backing, tmp_path: Path) -> None:
@@ -252,10 +252,14 @@ def test_room_of_what_is_back_after_a_loss_of_power_is_not_given_back(backing: B
     sync_directory(backing)
     backing.limit_room(4096 * 100)
     backing.hide("/db", NAMELESS)
+    new(backing, "/never-synced", b"x" * 4096 * 5)
+    backing.hide("/never-synced", OTHER)
+    assert backing.blocks_left == 95
     backing.lose_power()
-    assert backing.let_go(NAMELESS)
-    assert backing.blocks_left == 100
     backing.revive()
+    for name in (NAMELESS, OTHER):
+        assert backing.let_go(name)
+    assert backing.blocks_left == 100
     backing.hide("/db", NAMELESS)
     assert backing.blocks_left == 100, "its process has it open"
     assert backing.let_go(NAMELESS)
