@@ -11,7 +11,7 @@ from tester.history.records import Event, Fail, Invoke, KeyValue, Ok, Operation,
 from tests.unit.checkers.model import RefusedError, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from tests.unit.checkers.world import Run
 
@@ -44,8 +44,11 @@ class Call:
 
 
 class BruteForce:
-    def __init__(self, run: Run, prefix: str, begun: Store | None = None) -> None:
-        """``begun`` is what was there before: an empty store, if none is given."""
+    def __init__(
+        self, run: Run, prefix: str, begun: Store | None = None, unseen: Container[int] = ()
+    ) -> None:
+        """``begun`` is what was there before: an empty store, if none is given. ``unseen``: what no watcher saw."""
+        self._unseen = unseen
         self._begun = begun or Store()
         self._prefix = prefix
         self._end = run.end
@@ -133,7 +136,7 @@ class BruteForce:
 
     def _is_watched_right(self, store: Permissive, before: int) -> bool:
         revision = store.revision
-        if revision == before or revision > self._covered:
+        if revision == before or revision > self._covered or revision in self._unseen:
             return True
         made = [event for event in store.events if event.m == revision]
         return [plain(event) for event in made] == [plain(event) for event in self._watched.get(revision, [])]
