@@ -17,7 +17,8 @@ from tester.checkers.base import MAX_FINDINGS, Evidence
 from tester.history.columns import NONE, EventCol, LeafCol, OpCol, ResponseCol
 from tester.history.keyranges import in_range
 from tester.history.membership import voters_at
-from tester.history.records import Delete, KeyValue, LeaseRevoke, Operation, Put, Txn
+from tester.history.operations import parts_of
+from tester.history.records import Delete, KeyValue, Operation, Put
 from tester.history.watchlog import WatchLog, merge_watch_log
 
 if TYPE_CHECKING:
@@ -270,14 +271,10 @@ def _last_watched_deletions(log: WatchLog, up_to: int) -> dict[int, int]:
 
 def _may_delete(op: Operation, key: str) -> bool:
     """Whether an operation of unknown outcome can have removed ``key``, now or by a lease it attached."""
-    match op:
-        case Delete():
-            return in_range(key, op.k, op.e)
-        case Put():
-            return op.k == key and op.l != 0
-        case Txn():
-            return any(_may_delete(step, key) for step in (*op.then, *op.orelse))
-        case LeaseRevoke():
-            return False  # the key's own lease is named before this is asked
-        case _:
-            return False
+    # A revocation is none: the key's own lease is named before this is asked.
+    return any(
+        in_range(key, part.k, part.e)
+        if isinstance(part, Delete)
+        else isinstance(part, Put) and part.k == key and part.l != 0
+        for part in parts_of(op)
+    )

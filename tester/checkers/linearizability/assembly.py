@@ -15,6 +15,7 @@ from tester.checkers.linearizability.leaseends import lease_ends
 from tester.checkers.linearizability.replay import Replay
 from tester.checkers.linearizability.timeline import Timeline, sightings_of
 from tester.history.columns import NONE, Flag, Kind, KvCol, LeafCol, OpCol
+from tester.history.operations import puts_of
 from tester.history.records import Put
 from tester.history.table import NEVER, Columns, Mask
 from tester.history.watchlog import WatchLog, merge_watch_log
@@ -273,24 +274,19 @@ def _refuse_half_seen(history: History, told: Columns, base: int) -> None:
     seen = {(int(key), int(value)) for key, value in later[1:3].T}
     if UNSEEN in later[2]:
         raise NeedsSearchError("a key was read without its value where the watch log has a gap")
+    find_key, find_value = history.keys.find, history.values.find
     for invoke in history.unknown_writes():
-        if not isinstance(invoke.op, Put) and _may_have_put(history, invoke.op, seen):
+        if isinstance(invoke.op, Put):
+            continue
+        if any((find_key(put.k), find_value(put.v)) in seen for put in puts_of(invoke.op)):
             raise NeedsSearchError("an unknown transaction was seen in part where the watch log has a gap")
-
-
-def _may_have_put(history: History, op: object, seen: set[tuple[int, int]]) -> bool:
-    if isinstance(op, Put):
-        return (history.keys.find(op.k), history.values.find(op.v)) in seen
-    steps = (*getattr(op, "then", ()), *getattr(op, "orelse", ()))
-    return any(_may_have_put(history, step, seen) for step in steps)
 
 
 def _first_gap(evidences: Evidences, revisions: Columns, authored: Columns) -> int:
     """The first revision that neither a watcher nor an answer tells about; ``NEVER``: there is none."""
     at = evidences.start + 1
-    last = max(
-        evidences.last, int(revisions[-1]) if revisions.size else 0
-    )  # a watcher, too, may show what came of it
+    # A watcher, too, may show what came of something unseen.
+    last = max(evidences.last, int(revisions[-1]) if revisions.size else 0)
     for first, after in (*evidences.watch.spans, (NEVER, NEVER)):
         stop = min(first - 1, last)
         if at <= stop:

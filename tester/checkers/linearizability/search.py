@@ -19,6 +19,7 @@ from tester.checkers.linearizability.changelog import UNSEEN
 from tester.checkers.linearizability.replayed import Replayer
 from tester.checkers.linearizability.store import Change, Store, Version
 from tester.history.columns import NONE, EventCol, Kind, LeafCol, OpCol
+from tester.history.keyranges import END_OF_KEYS
 from tester.history.operations import puts_of
 from tester.history.table import NEVER
 
@@ -257,7 +258,7 @@ class Search:
                     state.version,
                     state.lease,
                 )
-                for key, state in self._store.live(self._store.span("", "\0"))
+                for key, state in self._store.live(self._store.span("", END_OF_KEYS))
                 if texts[key].startswith(prefix)
             ]
             if mine != [(kv.k, kv.v, kv.c, kv.m, kv.ver, kv.l) for kv in member.content]:

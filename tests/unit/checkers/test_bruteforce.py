@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 CASES = int(os.environ.get("ETCD_CHAOS_FUZZ", "300"))
 """``make fuzz`` sets it to many more."""
 
+many = settings(max_examples=CASES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+
 
 def agree(run: Run, unseen: range = range(0)) -> None:
     (result,) = run_checkers(["linearizable"], run.history, run.end)
@@ -49,7 +51,7 @@ def small_mix(rng: Random, operations: int) -> Mix:
     )
 
 
-@settings(max_examples=CASES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@many
 @given(st.integers(0, 2**32), st.integers(1, 6), st.integers(0, 2))
 def test_the_checker_agrees_with_the_search_through_every_order(
     seed: int, operations: int, bends: int
@@ -83,7 +85,7 @@ def cut(run: Run, first: int, last: int) -> tuple[Run, range]:
     return replace(run, records=records), range(seen + 1, last + 1)
 
 
-@settings(max_examples=CASES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@many
 @given(st.integers(0, 2**32), st.integers(2, 5), st.integers(0, 2))
 def test_a_gap_in_the_midst_is_searched_as_every_order_is(seed: int, operations: int, bends: int) -> None:
     rng = Random(seed)
@@ -94,7 +96,7 @@ def test_a_gap_in_the_midst_is_searched_as_every_order_is(seed: int, operations:
     agree(*cut(run, first, rng.randint(first, max(first, run.store.revision))))
 
 
-@settings(max_examples=CASES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@many
 @given(st.integers(0, 2**32), st.integers(1, 6), st.integers(0, 2))
 @example(seed=21308, operations=4, bends=0)  # either branch of a transaction in a transaction fits
 def test_what_may_have_been_there_before_is_never_invalid(seed: int, operations: int, bends: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from agent_service.disk.backing import HIDDEN, Backing, Lost
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from agent_service.disk.backing import Handle
@@ -46,6 +47,18 @@ def names(directory: Path) -> set[str]:
 
 def graves(directory: Path) -> list[Path]:
     return list((directory / HIDDEN).iterdir())
+
+
+@contextmanager
+def failing(monkeypatch: pytest.MonkeyPatch, call: str) -> Iterator[None]:
+    """The disk below refuses a call of the operating system."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "the disk below")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, call, fail)
+        yield
 
 
 def test_what_was_there_before_stays(tmp_path: Path) -> None:
@@ -160,12 +173,7 @@ def test_a_sync_that_fails_saves_nothing(
 ) -> None:
     handle = new(backing, "/a", b"old", synced=True)
     backing.write(handle, b"new", 0)
-
-    def fail(_: int) -> None:
-        raise OSError(5, "broken")
-
-    monkeypatch.setattr(os, "fdatasync", fail)
-    with pytest.raises(OSError, match="broken"):
+    with failing(monkeypatch, "fdatasync"), pytest.raises(OSError, match="the disk below"):
         backing.sync(handle, data_only=True)
     backing.write(handle, b"X", 0)
     backing.lose_power()
@@ -234,14 +242,8 @@ def test_what_cannot_be_removed_stays_as_it_is(
     backing: Backing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     new(backing, "/db", b"here")
-
-    def fail(*_: object, **__: object) -> None:
-        raise OSError(errno.EIO, "the disk below")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(os, "rename", fail)
-        with pytest.raises(OSError, match="the disk below"):
-            backing.hide("/db", NAMELESS)
+    with failing(monkeypatch, "rename"), pytest.raises(OSError, match="the disk below"):
+        backing.hide("/db", NAMELESS)
     assert names(tmp_path) == {"db"}
     assert graves(tmp_path) == []
     assert not backing.let_go(NAMELESS)
@@ -342,14 +344,8 @@ def test_a_loss_of_power_that_comes_to_no_end_is_never_over(
     backing: Backing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     new(backing, "/a", b"a")
-
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "unlink", full)
-        with pytest.raises(OSError, match="came to no end"):
-            backing.lose_power()
+    with failing(monkeypatch, "unlink"), pytest.raises(OSError, match="came to no end"):
+        backing.lose_power()
     assert backing.powerless
     with pytest.raises(OSError, match="came to no end"):
         backing.revive()

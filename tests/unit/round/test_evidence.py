@@ -36,14 +36,16 @@ class Client:
     def __init__(self, errors: list[RpcError], revisions: tuple[int, ...] = (5,)) -> None:
         self.errors = errors
         self.revisions = list(revisions)
-        self.asked = 0
         self.asked_ns: list[int] = []
         self.questions: list[str] = []
         self.slow = 0.0
         self.silent = False
 
+    @property
+    def asked(self) -> int:
+        return len(self.asked_ns)
+
     async def range_all(self, _prefix: str, revision: int) -> tuple[int, dict[str, str]]:
-        self.asked += 1
         self.asked_ns.append(CLOCK.now())
         self.questions.append("range")
         if self.errors:
