@@ -84,7 +84,9 @@ async def until_ok(load: Load, more: int) -> None:
 async def test_faults_under_load(bench: Bench, tmp_path: Path, transport: str) -> None:
     writer = HistoryWriter(tmp_path / "history.jsonl")
     connect = channels_of(writer, over_grpc=transport == "grpc")
-    load = Load([stresser()], bench.cluster.endpoints, writer, bench.clock, 1, PREFIX, connect=connect)
+    # So many that of what is in flight to a member, when it is stopped, some is a write.
+    many = stresser(clients=30)
+    load = Load([many], bench.cluster.endpoints, writer, bench.clock, 1, PREFIX, connect=connect)
     watchers = [Watcher(n, e, writer, bench.clock, PREFIX, 1) for n, e in enumerate(bench.cluster.endpoints)]
     for watcher in watchers:
         await watcher.start()
