@@ -13,6 +13,7 @@ from tester.checkers.linearizability.calls import Calls
 from tester.checkers.linearizability.changelog import UNSEEN, WATCHED, ChangeLog
 from tester.checkers.linearizability.leaseends import lease_ends
 from tester.checkers.linearizability.replay import Replay
+from tester.checkers.linearizability.revisions import RevisionIndex
 from tester.checkers.linearizability.timeline import Timeline, sightings_of
 from tester.history.columns import NONE, Flag, Kind, KvCol, LeafCol, OpCol
 from tester.history.operations import puts_of
@@ -89,13 +90,14 @@ def _gather(history: History, end: EndState) -> Evidences:
     watch = merge_watch_log(history)
     calls = Calls.of(history)
     ops = calls.ops
-    shared = ops[OpCol.LOCAL] == 0
-    base = int(np.min(ops[OpCol.REV, shared] - (ops[OpCol.WROTE, shared] > 0), initial=NEVER))
+    shared = np.flatnonzero(ops[OpCol.LOCAL] == 0)
+    revision, wrote = ops[OpCol.REV, shared], ops[OpCol.WROTE, shared] > 0
+    base = int(np.min(revision - wrote, initial=NEVER))
     if np.any(ops[OpCol.WROTE] == NONE):
         ops = ops.copy()
         ops[OpCol.WROTE, ops[OpCol.WROTE] == NONE] = 0
         calls = replace(calls, ops=ops)
-    written = np.sort(ops[OpCol.REV, shared & (ops[OpCol.WROTE] > 0)])
+    written = np.sort(revision[wrote], kind="stable")
     read = [member.hash_revision for member in end.members.values() if member.content is not None]
     last = max(int(ops[OpCol.REV].max(initial=0)), *read, 0)
     unsure = NEVER if tells_all(history, watch, calls, base, last) else watch.seen_from(base + 1)
@@ -149,10 +151,8 @@ def _assemble(evidences: Evidences) -> Assembly:
 
 
 def _among(numbers: Columns, ascending: Columns) -> Mask:
-    if not ascending.size:
-        return np.zeros(numbers.shape, dtype=bool)
-    place = np.minimum(np.searchsorted(ascending, numbers), ascending.size - 1)
-    found: Mask = ascending[place] == numbers
+    place = RevisionIndex(ascending).at_or_above(numbers)
+    found: Mask = np.append(ascending, NEVER)[place] == numbers
     return found
 
 

@@ -23,14 +23,21 @@ if TYPE_CHECKING:
 class _Reads:
     """Range leaves with their place in the log and their answered keys."""
 
-    rows: Columns
-    """Of the leaves."""
     leaves: Columns
+    """All leaves, of ranges or not."""
+    rows: Columns
+    """Of the ranges among them; all that follows is of those alone."""
     revision: Columns
     """The newest revision that the answer may show."""
     place: Columns
     answered: Columns
     """Number of keys in the answer."""
+
+    # A column at a time: what is gathered, looked at and let go stays in the processor's cache.
+    def column(self, field: LeafCol, reads: Columns | slice = slice(None)) -> Columns:
+        """One column of some of the ranges."""
+        found: Columns = self.leaves[field, self.rows[reads]]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,7 @@ def judge_reads(case: Assembly, ruling: Ruling, *, local: bool = False) -> None:
     found = np.flatnonzero(wrong)
     ruling.more(found.size - MAX_FINDINGS)
     for leaf in _earliest(reads, found):
-        operation = int(ops[OpCol.ID, reads.leaves[LeafCol.OP, leaf]])
+        operation = int(ops[OpCol.ID, reads.leaves[LeafCol.OP, reads.rows[leaf]]])
         told = detail.get(leaf, _Detail("it answered another state"))
         author = author_of(case, told.key, int(reads.place[leaf]))
         ruling.violation(
@@ -80,64 +87,71 @@ def _reads(case: Assembly, *, local: bool) -> _Reads:
         # Of the time before the history nobody told.
         header, asked = ops[OpCol.REV, leaves[LeafCol.OP, rows]], leaves[LeafCol.AT, rows]
         rows = rows[np.where(asked > 0, np.minimum(asked, header), header) >= case.base]
-    own = leaves[:, rows]
-    owner = own[LeafCol.OP]
-    header, asked = ops[OpCol.REV, owner], own[LeafCol.AT]
-    place = log.after(header)
+    owner, asked = leaves[LeafCol.OP, rows], leaves[LeafCol.AT, rows]
+    revision = ops[OpCol.REV, owner]
+    place = log.after(revision)
     inside = np.flatnonzero((ops[OpCol.WROTE, owner] > 0) & (asked == 0))
-    place[inside] = log.before(header[inside]) + own[LeafCol.SLOT, inside]
+    place[inside] = log.before(revision[inside]) + leaves[LeafCol.SLOT, rows[inside]]
     past = np.flatnonzero(asked > 0)
     place[past] = log.after(asked[past])
+    revision[past] = np.minimum(asked[past], revision[past])
     following = np.append(leaves[LeafCol.KV], case.calls.answers.shape[1])[rows + 1]
-    revision = np.where(asked > 0, np.minimum(asked, header), header)
-    return _Reads(rows, own, revision, place, following - own[LeafCol.KV])
+    return _Reads(leaves, rows, revision, place, following - leaves[LeafCol.KV, rows])
 
 
 def _judge_single(case: Assembly, reads: _Reads, wrong: Mask, detail: dict[int, _Detail]) -> None:
-    flags, log = reads.leaves[LeafCol.FLAGS], case.log
-    wrong |= (reads.leaves[LeafCol.AT] > 0) & (reads.revision < reads.leaves[LeafCol.AT])
-    single = np.flatnonzero(reads.leaves[LeafCol.END] == NONE)
-    row = log.row_at(reads.leaves[LeafCol.KEY, single], reads.place[single])
+    log = case.log
+    wrong |= reads.revision < reads.column(LeafCol.AT)
+    single = np.flatnonzero(reads.column(LeafCol.END) == NONE)
+    key, count, flags = (reads.column(field, single) for field in (LeafCol.KEY, LeafCol.COUNT, LeafCol.FLAGS))
+    answered = reads.answered[single]
+    row = log.row_at(key, reads.place[single])
     there = log.is_live(row)
-    counted = (flags[single] & Flag.COUNT_ONLY) != 0
-    is_open = case.replay.is_open(reads.leaves[LeafCol.KEY, single], row)
-    there |= is_open & (reads.leaves[LeafCol.COUNT, single] == 1)
-    bad = reads.leaves[LeafCol.COUNT, single] != there
-    bad |= reads.answered[single] != (there & ~counted)
-    bad |= (flags[single] & Flag.MORE) != 0
-    given = np.flatnonzero(reads.answered[single] == 1)
-    kv = case.calls.answers[:, reads.leaves[LeafCol.KV, single[given]]]
-    bad[given] |= ~_equal(case, kv, row[given], (flags[single[given]] & Flag.KEYS_ONLY) != 0)
-    bad[given] |= kv[KvCol.KEY] != reads.leaves[LeafCol.KEY, single[given]]
+    there |= (count == 1) & case.replay.is_open(key, row)
+    bad = count != there
+    bad |= answered != (there & ((flags & Flag.COUNT_ONLY) == 0))
+    bad |= (flags & Flag.MORE) != 0
+    given = np.flatnonzero(answered == 1)
+    at = reads.column(LeafCol.KV, single[given])
+    differs = ~_equal(case, at, row[given], (flags[given] & Flag.KEYS_ONLY) != 0)
+    differs |= case.calls.answers[KvCol.KEY, at] != key[given]
+    bad[given] |= differs
     wrong[single] |= bad
     for leaf in _earliest(reads, single[bad]):
-        key = int(reads.leaves[LeafCol.KEY, leaf])
-        state = key_state(case, key, int(reads.place[leaf]))
-        detail[leaf] = _Detail(f"it answered {_answer(case, reads, leaf)}, but {state}", key)
+        asked = int(reads.leaves[LeafCol.KEY, reads.rows[leaf]])
+        state = key_state(case, asked, int(reads.place[leaf]))
+        detail[leaf] = _Detail(f"it answered {_answer(case, reads, leaf)}, but {state}", asked)
 
 
-def _equal(case: Assembly, kv: Columns, row: Columns, keys_only: Mask) -> Mask:
-    """Whether answered keys are the states that these rows of the log tell."""
-    log = case.log
-    old: Mask = log.is_open(kv[KvCol.KEY], row) & (kv[KvCol.MOD] <= case.base)
-    old |= case.replay.is_foreign(kv[KvCol.KEY], row)
+def _equal(case: Assembly, at: Columns, row: Columns, keys_only: Mask) -> Mask:
+    """Whether keys at these rows of the answers are the states that these rows of the log tell."""
+    log, kvs = case.log, case.calls.answers
+    old: Mask = log.is_open(kvs[KvCol.KEY, at], row) & (kvs[KvCol.MOD, at] <= case.base)
+    old |= case.replay.is_foreign(kvs[KvCol.KEY, at], row)
     if log.size == 0:
         return old
-    equal = log.is_live(row) & (kv[KvCol.MOD] == log.revision[row]) & (kv[KvCol.CREATE] == log.create[row])
-    equal &= (kv[KvCol.VERSION] == log.version[row]) & (kv[KvCol.LEASE] == log.lease[row])
+    equal = log.is_live(row)
+    for field, told in (
+        (KvCol.MOD, log.revision),
+        (KvCol.CREATE, log.create),
+        (KvCol.VERSION, log.version),
+        (KvCol.LEASE, log.lease),
+    ):
+        equal &= kvs[field, at] == told[row]
     value = log.value[row]
     nothing = case.history.values.find("")
     expected = np.where(keys_only, NONE if nothing is None else nothing, value)
-    equal &= (kv[KvCol.VALUE] == expected) | (~keys_only & (value == UNSEEN))
+    equal &= (kvs[KvCol.VALUE, at] == expected) | (~keys_only & (value == UNSEEN))
     result: Mask = equal | old
     return result
 
 
 def _judge_ranged(case: Assembly, reads: _Reads, wrong: Mask, detail: dict[int, _Detail]) -> None:
-    ranged = np.flatnonzero(reads.leaves[LeafCol.END] != NONE)
+    ranged = np.flatnonzero(reads.column(LeafCol.END) != NONE)
     if not ranged.size:
         return
-    order, leaves, texts = case.replay.order, reads.leaves[:, ranged], case.history.keys.texts
+    order, texts = case.replay.order, case.history.keys.texts
+    leaves = reads.leaves[:, reads.rows[ranged]]
     flags, limit = leaves[LeafCol.FLAGS], leaves[LeafCol.LIMIT]
     place, answered = reads.place[ranged], reads.answered[ranged]
     low, high = order.spans(leaves[LeafCol.KEY], leaves[LeafCol.END])
@@ -171,10 +185,11 @@ def _judge_ranged(case: Assembly, reads: _Reads, wrong: Mask, detail: dict[int, 
     # Every answered key: in the range, in order, and as it was. With a limit, none before it is left out.
     owner = np.repeat(np.arange(ranged.size), answered)
     offset = np.arange(owner.size) - np.repeat(np.cumsum(answered) - answered, answered)
-    kv = case.calls.answers[:, leaves[LeafCol.KV, owner] + offset]
+    at = leaves[LeafCol.KV, owner] + offset
+    kv = case.calls.answers[:, at]
     row = case.log.row_at(kv[KvCol.KEY], place[owner])
     rank = order.rank[kv[KvCol.KEY]]
-    stranger = ~_equal(case, kv, row, (flags[owner] & Flag.KEYS_ONLY) != 0)
+    stranger = ~_equal(case, at, row, (flags[owner] & Flag.KEYS_ONLY) != 0)
     stranger |= (rank < low[owner]) | (rank >= high[owner])
     disordered = np.zeros(owner.size, dtype=bool)
     disordered[1:] = (owner[1:] == owner[:-1]) & (rank[1:] <= rank[:-1])
@@ -219,11 +234,11 @@ def _name(case: Assembly, key: int) -> str:
 def _missing(case: Assembly, reads: _Reads, leaf: int) -> int:
     """The first key of a range that was there and is not in the answer; ``NONE``: none is missing."""
     order, log = case.replay.order, case.log
-    columns = reads.leaves[:, [leaf]]
+    columns = reads.leaves[:, reads.rows[[leaf]]]
     low, high = order.spans(columns[LeafCol.KEY], columns[LeafCol.END])
     keys = order.by_rank[low[0] : high[0]]
     live = log.is_live(log.row_at(keys, np.full(keys.shape, reads.place[leaf])))
-    first = int(reads.leaves[LeafCol.KV, leaf])
+    first = int(columns[LeafCol.KV, 0])
     given = case.calls.answers[KvCol.KEY, first : first + int(reads.answered[leaf])]
     missing = keys[live & ~np.isin(keys, given)]
     return int(missing[0]) if missing.size else NONE
@@ -234,9 +249,10 @@ def _more(said: object) -> str:
 
 
 def _answer(case: Assembly, reads: _Reads, leaf: int) -> str:
-    first, number = int(reads.leaves[LeafCol.KV, leaf]), int(reads.answered[leaf])
-    kvs = [_kv(case, case.calls.answers[:, row]) for row in range(first, first + min(number, 3))]
-    return ", ".join(kvs) or f"no key (count {reads.leaves[LeafCol.COUNT, leaf]})"
+    row, number = reads.rows[leaf], int(reads.answered[leaf])
+    first = int(reads.leaves[LeafCol.KV, row])
+    kvs = [_kv(case, case.calls.answers[:, at]) for at in range(first, first + min(number, 3))]
+    return ", ".join(kvs) or f"no key (count {reads.leaves[LeafCol.COUNT, row]})"
 
 
 def _kv(case: Assembly, kv: Columns) -> str:

@@ -28,16 +28,18 @@ def _judge_future(case: Evidences, ruling: Ruling) -> None:
     """Whoever asks after a revision was shown is not told that it is of the future; a member that lags may say so."""
     ops, refused = case.calls.ops, case.history.revision_refusals.columns
     refused = refused[:, (refused[RefusalCol.FUTURE] == 1) & (refused[RefusalCol.LOCAL] == 0)]
-    shared = ops[:, ops[OpCol.LOCAL] == 0]
-    answers = Sightings.of("an answer had", shared[OpCol.REV], shared[OpCol.RET])
+    if not refused.shape[1]:
+        return
+    shared = np.flatnonzero(ops[OpCol.LOCAL] == 0)
+    answers = Sightings.of("an answer had", ops[OpCol.REV, shared], ops[OpCol.RET, shared])
     seen = np.full(refused.shape[1], NEVER)
     for sightings in (answers, *case.timeline.sightings):
         seen = np.minimum(seen, sightings.before(refused[RefusalCol.AT]))
     wrong = np.flatnonzero(seen < refused[RefusalCol.CALL])
     for row in wrong[:MAX_FINDINGS]:
         asked = int(refused[RefusalCol.AT, row])
-        newer = shared[:, (shared[OpCol.RET] == seen[row]) & (shared[OpCol.REV] >= asked)]
-        shown = [int(newer[OpCol.ID, 0])] if newer.shape[1] else []
+        newer = shared[(ops[OpCol.RET, shared] == seen[row]) & (ops[OpCol.REV, shared] >= asked)]
+        shown = ops[OpCol.ID, newer[:1]].tolist()
         by = f": {case.history.describe(shown[0])}" if shown else ""
         ruling.violation(
             f"{case.history.describe(int(refused[RefusalCol.ID, row]))}; but revision {asked} was there at"
@@ -75,10 +77,8 @@ def _judge_answered(case: Evidences, ruling: Ruling) -> None:
     """What an acknowledged compaction has taken away is read by nobody who asks later."""
     ops, leaves = case.calls.ops, case.calls.leaves
     done = leaves[:, leaves[LeafCol.KIND] == Kind.COMPACT]
-    owner = leaves[LeafCol.OP]
-    reads = leaves[
-        :, (leaves[LeafCol.KIND] == Kind.RANGE) & (leaves[LeafCol.AT] > 0) & (ops[OpCol.LOCAL, owner] == 0)
-    ]
+    reads = leaves[:, (leaves[LeafCol.KIND] == Kind.RANGE) & (leaves[LeafCol.AT] > 0)]
+    reads = reads[:, ops[OpCol.LOCAL, reads[LeafCol.OP]] == 0]
     if not done.shape[1] or not reads.shape[1]:
         return
     compactors = done[LeafCol.OP]

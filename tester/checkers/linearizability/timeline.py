@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tester.checkers.linearizability.revisions import RevisionIndex
 from tester.history.columns import NONE, EventCol, OpCol, ResponseCol
 from tester.history.table import NEVER, Columns
 
@@ -20,7 +21,7 @@ class Sightings:
     """Times at which somebody saw that a revision exists, other than by a linearizable answer."""
 
     what: str
-    revision: Columns
+    places: RevisionIndex
     earliest: Columns
     """At each place, the earliest time of it and all later places; one longer, the last is ``NEVER``."""
 
@@ -28,11 +29,11 @@ class Sightings:
     def of(what: str, revision: Columns, at: Columns) -> Sightings:
         """From unsorted columns."""
         order = np.argsort(revision, kind="stable")
-        return Sightings(what, revision[order], earliest_from(at[order]))
+        return Sightings(what, RevisionIndex(revision[order]), earliest_from(at[order]))
 
     def before(self, revision: Columns) -> Columns:
         """The earliest sighting of each revision, or of a later one."""
-        return self.earliest[np.searchsorted(self.revision, revision, side="left")]
+        return self.earliest[self.places.at_or_above(revision)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +89,11 @@ class Timeline:
 
     def duplicates(self) -> Columns:
         """Ids of writers that share their revision with another writer."""
-        writes = self._position[self._position % 2 == 0]
-        owners = self._rows[self._position % 2 == 0]
-        same = writes[1:] == writes[:-1]
-        shared = np.append(same, False) | np.insert(same, 0, False) if writes.size else same
-        ids: Columns = self._ops[OpCol.ID, owners[shared]]
+        writers = np.flatnonzero(self._position & 1 == 0)
+        revision = self._position[writers]
+        same = np.flatnonzero(revision[1:] == revision[:-1])
+        shared = writers[np.union1d(same, same + 1)]
+        ids: Columns = self._ops[OpCol.ID, self._rows[shared]]
         return ids
 
     def _explain(self, place: int, behind: int) -> Disorder:

@@ -76,9 +76,8 @@ def judge_changes(case: Assembly, ruling: Ruling) -> None:
     wrong[writers] = found != ops[OpCol.WROTE, writers]
     wrong[case.calls.leaves[LeafCol.OP, _misplaced(case)]] = True
     beyond = _beyond(case)  # other people's keys are not in the log
-    wrong[beyond] = (case.log.after(ops[OpCol.REV]) - case.log.before(ops[OpCol.REV]) > ops[OpCol.WROTE])[
-        beyond
-    ]
+    revision = ops[OpCol.REV, beyond]
+    wrong[beyond] = case.log.after(revision) - case.log.before(revision) > ops[OpCol.WROTE, beyond]
     for row in np.flatnonzero(wrong)[:MAX_FINDINGS]:
         operation, at = int(ops[OpCol.ID, row]), int(ops[OpCol.REV, row])
         ruling.violation(
@@ -155,7 +154,7 @@ class Miscount:
 
 def wrong_deletions(replay: Replay, calls: Calls) -> list[Miscount]:
     """Deletions of more or fewer keys of their range than are there at their place."""
-    own = calls.leaves[:, calls.leaves[LeafCol.KIND] == Kind.DELETE]
+    own = calls.leaves[:, np.flatnonzero(calls.leaves[LeafCol.KIND] == Kind.DELETE)]
     owner, deleted = own[LeafCol.OP], own[LeafCol.COUNT]
     place = replay.place_of(calls, owner, own[LeafCol.SLOT])
     row = replay.log.row_at(own[LeafCol.KEY], place)
