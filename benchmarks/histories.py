@@ -20,7 +20,7 @@ from tester.history.columns import (
     ResponseCol,
 )
 from tester.history.history import History
-from tester.history.parquet import tables_of, write_parquet
+from tester.history.parquet import write_parquet
 from tester.history.reader import read_history
 from tester.history.records import (
     Compare,
@@ -209,14 +209,14 @@ def repeated(history: History, turns: int) -> History:
     longer.keys.fill(history.keys.texts)
     longer.members.fill(history.members.texts)
     longer.values.fill([f"{turn}/{text}" for turn in range(turns) for text in history.values.texts])
-    for name, table in tables_of(history).items():
-        target, columns, moved = tables_of(longer)[name], table.columns, _MOVED.get(name, {})
+    for name, table in history.tables.items():
+        target, columns, moved = longer.tables[name], table.columns, _MOVED.get(name, {})
         rows = target.grow(turns * columns.shape[1])
         for turn in range(turns):
             block = rows[:, turn * columns.shape[1] : (turn + 1) * columns.shape[1]]
             block[:] = columns
             for column, by in moved.items():
-                step = steps[by] if by in steps else len(tables_of(history)[by])
+                step = steps[by] if by in steps else len(history.tables[by])
                 # What stands for "none" or "not there yet" does so in each turn.
                 block[column, columns[column] > (0 if by == "rev" else NONE)] += turn * step
     _repeat_unknown(history, longer, turns, steps)

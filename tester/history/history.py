@@ -9,11 +9,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
-from tester.history.columns import NONE, EventCol, KvCol, RefusalCol, ResponseCol, WaitCol
+from tester.history.columns import (
+    NONE,
+    CompareCol,
+    EventCol,
+    KvCol,
+    LeafCol,
+    NodeCol,
+    OpCol,
+    RefusalCol,
+    ResponseCol,
+    WaitCol,
+)
 from tester.history.describe import describe_invoke, describe_joined, describe_refusal, describe_unanswered
 from tester.history.mismatch import HistoryMismatchError, without_question
 from tester.history.operations import Operations, fill_key_values, is_local, is_write, kind_of, revisions_of
@@ -45,9 +56,22 @@ from tester.history.table import Interner, Table, column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from enum import IntEnum
 
 
 T = TypeVar("T")
+
+TABLES: Final[dict[str, type[IntEnum]]] = {
+    "operations": OpCol,
+    "leaves": LeafCol,
+    "answers": KvCol,
+    "transactions": NodeCol,
+    "conditions": CompareCol,
+    "responses": ResponseCol,
+    "events": EventCol,
+    "previous": KvCol,
+}
+"""Names of the tables, and their columns."""
 
 _BATCH = 10_000
 """Records that are taken before they become columns: few enough to stay in the cache, and enough that an array
@@ -116,6 +140,12 @@ class History:
         self.extend(records)
 
     @property
+    def tables(self) -> dict[str, Table]:
+        """Operations and watches as columns, by name; in ``docs/history.md`` the files of the Parquet form."""
+        tables = (*self.operations.tables, self.responses, self.events, self.previous)
+        return dict(zip(TABLES, tables, strict=True))
+
+    @property
     def prefix(self) -> str:
         """What every key of the load starts with; empty without a header."""
         return self.header.prefix if self.header else ""
@@ -144,7 +174,7 @@ class History:
         while batch := list(islice(remaining, _BATCH)):
             self._take(batch)
 
-    def _take(self, batch: list[HistoryRecord]) -> None:  # noqa: C901 - one loop, nothing called for operations
+    def _take(self, batch: list[HistoryRecord]) -> None:
         """One loop that joins and sorts; columns are made of what it leaves, all at once."""
         opened, end, current = self._open, self._open.pop, self._current
         asked: list[Invoke] = []
@@ -158,14 +188,13 @@ class History:
             elif type(record) is Ok:
                 invoke = end(record.id, None)
                 if invoke is None:
-                    raise without_question(record.id)
+                    self._not_asked(record)
+                    continue
                 asked.append(invoke)
                 told.append(record)
             elif type(record) is Watched:
                 session = current.get(record.w)
-                if session is None:
-                    raise _not_started(record.w)
-                sessions.append(session)
+                sessions.append(self._not_started(record.w) if session is None else session)
                 watched.append(record)
             elif isinstance(record, Info | Fail):
                 self._not_ok(record)
@@ -207,7 +236,11 @@ class History:
     def _not_ok(self, record: Info | Fail) -> None:
         invoke = self._open.pop(record.id, None)
         if invoke is None:
-            raise without_question(record.id)
+            self._not_asked(record)
+        else:
+            self._without_answer(invoke, record)
+
+    def _without_answer(self, invoke: Invoke, record: Info | Fail) -> None:
         if not (is_write(invoke.op) or is_local(invoke.op) or record.error in _REFUSALS):
             member = self.members.numbers[invoke.m]
             self.unanswered.append(invoke.id, invoke.c, member, kind_of(invoke.op), invoke.at)
@@ -275,9 +308,9 @@ class History:
                 self._current[record.w] = len(self.sessions)
                 self.sessions.append(WatchSession(record))
             case WatchEnd():
-                if record.w not in self._current:
-                    raise _not_started(record.w)
-                self.sessions[self._current.pop(record.w)].end = record
+                session = self._current.get(record.w)
+                self.sessions[self._not_started(record.w) if session is None else session].end = record
+                del self._current[record.w]
             case Header():
                 self.header = record
             case PhaseRecord():
@@ -301,6 +334,8 @@ class History:
             case ClockRecord():
                 self.clocks.append(record)
 
+    def _not_asked(self, record: Ok | Info | Fail) -> None:
+        raise without_question(record.id)
 
-def _not_started(watcher: int) -> HistoryMismatchError:
-    return HistoryMismatchError(f"watcher {watcher} reports, but was not started")
+    def _not_started(self, watcher: int) -> int:
+        raise HistoryMismatchError(f"watcher {watcher} reports, but was not started")

@@ -9,7 +9,8 @@ from tester.errors import UsageError
 from tester.history.history import History
 from tester.history.jepsen import read_jepsen
 from tester.history.parquet import is_parquet, read_parquet
-from tester.history.parts import PartsReader
+from tester.history.parts import PartsReader, files_of
+from tester.history.together import read_together, readers_for
 from tester.history.unparquet import parquet_records
 
 if TYPE_CHECKING:
@@ -34,6 +35,12 @@ def load_history(path: Path) -> History:
     _refuse_directory(path)
     if path.suffix == ".edn":
         return History(read_jepsen(path))
+    if (
+        files_of(path) == (path,)
+        and (readers := readers_for(path)) > 1
+        and (history := read_together(path, readers))
+    ):
+        return history
     history = History()
     for batch in PartsReader(path).batches():
         history.extend(batch)

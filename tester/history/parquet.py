@@ -16,31 +16,17 @@ import msgspec
 import numpy as np
 
 from tester.errors import HistoryError, UsageError
-from tester.history.columns import CompareCol, EventCol, KvCol, LeafCol, NodeCol, OpCol, ResponseCol
-from tester.history.history import History
+from tester.history.history import TABLES, History
 from tester.history.operations import is_plain
 from tester.history.records import Fail, HistoryRecord, Info, Invoke, Ok, Watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from enum import IntEnum
     from pathlib import Path
 
-    from tester.history.table import Columns, Interner, Table
+    from tester.history.table import Columns, Interner
 
 PARQUET_VERSION = 1
-
-TABLES: dict[str, type[IntEnum]] = {
-    "operations": OpCol,
-    "leaves": LeafCol,
-    "answers": KvCol,
-    "transactions": NodeCol,
-    "conditions": CompareCol,
-    "responses": ResponseCol,
-    "events": EventCol,
-    "previous": KvCol,
-}
-"""Files of numbers, and their columns."""
 
 EXTRA: dict[str, tuple[str, ...]] = {"operations": ("term", "invoke_line", "line"), "responses": ("line",)}
 """Columns that no checker reads: what it takes to write the lines again."""
@@ -93,7 +79,7 @@ def load_parquet(path: Path, *, every_column: bool) -> Stored:
     """
     history = History()
     extra = {}
-    for name, table in tables_of(history).items():
+    for name, table in history.tables.items():
         wanted = _names(name, every_column=every_column)
         numbers = _numbers(path, name, wanted)
         width = len(TABLES[name])
@@ -131,7 +117,7 @@ def write_parquet(records: Iterable[HistoryRecord], path: Path) -> None:
 
 def _write_all(directory: Path, history: History, source: _Source) -> None:
     noted = {"operations": source.operations, "responses": source.responses}
-    for name, table in tables_of(history).items():
+    for name, table in history.tables.items():
         rows = np.array(noted.get(name, ()), dtype=np.int64).reshape(len(table), len(EXTRA.get(name, ())))
         numbers = [*table.columns, *rows.T]
         _write(directory, name, dict(zip(_names(name, every_column=True), numbers, strict=True)))
@@ -204,12 +190,6 @@ def _lines(path: Path, *, every_column: bool) -> list[tuple[int, bool, HistoryRe
                     f"{path / 'lines.parquet'}: {error}", remedy="convert the history again"
                 ) from error
     return sorted(found, key=itemgetter(0))
-
-
-def tables_of(history: History) -> dict[str, Table]:
-    """Its tables by the names of their files."""
-    tables = (*history.operations.tables, history.responses, history.events, history.previous)
-    return dict(zip(TABLES, tables, strict=True))
 
 
 def _interners(history: History) -> dict[str, Interner]:

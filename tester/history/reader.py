@@ -35,10 +35,12 @@ class HistoryReader:
     for the next call.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, start: int = 0, end: int | None = None) -> None:
+        """Of a whole file, or of the lines between two offsets."""
         self.path = path
         self._decoder: msgspec.json.Decoder[HistoryRecord] = msgspec.json.Decoder(HistoryRecord)
-        self._offset = 0
+        self._offset = start
+        self._end = end
         self._line = 0
 
     def read_new(self) -> list[HistoryRecord]:
@@ -60,7 +62,7 @@ class HistoryReader:
         with self.path.open("rb") as file:
             file.seek(self._offset)
             rest = b""
-            while chunk := file.read(_CHUNK_BYTES):
+            while chunk := file.read(self._left(file.tell())):
                 lines = rest + chunk
                 whole = lines.rfind(b"\n") + 1
                 rest = lines[whole:]
@@ -69,6 +71,9 @@ class HistoryReader:
                     self._offset += whole
                     self._line += len(records)
                     yield records
+
+    def _left(self, offset: int) -> int:
+        return _CHUNK_BYTES if self._end is None else min(_CHUNK_BYTES, self._end - offset)
 
     def _decode(self, lines: bytes) -> list[HistoryRecord]:
         try:

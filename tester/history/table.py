@@ -74,6 +74,13 @@ class Table:
         self._pack()
         return self._held[:, : self._filled]
 
+    def __getstate__(self) -> Columns:
+        return self.columns
+
+    def __setstate__(self, columns: Columns) -> None:
+        self._width, self._filled = columns.shape
+        self._held, self._new = columns, []
+
     def _add(self, rows: int) -> Columns:
         before, self._filled = self._filled, self._filled + rows
         if self._filled > self._held.shape[1]:
@@ -120,6 +127,12 @@ class Interner:
     def fill(self, texts: list[str]) -> None:
         """Take all texts at once; there must be none yet, and no text twice."""
         self._texts, self._numbers = texts, None
+
+    def __getstate__(self) -> list[str]:
+        return self.texts
+
+    def __setstate__(self, texts: list[str]) -> None:
+        self.fill(texts)
 
     def find(self, text: str) -> int | None:
         """The number of ``text`` if it was ever seen."""

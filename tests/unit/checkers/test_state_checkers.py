@@ -12,9 +12,8 @@ from tester.checkers import CHECKERS, run_checkers
 from tester.checkers.base import run
 from tester.history.columns import NONE, TARGETS, CompareCol
 from tester.history.endstate import CaseRecovery, EndState, EndStateError, MemberEnd, MemberExit
-from tester.history.history import History
+from tester.history.history import TABLES, History
 from tester.history.mismatch import HistoryMismatchError
-from tester.history.parquet import TABLES, tables_of
 from tester.history.records import (
     Compare,
     Delete,
@@ -184,7 +183,7 @@ def test_extending_bit_by_bit_is_the_same_history() -> None:
 def texts_of(history: History) -> dict[str, list[list[int | str]]]:
     """Every table, row by row; texts instead of their numbers, which depend on who was seen first."""
     found = {}
-    for name, table in tables_of(history).items():
+    for name, table in history.tables.items():
         columns: list[list[int | str]] = table.columns.tolist()
         for column in TABLES[name]:
             texts = {"KEY": history.keys.texts, "END": history.keys.texts, "VALUE": history.values.texts}
