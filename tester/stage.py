@@ -244,6 +244,7 @@ class Stage:
         return run_checkers(names, self._history, end, partial(records_of, self.setting.directory.history))
 
     async def _end_state(self) -> EndState:
+        late: list[str] = []
         try:
             revision = await self.load.mark(_EVIDENCE_SECONDS)
         except LoadError as error:
@@ -251,8 +252,9 @@ class Stage:
             self.setting.bus.publish(Notice(error.message, warning=True))
             revision = 0
         else:
-            for late in await self.watchers.caught_up(revision, _EVIDENCE_SECONDS):
-                self.setting.bus.publish(Notice(late, warning=True))
+            late = await self.watchers.caught_up(revision, _EVIDENCE_SECONDS)
+            for text in late:
+                self.setting.bus.publish(Notice(text, warning=True))
         end = await self.witness.testify(revision)
         self._writer.flush()
         scenario = self.setting.plan.scenario
@@ -263,7 +265,9 @@ class Stage:
                 for name, member in end.members.items()
             }
             end = msgspec.structs.replace(end, members=members)
-        return msgspec.structs.replace(end, gap_limit=scenario.limits.gap, steps=self.progress.told())
+        return msgspec.structs.replace(
+            end, gap_limit=scenario.limits.gap, steps=self.progress.told(), late=tuple(late)
+        )
 
 
 @asynccontextmanager

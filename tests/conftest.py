@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tester.errors import InfrastructureError
 from tester.orchestration.builds import fetch_build
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.netns import Namespace
+
+# A machine that is slow, or busy, is no defect of what it tests.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 # The oldest and the newest etcd that Debian has for this machine: 3.4.23 and 3.5.x.
 SUITES = ("bookworm", "sid")

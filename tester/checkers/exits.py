@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from tester.checkers.base import Evidence
-from tester.history.membership import may_end
+from tester.history.membership import may_end, not_asked
 
 if TYPE_CHECKING:
     from tester.history.endstate import EndState, MemberExit
@@ -44,6 +44,8 @@ class Exits:
                     f"{record.m} exited at {record.at / 1e9:.3f} s, nobody asked for it: {record.text}",
                     members=[record.m],
                 )
+        for name in not_asked(history, end):
+            evidence.doubt(f"{name} was not asked for its exits")
         if not end.members:
             evidence.nothing("no member was asked for its exits")
         return evidence.result(

@@ -51,6 +51,8 @@ def _judge_readable(evidence: Evidence, name: str, member: MemberEnd | None) -> 
         evidence.doubt(f"{name} could not be read: {member.error}")
     elif member.hash is None:
         evidence.doubt(f"{name} told no hash")
+    elif member.content is None:
+        evidence.doubt(f"{name} was not read")
     elif "CORRUPT" in {alarm.upper() for alarm in member.alarms}:
         evidence.violation(f"{name} raised the CORRUPT alarm", members=[name])
 

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final, Literal
 
 from tester.checkers.base import Evidence
+from tester.history.membership import not_asked
 
 if TYPE_CHECKING:
     from tester.history.endstate import EndState
@@ -72,6 +73,8 @@ class Logs:
                     evidence.violation(f"{name} wrote of {kind}: {line}", members=[name], kind=named)
             if member.log.cut:
                 evidence.doubt(f"the log of {name} has more suspicious lines than were kept")
+        for name in not_asked(history, end):
+            evidence.doubt(f"{name} was not asked for its log")
         if not end.members:
             evidence.nothing("no log was read")
         return evidence.result(

@@ -24,7 +24,7 @@ class RecoveryTimes:
     name = "recovery"
     scope: Literal["case", "round"] = "case"
 
-    def check(self, history: History, end: EndState) -> CheckResult:  # noqa: ARG002 - the protocol's
+    def check(self, history: History, end: EndState) -> CheckResult:
         """Invalid when a step was not reached, or later than the limit; unknown when nothing was measured."""
         evidence = Evidence(self.name)
         slowest = 0.0
@@ -40,6 +40,10 @@ class RecoveryTimes:
                     )
                 else:
                     slowest = max(slowest, seconds)
+        injected = {fault.id: fault for fault in history.faults if fault.state == "injected"}
+        healed = {fault.id for fault in history.faults if fault.state == "healed"}
+        for fault in (fault for name, fault in injected.items() if name not in healed):
+            evidence.doubt(f"{fault.kind} on {fault.member} (fault {fault.id}) was not healed")
         if not end.recoveries:
             evidence.nothing("no recovery was measured")
         return evidence.result(f"whole again within {slowest:.3f} s")

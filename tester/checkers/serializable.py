@@ -12,6 +12,7 @@ from tester.checkers.linearizability.attribution import TooManyChoicesError
 from tester.checkers.linearizability.compares import judge_compares
 from tester.checkers.linearizability.reads import judge_reads
 from tester.checkers.linearizability.ruling import Ruling
+from tester.checkers.restarts import restarts
 from tester.history.columns import Kind, OpCol
 
 if TYPE_CHECKING:
@@ -69,11 +70,10 @@ def _judge_members(history: History, judged: Columns, ruling: Ruling) -> None:
     ops = history.operations.rows.columns
     usable = ~_of_leases(ops)
     for member, name in enumerate(history.members.texts):
-        restarts = np.array(_restarts(history, name), dtype=np.int64)
-        life = np.searchsorted(restarts, ops[OpCol.CALL])
-        whole = life == np.searchsorted(
-            restarts, ops[OpCol.RET]
-        )  # a restart amid an operation proves nothing
+        begin, end = restarts(history, name)
+        life = np.searchsorted(end, ops[OpCol.CALL], side="left")
+        # What goes on while the member may be started anew proves nothing.
+        whole = life == np.searchsorted(begin, ops[OpCol.RET], side="right")
         mine = np.flatnonzero(usable & whole & (ops[OpCol.MEMBER] == member))
         reads = judged[np.isin(judged, mine)]
         for number in np.unique(life[reads]):
@@ -97,16 +97,6 @@ def _judge_life(history: History, answered: Columns, reads: Columns, ruling: Rul
             operations=ids,
             members=[history.members.texts[ops[OpCol.MEMBER, read]]],
         )
-
-
-def _restarts(history: History, member: str) -> list[int]:
-    """Times at which the member may have been started anew: it may then be behind what it had shown."""
-    times = [event.at for event in history.member_events if event.m == member]
-    times += [fault.at for fault in history.faults if fault.member == member]
-    if times:
-        # A fault is recorded when it is verified: it happened since its phase began.
-        times += [phase.at for phase in history.phases]
-    return sorted(times)
 
 
 def _judge_future(case: Assembly, judged: Columns, ruling: Ruling) -> None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal
 from tester.checkers.agreement import Agreement
 from tester.checkers.base import Evidence
 from tester.checkers.guarantees import Guarantees
+from tester.checkers.silence import doubt_silence
 from tester.checkers.telling import Telling
 from tester.checkers.watched import Ranges, sessions_of, written_by_clients
 from tester.history.watchlog import merge_watch_log
@@ -38,8 +39,8 @@ class Watch:
     name = "watch"
     scope: Literal["case", "round"] = "round"
 
-    def check(self, history: History, end: EndState) -> CheckResult:  # noqa: ARG002 - the protocol's
-        """Invalid for a broken guarantee; unknown when nobody watched."""
+    def check(self, history: History, end: EndState) -> CheckResult:
+        """Invalid for a broken guarantee; unknown when nobody watched, or a watcher was left without news."""
         evidence = Evidence(self.name)
         log = merge_watch_log(history)
         written, ranges = written_by_clients(history), Ranges(history.keys.texts)
@@ -50,6 +51,9 @@ class Watch:
         for session in sessions:
             alone.judge(session)
             together.judge(session)
+        doubt_silence(history, sessions, written, ranges, evidence)
+        for late in end.late:
+            evidence.doubt(late)
         if not len(history.events):  # which may be a lie: bookmarks say that nothing is missing
             evidence.nothing("no watcher was told of any change")
         return evidence.result(

@@ -96,6 +96,8 @@ class Written:
     pairs: Columns
     operation: Columns
     """Id of the operation of each."""
+    answered: Columns
+    """When it was."""
     slot: Columns
     """How many changes its operation made before it."""
 
@@ -130,7 +132,9 @@ def written_by_clients(history: History) -> Written:
         events[told] = leaves[field, rows]
     order = np.argsort(pairs(events), kind="stable")
     events, rows, owner = events[:, order], rows[order], owner[order]
-    return Written(events, pairs(events), ops[OpCol.ID, owner], leaves[LeafCol.SLOT, rows])
+    return Written(
+        events, pairs(events), ops[OpCol.ID, owner], ops[OpCol.RET, owner], leaves[LeafCol.SLOT, rows]
+    )
 
 
 class Ranges:

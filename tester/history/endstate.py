@@ -98,6 +98,9 @@ class EndState(msgspec.Struct, frozen=True):
     moving: tuple[str, ...] = ()
     """Members that had gone on since they were asked the last time before."""
 
+    late: tuple[str, ...] = ()
+    """What is to be said of watchers that were waited for, and did not tell all."""
+
     @property
     def shown_until(self) -> int:
         """Every revision that anybody was shown before this time is one that the cluster has to have reached."""

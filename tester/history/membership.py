@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from tester.history.endstate import EndState
     from tester.history.history import History
 
 _GOES: Final = frozenset({"leaving", "may-end"})
@@ -22,6 +23,11 @@ def voters_at(history: History, at_ns: int) -> tuple[str, ...]:
         elif record.state in {"added", "promoted"}:
             names[record.m] = None
     return tuple(names)
+
+
+def not_asked(history: History, end: EndState) -> tuple[str, ...]:
+    """Voting members of which an end state that has any says nothing."""
+    return tuple(name for name in voters_at(history, end.at) if end.members and name not in end.members)
 
 
 def may_end(history: History, member: str, at_ns: int) -> bool:

@@ -174,6 +174,7 @@ class _Runner:
         self._prefix = prefix
         self._writer = HistoryWriter(path)
         self._trouble: list[str] = []
+        self._late: list[str] = []
         self._stop = asyncio.Event()
         self._started = time.monotonic()
 
@@ -285,13 +286,13 @@ class _Runner:
         seen = await asyncio.gather(*(watcher.caught_up(revision, patience) for watcher in watchers))
         for watcher, caught_up in zip(watchers, seen, strict=True):
             if not caught_up:
-                # The others' evidence may do; if it does not, the checkers say so.
-                self._show(f"{watcher.name} has not delivered revision {revision}")
+                self._late.append(f"{watcher.name} has not delivered revision {revision}")
 
     def _judge(self) -> tuple[CheckResult, ...]:
         self._writer.flush()
         history = History(read_history(self._writer.path))
-        return run_checkers(self._setting.checkers, history, EndState(self._clock.now(), {}))
+        end = EndState(self._clock.now(), {}, late=tuple(self._late))
+        return run_checkers(self._setting.checkers, history, end)
 
     def _done(self, load: Load) -> int:
         """What counts as progress."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=Event)
 
 CHECKOUT = Path(__file__).parents[2]
-PATIENCE = 240.0
+PATIENCE = 600.0
 """Seconds until a test gives up on a command; generous: nothing here is about speed."""
 
 _CLI = (sys.executable, "-c", "from tester.cli import main; main()")

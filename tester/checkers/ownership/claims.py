@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tester.checkers.base import MAX_FINDINGS
 from tester.checkers.ownership.holders import Holder, Holders
 from tester.history.columns import NONE, EventCol, Kind, LeafCol, OpCol
 from tester.history.keyranges import in_range
@@ -100,6 +101,18 @@ class ClaimJudge:
                 holder = holders.at(revision - 1)
                 if holder is None or owner.get((holder.key, holder.created)) != author[0]:
                     self._tell_write(author, guard, revision, holder, owner)
+            self._doubt_unseen(guard, number)
+
+    def _doubt_unseen(self, guard: str, number: int) -> None:
+        """Changes of a guarded key that were acknowledged, of a revision of which no watcher tells."""
+        leaves, ops = self._history.operations.leaves.columns, self._history.operations.rows.columns
+        put = (leaves[LeafCol.KIND] == Kind.PUT) & (leaves[LeafCol.KEY] == number)
+        written = ops[OpCol.REV, leaves[LeafCol.OP, put]]
+        gaps = ops[OpCol.REV, (ops[OpCol.WROTE] > 0) & ~self.watch.covers(ops[OpCol.REV])]
+        deleted = np.array([revision for revision, _ in self._deleters(guard, gaps)], dtype=np.int64)
+        unseen = np.intersect1d(np.concatenate([written, deleted]), gaps)
+        for revision in unseen[:MAX_FINDINGS].tolist():
+            self._doubt(revision)
 
     def overlaps(self) -> int:
         """How often a client still believed to hold what another held: leases cannot prevent it, fencing can."""

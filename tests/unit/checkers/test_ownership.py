@@ -12,6 +12,8 @@ from tester.history.endstate import EndState
 from tester.history.history import History
 from tester.history.records import (
     ClaimRecord,
+    Delete,
+    DeleteResult,
     Event,
     Header,
     HistoryRecord,
@@ -78,6 +80,23 @@ def test_missing_evidence(kind: str) -> None:
     ]
     later = [r for r in records[middle + 1 :] if not (isinstance(r, Watched) and r.rev < seen.rev + 5)]
     assert judge(kind, [*records[: middle + 1], *gap, *later]).verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("kind", CHECKERS)
+@pytest.mark.parametrize("deleted", [False, True])
+def test_an_acknowledged_change_that_no_watcher_tells_of(kind: str, *, deleted: bool) -> None:
+    """By a client that holds nothing: the watch log ends before."""
+    records = ContestWorld(Random(1), kind).run()
+    assert judge(kind, records).verdict is Verdict.VALID
+    asked = Delete("k", "l") if deleted else Put("kguard", "9999:4")
+    at, revision = records[-1].at + 1, 10**6
+    out = DeleteResult(1) if deleted else None
+    unseen = [Invoke(10**6, at, 77, "m1", asked), Ok(10**6, at + 1, revision, 1, out)]
+    result = judge(kind, [*records, *unseen])
+    assert result.verdict is Verdict.UNKNOWN
+    assert f"who was first at revision {revision}, is not known" in result.message
+    elsewhere = [Invoke(10**6, at, 77, "m1", Put("kother", "9:4")), Ok(10**6, at + 1, revision)]
+    assert judge(kind, [*records, *elsewhere]).verdict is Verdict.VALID
 
 
 def late(created: int, *, told_by: str = "put", other: bool = False) -> CheckResult:

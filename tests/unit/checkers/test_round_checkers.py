@@ -12,7 +12,7 @@ from agent_client import AgentUnreachableError
 from agent_service.models import LogTail
 from tester.checkers import run_checkers
 from tester.checkers.logs import kind_of
-from tester.history.endstate import EndState, LogEvidence, MemberEnd
+from tester.history.endstate import CaseRecovery, EndState, LogEvidence, MemberEnd
 from tester.history.records import (
     Compact,
     Fail,
@@ -21,6 +21,7 @@ from tester.history.records import (
     LeaseGrant,
     LeaseKeepAlive,
     LeaseResult,
+    MemberRecord,
     Ok,
     Operation,
     PhaseRecord,
@@ -29,8 +30,8 @@ from tester.history.records import (
     Txn,
 )
 from tester.memberlogs import MemberLogs, Scan
-from tester.results import CheckResult, Verdict
-from tests.unit.checkers.story import Story
+from tester.results import CheckResult, Recovery, Verdict
+from tests.unit.checkers.story import MEMBERS, Story, kv
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -245,9 +246,9 @@ def test_a_line_like_any_other(line: str) -> None:
 
 def test_logs_that_are_missing() -> None:
     whole = MemberEnd(log=LogEvidence(100), exits=())
-    assert judge("logs", Story(), EndState(1, {"m1": whole, "m2": whole})).verdict is Verdict.VALID
+    assert judge("logs", Story(), EndState(1, dict.fromkeys(MEMBERS, whole))).verdict is Verdict.VALID
     for other in (None, LogEvidence(0), LogEvidence(10, cut=True)):
-        members = {"m1": whole, "m2": msgspec.structs.replace(whole, log=other)}
+        members = {**dict.fromkeys(MEMBERS, whole), "m2": msgspec.structs.replace(whole, log=other)}
         assert judge("logs", Story(), EndState(1, members)).verdict is Verdict.UNKNOWN
 
 
@@ -307,10 +308,34 @@ async def test_logs_come_through_the_agents() -> None:
 def test_alarms() -> None:
     quiet = MemberEnd(revision=9, exits=())
     story = Story()
-    assert judge("alarms", story, EndState(1, {"m1": quiet, "m2": quiet})).verdict is Verdict.VALID
+    assert judge("alarms", story, EndState(1, dict.fromkeys(MEMBERS, quiet))).verdict is Verdict.VALID
     full = msgspec.structs.replace(quiet, alarms=("NOSPACE",))
     result = judge("alarms", story, EndState(1, {"m1": quiet, "m2": full}))
     assert result.verdict is Verdict.INVALID
     assert result.message == "m2 raised the alarm NOSPACE, which is active at revision 9"
-    silent = MemberEnd(error="connection refused")
-    assert judge("alarms", story, EndState(1, {"m1": quiet, "m2": silent})).verdict is Verdict.UNKNOWN
+    silent = {**dict.fromkeys(MEMBERS, quiet), "m2": MemberEnd(error="connection refused")}
+    assert judge("alarms", story, EndState(1, silent)).verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("checker", ["alarms", "exits", "logs", "kv-hash"])
+def test_a_member_of_which_the_end_state_says_nothing(checker: str) -> None:
+    story = Story()
+    end = story.end(2, kv("ka", "1:4", 2))
+    told = msgspec.structs.replace(end.members["m1"], log=LogEvidence(100))
+    assert judge(checker, story, EndState(1, dict.fromkeys(MEMBERS, told))).verdict is Verdict.VALID
+    result = judge(checker, story, EndState(1, dict.fromkeys(MEMBERS[:2], told)))
+    assert (result.verdict, result.message[:2]) == (Verdict.UNKNOWN, "m3")
+    story.records.append(MemberRecord(0, "m3", "leaving"))
+    assert judge(checker, story, EndState(1, dict.fromkeys(MEMBERS[:2], told))).verdict is Verdict.VALID
+
+
+def test_a_fault_that_was_not_healed_has_no_recovery() -> None:
+    story, whole = Story(), CaseRecovery("a", Recovery(1, 1, 1, 5))
+    story.records += [
+        FaultRecord(1, "f", "kill", "m1", "injected"),
+        FaultRecord(2, "f", "kill", "m1", "healed"),
+    ]
+    assert judge("recovery", story, EndState(9, {}, (whole,))).verdict is Verdict.VALID
+    story.records.append(FaultRecord(3, "g", "kill", "m2", "injected"))
+    result = judge("recovery", story, EndState(9, {}, (whole,)))
+    assert (result.verdict, result.message) == (Verdict.UNKNOWN, "kill on m2 (fault g) was not healed")

@@ -15,6 +15,7 @@ from tester.history.records import (
     Txn,
     TxnResult,
     Watched,
+    WatchEnd,
     WatchStart,
 )
 from tester.results import CheckResult, Verdict
@@ -175,3 +176,63 @@ def test_a_deletion_has_no_version() -> None:
         result = judge(story)
         assert result.verdict is verdict, result
         assert ("as of every deletion" in result.message) == (verdict is Verdict.INVALID)
+
+
+SECOND = 10**9
+
+
+def told_until(revision: int, *, seconds: int, ended: str = "", start: int = 1) -> Story:
+    """Seven puts, of which watcher 1 is told all, and watcher 2 on m2 up to a revision; then time passes."""
+    story = Story()
+    for number in range(2, 9):
+        story.put("ka", f"{number}:4", number)
+    events = [Event("ka", number, f"{number}:4", 2, number - 1) for number in range(2, 9)]
+    story.watch(*events, watcher=1)
+    story.records.append(WatchStart(2, story.tick(), "m2", "k", start, "l"))
+    story.records += [Watched(2, story.tick(), event.m, (event,)) for event in events if event.m <= revision]
+    if ended:
+        story.records.append(WatchEnd(2, story.tick(), ended))
+    story.at += seconds * SECOND
+    story.records.append(Watched(1, story.tick(), 8))
+    return story
+
+
+@pytest.mark.parametrize("revision", [0, 3])
+def test_who_was_told_nothing_of_what_was_long_known_shows_nothing(revision: int) -> None:
+    result = judge(told_until(revision, seconds=11))
+    assert result.verdict is Verdict.UNKNOWN
+    assert result.message.startswith(f"watcher 2 on m2 was told of nothing after revision {revision}, though")
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        told_until(8, seconds=11),
+        told_until(3, seconds=9),
+        told_until(3, seconds=11, ended="the watcher was stopped"),
+        told_until(0, seconds=11, start=9),
+        told_until(0, seconds=11, start=0),
+    ],
+    ids=["told all", "a moment ago", "it had left", "asked for what is to come", "from now on"],
+)
+def test_who_need_not_have_been_told_more(story: Story) -> None:
+    result = judge(story)
+    assert result.verdict is Verdict.VALID, result
+
+
+def test_streams_that_stall_one_after_the_other_show_nothing() -> None:
+    story = told_until(8, seconds=0)
+    for _ in range(5):
+        story.records.append(WatchStart(3, story.tick(), "m3", "k", 1, "l"))
+        story.at += 4 * SECOND
+        story.records.append(WatchEnd(3, story.tick(), "stalled"))
+    story.records.append(Watched(1, story.tick(), 8))
+    assert "watcher 3 on m3" in judge(story).message
+
+
+def test_a_watcher_that_was_waited_for_in_vain() -> None:
+    story = told_until(8, seconds=0)
+    (result,) = run_checkers(
+        ["watch"], story.history, EndState(story.tick(), {}, late=("watcher 2 is late",))
+    )
+    assert (result.verdict, result.message) == (Verdict.UNKNOWN, "watcher 2 is late")
