@@ -1,65 +1,29 @@
 """Histories without revisions (somebody else's): each key is a register, and an order is searched for.
 
-Just-in-time linearization: an operation takes effect no later than it must, which is when its answer comes. What
-is kept on the way is every state that the register may have, with the operations that have taken effect although
-they are still open. Keys are judged one by one; a history is linearizable if and only if each of them is.
+Keys are judged one by one; a history is linearizable if and only if each of them is.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from tester.checkers.base import Evidence
+from tester.checkers.linearizability.register import ANYTHING, PRESENT, Step, TooManyStatesError, search
+from tester.checkers.linearizability.smallest import smallest
 from tester.history.columns import NONE, OPERATORS, TARGETS, CompareCol, Kind, KvCol, LeafCol, NodeCol, OpCol
 from tester.history.jepsen import MEMBER as JEPSEN
 from tester.history.records import Compare, Delete, Put, Txn
 from tester.history.table import NEVER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from tester.history.history import History
     from tester.history.records import Invoke
     from tester.results import CheckResult
 
-MAX_STATES = 20_000
-"""States of one key that are kept at a time; beyond, the verdict is unknown."""
-
-_ANYTHING = -2
-"""A write that needs nothing of the state before."""
-_PRESENT = -3
-"""A deletion of a key that was there, whatever its value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One operation on a register. Values are numbers of texts; ``NONE``: absent."""
-
-    id: int
-    call: int
-    ret: int
-    """``NEVER``: nobody knows whether it happened."""
-    needs: int
-    """The value that it found, ``_ANYTHING`` or ``_PRESENT``."""
-    leaves: int
-    """The value afterwards."""
-
-    def fits(self, value: int) -> bool:
-        """Whether it may take effect when this is the value."""
-        return self.needs in {_ANYTHING, value} or (self.needs == _PRESENT and value != NONE)
-
-
-State: TypeAlias = tuple[int, frozenset[int]]
-
 
 class NotARegisterError(Exception):
     """An operation does something that a register cannot."""
-
-
-class TooManyStatesError(Exception):
-    """Too many operations are open at a time."""
 
 
 def judge_registers(history: History) -> CheckResult:
@@ -71,7 +35,7 @@ def judge_registers(history: History) -> CheckResult:
         for key, steps in registers.items():
             stuck = search(steps)
             if stuck is not None:
-                _tell(history, evidence, key, *stuck)
+                _tell(history, evidence, key, steps, *stuck)
     except NotARegisterError as reason:
         evidence.doubt(f"answers carry no revisions, and {reason}: only registers can be judged then")
     except TooManyStatesError as reason:
@@ -81,64 +45,6 @@ def judge_registers(history: History) -> CheckResult:
         f"{number} operations on {len(registers)} registers have an order; answers carry no"
         " revisions, it was found by search"
     )
-
-
-def search(steps: Iterable[Step]) -> tuple[Step, set[int]] | None:
-    """Where every order ends: the first operation that none explains, and the values that were possible.
-
-    Raises:
-        TooManyStatesError: more than ``MAX_STATES`` had to be kept.
-    """
-    by_id = {step.id: step for step in steps}
-    moments = [(step.call, 0, step.id) for step in by_id.values()]
-    # What ends when another begins is taken as overlapping it.
-    moments += [(step.ret, 1, step.id) for step in by_id.values() if step.ret != NEVER]
-    open_steps: dict[int, Step] = {}
-    states: set[State] = {(NONE, frozenset())}
-    for _, ends, identifier in sorted(moments):
-        if not ends:
-            open_steps[identifier] = by_id[identifier]
-            continue
-        reached = _with(states, identifier, open_steps)
-        if not reached:
-            return by_id[identifier], {value for value, _ in _closure(states, open_steps)}
-        del open_steps[identifier]
-        states = {(value, done - {identifier}) for value, done in reached}
-    return None
-
-
-def _with(states: set[State], wanted: int, open_steps: dict[int, Step]) -> set[State]:
-    """States in which ``wanted`` has taken effect."""
-    return {state for state in _closure(states, open_steps, wanted) if wanted in state[1]}
-
-
-def _closure(states: set[State], open_steps: dict[int, Step], wanted: int | None = None) -> set[State]:
-    """Everything that open operations can lead to; past ``wanted`` nothing needs to happen yet."""
-    waiting = [_having_read(state, open_steps) for state in states]
-    found = set(waiting)
-    while waiting:
-        value, done = waiting.pop()
-        if wanted in done:
-            continue
-        for step in open_steps.values():
-            if step.id in done or not step.fits(value):
-                continue
-            after = _having_read((step.leaves, done | {step.id}), open_steps)
-            if after not in found:
-                found.add(after)
-                waiting.append(after)
-                if len(found) > MAX_STATES:
-                    raise TooManyStatesError(
-                        f"answers carry no revisions, and operation {step.id} overlaps too many others"
-                    )
-    return found
-
-
-def _having_read(state: State, open_steps: dict[int, Step]) -> State:
-    """The state after all open reads that may happen now: to wait with one never helps."""
-    value, done = state
-    reads = [step.id for step in open_steps.values() if step.needs == value == step.leaves]
-    return value, done.union(reads)
 
 
 def _registers(history: History) -> dict[int, list[Step]]:
@@ -153,12 +59,12 @@ def _registers(history: History) -> dict[int, list[Step]]:
         leaf = leaves[:, op[OpCol.LEAF]].tolist() if end == op[OpCol.LEAF] + 1 else None
         if leaf is None or not _is_access(leaf) or op[OpCol.LOCAL]:
             raise NotARegisterError(f"operation {op[OpCol.ID]} is more than one access to one key")
-        needs, after = _ANYTHING, leaf[LeafCol.VALUE]
+        needs, after = ANYTHING, leaf[LeafCol.VALUE]
         if leaf[LeafCol.KIND] == Kind.RANGE:
             answer = operations.answers.columns[KvCol.VALUE, leaf[LeafCol.KV] : leaf[LeafCol.KV] + 1]
             needs = after = int(answer[0]) if leaf[LeafCol.COUNT] else NONE
         if leaf[LeafCol.KIND] == Kind.DELETE and counted:
-            needs = _PRESENT if leaf[LeafCol.COUNT] else NONE
+            needs = PRESENT if leaf[LeafCol.COUNT] else NONE
         if op[OpCol.KIND] == Kind.TXN:
             compared = _needs_of_row(history, row, leaf[LeafCol.KEY])
             if leaf[LeafCol.KIND] != Kind.PUT or compared is None:
@@ -203,9 +109,9 @@ def _unknown(history: History, invoke: Invoke) -> tuple[int, int, int]:
     key, value = history.keys.numbers, history.values.numbers
     match invoke.op:
         case Put(k=k, v=v, l=0):
-            return key[k], _ANYTHING, value[v]
+            return key[k], ANYTHING, value[v]
         case Delete(k=k, e=""):
-            return key[k], _ANYTHING, NONE
+            return key[k], ANYTHING, NONE
         case Txn(cmp=(Compare(e="") as compare,), then=(Put(k=k, v=v, l=0),), orelse=()) if compare.k == k:
             x = value[compare.x] if isinstance(compare.x, str) else compare.x
             needs = _needed(compare.target, compare.op, x)
@@ -214,10 +120,14 @@ def _unknown(history: History, invoke: Invoke) -> tuple[int, int, int]:
     raise NotARegisterError(f"operation {invoke.id} is more than one access to one key")
 
 
-def _tell(history: History, evidence: Evidence, key: int, step: Step, possible: set[int]) -> None:
+def _tell(
+    history: History, evidence: Evidence, key: int, steps: list[Step], stuck: Step, possible: set[int]
+) -> None:
     values = sorted("absent" if value == NONE else history.values.texts[value] for value in possible)
+    against = [step.id for step in smallest(steps, stuck)]
+    others = "; ".join(history.describe(number) for number in against if number != stuck.id)
     evidence.violation(
-        f"{history.describe(step.id)}; no order of the operations on {history.keys.texts[key]} explains it:"
-        f" its value could only be {' or '.join(values)}",
-        operations=[step.id],
+        f"{history.describe(stuck.id)}; no order of the operations on {history.keys.texts[key]} explains it:"
+        f" its value could only be {' or '.join(values)}{f', after {others}' if others else ''}",
+        operations=[stuck.id, *(number for number in against if number != stuck.id)],
     )

@@ -82,7 +82,7 @@ def test_a_history_as_jepsen_prints_it(tmp_path: Path) -> None:
     (tmp_path / "h.edn").write_text(text.replace(':read, :value ["x" 2]', ':read, :value ["x" 1]'))
     result = judge(tmp_path / "h.edn")
     assert result.verdict is Verdict.INVALID
-    assert result.findings[0].operations == (6,)
+    assert result.findings[0].operations == (6, 2, 4)
     assert "its value could only be 2" in result.message
 
 
