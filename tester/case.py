@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tester.actions.course import CaseActions, Disaster
@@ -13,11 +13,13 @@ from tester.errors import ClusterError, EtcdChaosError, FaultIneffectiveError, F
 from tester.events import Event, LeaderChanged, Notice, Phase
 from tester.faults import CaseFaults
 from tester.history.endstate import CaseRecovery
+from tester.load.statistics import MARGIN_NS
 from tester.phases import Phases, Span
 from tester.results import CaseResult, CaseState, PhaseStats, Recovery, Verdict
 from tester.scenario.faults import LoseDataSection
 from tester.scenario.model import Until
 from tester.until import CommitWait, count_snapshots, entries_needed, require_snapshots
+from tester.windows import windows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Mapping
@@ -49,6 +51,8 @@ class _Course:
     recovery: Recovery | None = None
     checks: tuple[CheckResult, ...] = ()
     leader_changes: int = 0
+    quiet_ns: int | None = None
+    """When the load was paused for the check, and the last of its operations had ended."""
 
 
 class CaseRunner:
@@ -78,7 +82,7 @@ class CaseRunner:
                 async with self._load():
                     await self._stress()
                     with self._phases.phase(Phase.CHECK):
-                        judged = await self._stage.check(self._case.name, "case")
+                        judged = await self._stage.check(self._case.name, "case", self._note_quiet)
                 self._course.checks = (*self._actions.checks, *judged)
                 state, reason = judge(self._course.checks)
             except FaultIneffectiveError as error:
@@ -239,6 +243,9 @@ class CaseRunner:
         self._stage.witness.recovered(CaseRecovery(self._case.name, recovery))
         return _is_whole(recovery)
 
+    def _note_quiet(self) -> None:
+        self._course.quiet_ns = self._clock.now()
+
     def _count_leaders(self, event: Event) -> None:
         if isinstance(event, LeaderChanged) and event.leader is not None:
             self._course.leader_changes += 1
@@ -246,6 +253,8 @@ class CaseRunner:
     def _result(self, state: CaseState, reason: str) -> CaseResult:
         course, case = self._course, self._case
         whole = Span(self._started, self._clock.now())
+        quiet_ns = whole.end_ns if course.quiet_ns is None else course.quiet_ns + MARGIN_NS
+        before, during, after = windows(self._phases.spans, whole.start_ns, min(quiet_ns, whole.end_ns))
         # A fault may be over before the hold is, where an action starts the member anew.
         held = max(course.held_seconds or 0, self._phases.seconds(Phase.HOLD))
         planned = self._phases.seconds(Phase.STEADY) + held + self._phases.seconds(Phase.SETTLE)
@@ -256,12 +265,12 @@ class CaseRunner:
             state=state,
             reason=reason,
             held_seconds=course.held_seconds,
-            faults=course.faults,
+            faults=tuple(map(self._with_stats, course.faults)),
             actions=tuple(self._actions.done),
             leader_changes=course.leader_changes,
-            before=self._stats(self._phases.spans.get(Phase.STEADY)),
-            during=self._stats(self._during()),
-            after=self._stats(self._phases.spans.get(Phase.SETTLE)),
+            before=self._stats(before),
+            during=self._stats(during),
+            after=self._stats(after),
             recovery=course.recovery,
             checks=course.checks,
             overhead_seconds=max(0.0, whole.seconds - planned - _recovery_seconds(course.recovery)),
@@ -269,11 +278,14 @@ class CaseRunner:
             phases={str(phase): span.seconds for phase, span in self._phases.spans.items()},
         )
 
-    def _during(self) -> Span | None:
-        hold = self._phases.spans.get(Phase.HOLD)
-        if hold is not None and any(fault.one_at_a_time for fault in self._case.faults):
-            return Span(self._phases.spans[Phase.INJECT].start_ns, hold.end_ns)  # members roll while injected
-        return hold
+    def _with_stats(self, fault: InjectedFault) -> InjectedFault:
+        turns = (
+            replace(turn, during=self._stats(Span(turn.start_ns, turn.end_ns)))
+            if turn.end_ns is not None
+            else turn
+            for turn in fault.turns
+        )
+        return replace(fault, turns=tuple(turns))
 
     def _stats(self, span: Span | None) -> PhaseStats:
         return self._stage.load.window(span.start_ns, span.end_ns) if span else PhaseStats()

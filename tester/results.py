@@ -116,6 +116,20 @@ class Recovery:
 
 
 @dataclass(frozen=True, slots=True)
+class FaultTurn:
+    """One time that a fault came. On the run clock."""
+
+    start_ns: int
+    """When its injection began."""
+    end_ns: int | None
+    """When its healing began; ``None``: it was never asked for."""
+    healed_ns: int | None
+    """When it was healed, and that was verified; ``None``: it was not."""
+    during: PhaseStats = PhaseStats()
+    """The load from ``start_ns`` to ``end_ns``."""
+
+
+@dataclass(frozen=True, slots=True)
 class InjectedFault:
     """One fault of a case, as it was done. ``times``: how often it came; more than once if it flaps."""
 
@@ -124,6 +138,8 @@ class InjectedFault:
     times: int
     held_seconds: float | None
     """Measured, of all its times together."""
+    turns: tuple[FaultTurn, ...] = ()
+    """The first twenty of its times, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +168,11 @@ class CaseResult:
     """Measured from the first verified injection to the start of healing, or until an action ended it."""
     leader_changes: int = 0
     before: PhaseStats = PhaseStats()
+    """Until the first injection, or the hold of a case without faults. What ends in the case is in one of the three."""
     during: PhaseStats = PhaseStats()
+    """From there to the start of healing."""
     after: PhaseStats = PhaseStats()
+    """From there until nothing of the load was in flight any more, for the check."""
     recovery: Recovery | None = None
     checks: tuple[CheckResult, ...] = ()
     overhead_seconds: float = 0.0

@@ -45,7 +45,7 @@ from tester.turn import EpochTurn
 from tester.until import SnapshotLookout
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 
     from agent_client import AgentClient
     from agent_service.models import MemberSpec
@@ -218,14 +218,20 @@ class Stage:
         await self.while_alive(asyncio.sleep(seconds))
         self.check_alive()
 
-    async def check(self, label: str, scope: str) -> tuple[CheckResult, ...]:
+    async def check(
+        self, label: str, scope: str, on_quiet: Callable[[], None] | None = None
+    ) -> tuple[CheckResult, ...]:
         """Pause the load, take the end state, run the scenario's checkers of ``scope``, go on.
+
+        ``on_quiet`` is called once the last operation of the load has ended.
 
         Raises:
             InfrastructureError: the evidence could not be written, or the load is dead.
         """
         await self.load.pause()
         try:
+            if on_quiet is not None:
+                on_quiet()
             end = await self._end_state()
             self.check_disks()
             self.setting.directory.write_end_state(label, msgspec.json.encode(end))

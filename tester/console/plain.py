@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from tester.results import CaseResult
 
-WIDTH = 100
+WIDTH = 120
 LOAD_LINE_SECONDS = 10.0
 """A load line at most this often: a sign of life in a log, not a graph."""
 

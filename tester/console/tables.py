@@ -1,12 +1,16 @@
 """The table of a round.
 
 Everything is said in words; colours repeat it. What belongs together is stacked in one cell, so that 80
-columns are enough; the reasons stand in full sentences below the table, where they have room.
+columns are enough; what went wrong for the load stands across all columns under its case, and the reasons in
+full sentences below the table, where they have room.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich import box
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -14,10 +18,16 @@ from rich.text import Text
 from tester.console import units
 from tester.console.findings import case_findings, proven_checks, round_findings
 from tester.console.styles import STATE_STYLES
+from tester.console.troubles import load_troubles
 from tester.results import CaseResult, CaseState, Recovery, RoundResult
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 WIDE = 120
 """From this many columns on the verdict column has room for the reason."""
+
+_LEAST_VERDICT = 8
 
 ASCII_HEAD = box.Box("    \n    \n -- \n    \n    \n -- \n    \n    \n", ascii=True)
 """A rule of dashes under the header and nothing else; rich's own substitute draws a cage."""
@@ -38,32 +48,57 @@ def round_report(
     return Group(*parts, Text())
 
 
-def round_table(result: RoundResult, rounds: int, width: int, rule: box.Box = box.SIMPLE_HEAD) -> Table:
-    """One row per case, ``width`` columns at most."""
+def round_table(
+    result: RoundResult, rounds: int, width: int, rule: box.Box = box.SIMPLE_HEAD
+) -> RenderableType:
+    """One row per case, ``width`` columns at most, and under it what went wrong for its load."""
     wide = width >= WIDE
-    table = Table(
-        title=Text(_title(result, rounds), style="bold"),
-        title_justify="left",
-        box=rule,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        show_edge=False,
-        leading=1 if len(result.cases) > 1 else 0,
-    )
-    longest = max((len(case.name) for case in result.cases), default=0)
-    table.add_column("case", overflow="fold", min_width=min(longest, max(16, width - 64)))
-    table.add_column("timing", no_wrap=True)
-    table.add_column("operations", no_wrap=True)
+    heads = ["case", "timing", "operations", "p50 / p99", "verdict"]
     if wide:
-        table.add_column("rate", no_wrap=True)
-    table.add_column("p50 / p95 / p99 / max" if wide else "p50 / p99", no_wrap=True)
-    table.add_column("verdict", overflow="fold", min_width=8)
-    for case in result.cases:
-        cells = [_who(case), _timing(case), _operations(case)]
-        if wide:
-            cells.append(_rates(case))
-        table.add_row(*cells, _latency(case, wide=wide), _verdict(case, wide=wide))
+        heads[3:4] = ["rate", "p50 / p95 / p99 / max"]
+    rows = [_cells(case, wide=wide) for case in result.cases]
+    longest = max((len(case.name) for case in result.cases), default=0)
+    widths = _widths([list(map(Text, heads)), *rows], width, min(longest, max(16, width - 64)))
+    head = _row(heads, widths, rule)
+    head.title, head.title_justify = Text(_title(result, rounds), style="bold"), "left"
+    head.show_header = True
+    parts: list[RenderableType] = [head]
+    for place, (case, cells) in enumerate(zip(result.cases, rows, strict=True)):
+        row = _row(heads, widths, rule)
+        row.add_row(*cells)
+        parts += [*([Text()] if place else []), row, *load_troubles(case)]
+    return Group(*parts)
+
+
+def _cells(case: CaseResult, *, wide: bool) -> list[Text]:
+    rates = [_rates(case)] if wide else []
+    return [
+        _who(case),
+        _timing(case),
+        _operations(case),
+        *rates,
+        _latency(case, wide=wide),
+        _verdict(case, wide=wide),
+    ]
+
+
+def _row(heads: Sequence[str], widths: Sequence[int], rule: box.Box) -> Table:
+    """A table of its own, as wide as its siblings: what stands under a row goes across all columns."""
+    table = Table(box=rule, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, show_header=False)
+    for head, width in zip(heads, widths, strict=True):
+        table.add_column(head, overflow="fold", width=width)
     return table
+
+
+def _widths(rows: Sequence[Sequence[Text]], width: int, least: int) -> list[int]:
+    """Of the columns: the first and the last give way, and the first keeps ``least``."""
+    columns = zip(*rows, strict=True)
+    widths = [max(cell_len(line) for cell in cells for line in cell.plain.split("\n")) for cells in columns]
+    room = width - sum(widths[1:-1]) - 2 * (len(widths) - 1)
+    verdict = min(widths[-1], max(room // 2, room - widths[0], _LEAST_VERDICT))
+    widths[0] = max(min(widths[0], room - verdict), least)
+    widths[-1] = max(min(widths[-1], room - widths[0]), _LEAST_VERDICT)
+    return widths
 
 
 def _title(result: RoundResult, rounds: int) -> str:
@@ -96,19 +131,7 @@ def _timing(case: CaseResult) -> Text:
     text.append(*_recovery(case.recovery))
     text.append("\nleader changes ", style="dim")
     text.append(str(case.leader_changes), style="yellow" if case.leader_changes else "dim")
-    if (gap := _longest_gap(case)) is not None:
-        text.append("\nmax gap  ", style="dim")
-        text.append(f"{gap:>7}", style="yellow")
     return text
-
-
-def _longest_gap(case: CaseResult) -> str | None:
-    """In service, since the fault."""
-    gaps = (*case.during.gaps, *case.after.gaps)
-    lengths = [gap.end_ns - gap.start_ns for gap in gaps if gap.end_ns is not None]
-    if len(lengths) < len(gaps):
-        return "open"
-    return units.seconds(max(lengths) / 1e9) if lengths else None
 
 
 def _recovery(recovery: Recovery | None) -> tuple[str, str]:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeAlias
 
 from tester.errors import FaultIneffectiveError, FaultUnreachedError, HealError
-from tester.faults.drivers import Driver, driver
+from tester.faults.drivers import driver
 from tester.faults.finish import to_the_end
 from tester.faults.scene import FaultTiming
 from tester.partitions import resolve_cuts
 from tester.quorum import Impact, refuse
-from tester.results import InjectedFault
+from tester.results import FaultTurn, InjectedFault
 from tester.scenario.faults import PartitionSection
 from tester.targets import resolve_targets
 
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from random import Random
     from types import TracebackType
 
+    from tester.clock import RunClock
     from tester.faults.case_fault import Whole
+    from tester.faults.drivers import Driver
     from tester.faults.scene import Scene
     from tester.scenario.faults import FaultSection
     from tester.scenario.model import CaseSection
@@ -35,17 +37,54 @@ Draw: TypeAlias = Callable[[int], "Random"]
 
 _TURN_SECONDS: Final = 2.0
 """How long the next fault to heal waits for the one before."""
+_TURNS_TOLD: Final = 20
+"""A fault that flaps fast comes a thousand times in a case, and each time has statistics of its own."""
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One time that a fault comes. Times are the run clock's; ``None``: not yet."""
+
+    driver: Driver
+    clock: RunClock
+    start_ns: int | None = None
+    end_ns: int | None = None
+    healed_ns: int | None = None
+
+    async def inject(self, impact: Impact, whole: Whole) -> None:
+        """See ``Driver.inject``."""
+        self.start_ns = self.clock.now()
+        await self.driver.inject(impact.members, whole, impact.cuts)
+
+    async def heal(self) -> None:
+        """See ``Driver.heal``."""
+        if self.end_ns is None:
+            self.end_ns = self.clock.now()
+        try:
+            await self.driver.heal()
+        except FaultIneffectiveError:  # it is healed all the same
+            self._note_healed()
+            raise
+        self._note_healed()
+
+    def told(self) -> FaultTurn | None:
+        """For the results; ``None`` where nothing was begun."""
+        return None if self.start_ns is None else FaultTurn(self.start_ns, self.end_ns, self.healed_ns)
+
+    def _note_healed(self) -> None:
+        if self.healed_ns is None:
+            self.healed_ns = self.clock.now()
 
 
 @dataclass(slots=True)
 class _Part:
-    """One fault of the case. ``driver`` is ``None`` while it is not there, ``impact`` before its first time."""
+    """One fault of the case. ``turn`` is ``None`` while it is not there, ``impact`` before its first time."""
 
     number: int
     fault: FaultSection
     impact: Impact | None = None
-    driver: Driver | None = None
-    turns: list[Driver] = field(default_factory=list)
+    turn: _Turn | None = None
+    turns: list[_Turn] = field(default_factory=list)
 
     @property
     def moves(self) -> bool:
@@ -55,7 +94,7 @@ class _Part:
     @property
     def targets(self) -> tuple[str, ...]:
         """Whom it has hit so far."""
-        return tuple(dict.fromkeys(name for turn in self.turns for name in turn.targets))
+        return tuple(dict.fromkeys(name for turn in self.turns for name in turn.driver.targets))
 
 
 class CaseFaults:
@@ -80,7 +119,7 @@ class CaseFaults:
         self._draw = draw
         self._timing = timing or FaultTiming()
         self._parts = [_Part(number, fault) for number, fault in enumerate(case.faults)]
-        self._begun: list[Driver] = []
+        self._begun: list[_Turn] = []
         """In the order of their injection."""
         self._whole: Whole | None = None
         self._first_ns: int | None = None
@@ -98,7 +137,7 @@ class CaseFaults:
     def held_seconds(self) -> float | None:
         """From the first verified injection to the start of the last healing; ``None`` before."""
         if len(self._parts) == 1 and len(self._parts[0].turns) == 1:
-            return self._parts[0].turns[0].held_seconds
+            return self._parts[0].turns[0].driver.held_seconds
         if self._first_ns is None or self._healing_ns is None:
             return None
         return (self._healing_ns - self._first_ns) / 1e9
@@ -112,6 +151,7 @@ class CaseFaults:
                 targets=part.targets,
                 times=len(part.turns),
                 held_seconds=sum(held) if (held := _held(part.turns)) else None,
+                turns=tuple(told for turn in part.turns[:_TURNS_TOLD] if (told := turn.told()) is not None),
             )
             for part in self._parts
             if part.turns
@@ -188,16 +228,17 @@ class CaseFaults:
 
     # --- within ----------------------------------------------------------------------------------------
 
-    def _next_turn(self, part: _Part) -> Driver:
+    def _next_turn(self, part: _Part) -> _Turn:
         """Decide who is hit, the first time, and see that the cluster can bear it now."""
         roles = self._look()
         if part.impact is None:
             part.impact = self._resolve(part, roles)
-        active = [other.impact for other in self._parts if other.driver is not None and other.impact]
+        active = [other.impact for other in self._parts if other.turn is not None and other.impact]
         refuse(self._case, [*active, part.impact], roles, self._scene.max_faulted)
-        part.driver = driver(part.fault, self._label(part), self._scene, self._timing, self._ended_early)
-        part.turns.append(part.driver)
-        return part.driver
+        made = driver(part.fault, self._label(part), self._scene, self._timing, self._ended_early)
+        part.turn = _Turn(made, self._scene.clock)
+        part.turns.append(part.turn)
+        return part.turn
 
     def _resolve(self, part: _Part, roles: Roles) -> Impact:
         rng = self._draw(part.number)
@@ -222,11 +263,11 @@ class CaseFaults:
         turn = f"-turn-{len(part.turns) + 1}" if part.turns else ""
         return f"{self._case.name}{number}{turn}"
 
-    async def _start(self, part: _Part, turn: Driver) -> None:
+    async def _start(self, part: _Part, turn: _Turn) -> None:
         if part.impact is None or self._whole is None:
             raise RuntimeError("nobody knows whom to hit")
         self._begun.append(turn)
-        await turn.inject(part.impact.members, self._whole, part.impact.cuts)
+        await turn.inject(part.impact, self._whole)
         if self._first_ns is None:
             self._first_ns = self._scene.clock.now()
 
@@ -263,10 +304,10 @@ class CaseFaults:
             await self._start(part, self._next_turn(part))
 
     async def _go(self, part: _Part) -> None:
-        turn = part.driver
+        turn = part.turn
         if turn is not None:
             await turn.heal()
-            part.driver = None
+            part.turn = None
 
     async def _watch(self) -> None:
         await self._ended_early.wait()
@@ -275,7 +316,7 @@ class CaseFaults:
     def _raise_if_ended_early(self) -> None:
         for part in self._parts:
             for turn in part.turns:
-                turn.raise_if_ended_early()
+                turn.driver.raise_if_ended_early()
 
     async def _once_all_are_healed(self, error: HealError) -> NoReturn:
         """What could not be healed beside the others, as etcd on a disk that fails, is tried once more without them.
@@ -310,8 +351,8 @@ class CaseFaults:
             raise early[0]
 
 
-def _held(turns: Sequence[Driver]) -> list[float]:
-    return [turn.held_seconds for turn in turns if turn.held_seconds is not None]
+def _held(turns: Sequence[_Turn]) -> list[float]:
+    return [held for turn in turns if (held := turn.driver.held_seconds) is not None]
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:

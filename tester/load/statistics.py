@@ -11,7 +11,7 @@ from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import chain, takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tester.events import LoadSample
 from tester.load.gaps import Gaps
@@ -26,6 +26,9 @@ _FINE_KEPT = 6_000
 _COARSE_NS = 10_000_000_000
 _COARSE_KEPT = 8_640
 _SUB_BITS = 4
+
+MARGIN_NS: Final = _FINE_NS // 2 + 1
+"""A window that ends so long after a moment has all that ended until then."""
 
 
 class Outcome(StrEnum):
@@ -77,7 +80,6 @@ class _Stretch:
             p99=self._quantile(0.99, ok),
             max=self.max_ns / 1e9 if ok else None,
             errors=dict(self.errors),
-            rate=ok / seconds if seconds else 0.0,
             lag=self.lag_ns / 1e9,
         )
 
@@ -180,7 +182,11 @@ class Statistics:
         self._gaps.rest(at_ns)
 
     def window(self, start_ns: int, end_ns: int) -> PhaseStats:
-        """What ended in ``[start_ns, end_ns)``, to a tenth of a second (ten seconds for what is long ago)."""
+        """What ended in ``[start_ns, end_ns)``, to a tenth of a second (ten seconds for what is long ago).
+
+        Of windows that meet, each operation is in one. The rate is of the tenths that are taken: a window that is
+        hardly as long as one may have all of its operations, or none.
+        """
         total = _Stretch()
         fine = (one for one in self._fine if start_ns <= one.middle_ns < end_ns)
         for stretch in chain(
@@ -188,8 +194,10 @@ class Statistics:
         ):
             total.merge(stretch)
         stats = total.stats(max(0, end_ns - start_ns) / 1e9)
+        taken_ns = (_tenths_until(end_ns) - _tenths_until(start_ns)) * _FINE_NS
+        rate = stats.ok * 1e9 / taken_ns if taken_ns > 0 else 0.0
         gaps = self._gaps.within(start_ns, end_ns)
-        return replace(stats, gaps=gaps.told, gaps_total=gaps.total, gap_seconds=gaps.seconds)
+        return replace(stats, rate=rate, gaps=gaps.told, gaps_total=gaps.total, gap_seconds=gaps.seconds)
 
     def report(self, lag_seconds: float, steps: list[int]) -> Report:
         """What has happened since the last call, for the process that gathers it. Instead of ``sample``."""
@@ -261,6 +269,11 @@ class Statistics:
         self._until_ns = start + _FINE_NS
         self._fine.append(self._newest)
         return self._newest
+
+
+def _tenths_until(at_ns: int) -> int:
+    """How many tenths of a second have their middle before."""
+    return (at_ns + _FINE_NS // 2 - 1) // _FINE_NS
 
 
 def _index(latency_us: int) -> int:

@@ -6,6 +6,7 @@ import math
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tester.console import choose_mode, make_console
@@ -62,6 +63,21 @@ HURT = PhaseStats(
     gaps_total=1,
     gap_seconds=0.412,
 )
+HURT_MORE = replace(
+    HURT,
+    errors={"DEADLINE_EXCEEDED": 3, "UNAVAILABLE": 29, "etcdserver: request timed out": 11},
+    gaps=(
+        ServiceGap(4 * SECOND, 4 * SECOND + 150_000_000),
+        *HURT.gaps,
+        ServiceGap(6 * SECOND, 6 * SECOND + 300_000_000),
+        ServiceGap(7 * SECOND, 8 * SECOND + 560_000_000),
+    ),
+    gaps_total=6,
+    gap_seconds=2.6,
+)
+AFTERWARDS = replace(
+    QUIET, info=2, errors={"UNAVAILABLE": 2}, gaps=HURT_MORE.gaps[-1:], gaps_total=1, gap_seconds=0.2
+)
 
 PASSED = CaseResult(
     "kill-follower",
@@ -88,8 +104,8 @@ VIOLATED = CaseResult(
     3.002,
     2,
     QUIET,
-    HURT,
-    QUIET,
+    HURT_MORE,
+    AFTERWARDS,
     Recovery(1.12, 1.419, 1.43, 30.0),
     (
         CheckResult("kv-hash", Verdict.VALID, "All members agree at revision 4711"),
@@ -125,7 +141,14 @@ UNKNOWN = CaseResult(
     3.01,
     1,
     QUIET,
-    PhaseStats(seconds=3.0, info=128, errors={"DEADLINE_EXCEEDED": 128}),
+    PhaseStats(
+        seconds=3.0,
+        info=128,
+        errors={"DEADLINE_EXCEEDED": 128},
+        gaps=(ServiceGap(41 * SECOND, None),),
+        gaps_total=1,
+        gap_seconds=2.9,
+    ),
     QUIET,
     Recovery(2.2, None, None, 30.0),
     (CheckResult("kv-hash", Verdict.UNKNOWN, "Member etcd-3 did not answer HashKV within 5 s"),),

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import threading
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO, get_args
@@ -28,7 +28,9 @@ from tester.events import Event, FaultHealed, LoadSample, Phase, PhaseStarted, P
 from tester.results import (
     CaseResult,
     CheckResult,
+    FaultTurn,
     Finding,
+    InjectedFault,
     PhaseStats,
     Recovery,
     RoundResult,
@@ -86,10 +88,40 @@ def test_panel(width: int) -> None:
     check_golden(f"panel-{width}.txt", rendered(panel(view, now_of(view), width), width))
 
 
-@pytest.mark.parametrize("width", [80, 140])
+@pytest.mark.parametrize("width", [80, 100, 140])
 def test_round_tables(width: int) -> None:
     rounds = "\n".join(rendered(round_report(r, 2, width), width) for r in (fakerun.ROUND_1, fakerun.ROUND_2))
     check_golden(f"rounds-{width}.txt", rounds)
+
+
+@pytest.mark.parametrize("width", [40, 80, 100, 140])
+def test_what_went_wrong_for_the_load_stands_under_its_case_at_every_width(width: int) -> None:
+    text = rendered(round_report(fakerun.ROUND_1, 2, width), width)
+    words = " ".join(text.split())
+    told = (
+        "errors during: UNAVAILABLE 29, etcdserver: request timed out 11, DEADLINE_EXCEEDED 3 errors after:"
+        " UNAVAILABLE 2 no service during: 5.00-5.41 s (412 ms), 6.00-6.30 s (300 ms), 7.00-8.56 s (1.56 s), +3 more"
+    )
+    assert told in words
+    assert words.index("UNAVAILABLE 43") < words.index(told)  # that of the case before
+    assert "no service after" not in words  # it is told where it began
+    assert "errors before" not in words
+
+
+def test_a_gap_before_the_fault_is_told_and_one_that_has_not_ended_comes_first() -> None:
+    gaps = (*fakerun.HURT_MORE.gaps, ServiceGap(9 * fakerun.SECOND, None))
+    before = replace(fakerun.HURT_MORE, gaps=gaps, gaps_total=5, errors={})
+    case = replace(fakerun.PASSED, before=before, during=PhaseStats(), after=PhaseStats())
+    text = rendered(round_report(replace(fakerun.ROUND_1, cases=(case,)), 1, 100), 100)
+    assert "no service before: 5.00-5.41 s (412 ms), 7.00-8.56 s (1.56 s), from 9.00 s on, +2 more\n" in text
+    assert "errors" not in text
+
+
+def test_a_case_whose_load_fared_well_has_no_more_lines() -> None:
+    case = replace(fakerun.PASSED, during=fakerun.QUIET)
+    text = rendered(round_report(replace(fakerun.ROUND_1, cases=(case,)), 1, 100), 100)
+    assert "errors" not in text
+    assert "no service" not in text
 
 
 def test_summary() -> None:
@@ -205,7 +237,19 @@ def test_json_documentation_names_every_event_and_field() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [RunResult, RoundResult, CaseResult, PhaseStats, ServiceGap, Recovery, CheckResult, Finding]
+    "kind",
+    [
+        RunResult,
+        RoundResult,
+        CaseResult,
+        PhaseStats,
+        ServiceGap,
+        InjectedFault,
+        FaultTurn,
+        Recovery,
+        CheckResult,
+        Finding,
+    ],
 )
 def test_json_documentation_names_every_field_of_a_result(kind: Any) -> None:
     text = (Path(__file__).parents[3] / "docs" / "json-output.md").read_text(encoding="utf-8")

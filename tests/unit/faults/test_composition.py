@@ -211,6 +211,14 @@ async def test_a_fault_that_has_gone_makes_room_for_the_next(stage: Stage) -> No
         await case.heal()
     assert order(stage, FaultInjected) == [("kill", "h1"), ("kill", "h2")]
     assert order(stage, FaultHealed) == [("kill", "h1"), ("kill", "h2")]
+    ((one,), (other,)) = (fault.turns for fault in case.injected)
+    injected = [event.at_ns for event in stage.events if isinstance(event, FaultInjected)]
+    assert one.start_ns <= injected[0] <= other.start_ns <= injected[1]
+    healed = [event.at_ns for event in stage.events if isinstance(event, FaultHealed)]
+    for turn, at in zip((one, other), healed, strict=True):
+        assert turn.end_ns is not None
+        assert turn.healed_ns is not None
+        assert turn.end_ns <= at <= turn.healed_ns
 
 
 async def test_a_later_one_that_quorum_forbids_ends_the_case(stage: Stage) -> None:
@@ -235,7 +243,21 @@ async def test_flapping_is_a_new_verified_fault_on_the_same_member_each_time(sta
     assert injected.held_seconds is not None
     assert case.held_seconds is not None
     assert injected.held_seconds < case.held_seconds
+    assert len(injected.turns) == injected.times
+    at = [ns for turn in injected.turns for ns in (turn.start_ns, turn.end_ns, turn.healed_ns)]
+    assert at == sorted(ns for ns in at if ns is not None)
     assert stage.clean
+
+
+async def test_of_a_fault_that_flaps_for_long_the_first_times_are_told(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(composition, "_TURNS_TOLD", 2)
+    async with faults(stage, [{"fault": "isolate", "flap": {"on": "100ms", "off": "100ms"}}]) as case:
+        await case.inject(whole)
+        await case.hold(0.75)
+    (injected,) = case.injected
+    assert injected.times > len(injected.turns) == 2
 
 
 async def test_what_comes_back_without_effect_is_an_error(stage: Stage) -> None:
@@ -266,6 +288,7 @@ async def test_every_one_is_healed_although_one_cannot_be(stage: Stage) -> None:
     with pytest.raises(HealError, match=r"host h2: .*could not be healed"):
         await case.heal()
     assert stage.agents["h1"].clean
+    assert [fault.turns[0].healed_ns is None for fault in case.injected] == [False, True]
 
 
 async def test_cancelled_while_some_come_and_go_leaves_nothing(stage: Stage) -> None:

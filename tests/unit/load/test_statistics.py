@@ -10,6 +10,7 @@ from tester.load.statistics import Outcome, Statistics
 from tester.load.workers.gathered import Gathered
 
 SECOND = 1_000_000_000
+MS = 1_000_000
 
 
 def test_quantiles_are_close_to_the_exact_ones() -> None:
@@ -47,6 +48,30 @@ def test_a_window_takes_what_ended_in_it() -> None:
     assert first.seconds == 1.0
 
 
+def test_windows_that_meet_share_out_all_operations_and_rates_are_of_what_they_took() -> None:
+    taken = Statistics()
+    for at in range(0, 3000, 2):
+        taken.add(at * MS, MS, Outcome.OK)
+    cuts = [0, 330, 335, 349, 351, 1000, 2222, 2222 + statistics.MARGIN_NS // MS, 3000]
+    found = [taken.window(start * MS, end * MS) for start, end in pairwise(cuts)]
+    assert sum(stats.ok for stats in found) == 1500
+    # A window of two milliseconds has a whole tenth, and that is no 25 000 a second.
+    assert [stats.rate for stats in found] == [500, 0, 0, 500, 500, 500, 500, 500]
+    assert found[1].seconds == 0.005
+
+
+def test_the_margin_takes_what_has_just_ended_and_no_more() -> None:
+    taken = Statistics()
+    for at in range(1000, 1400, 100):
+        taken.add(at * MS, MS, Outcome.OK)
+    assert [taken.window(0, at * MS + statistics.MARGIN_NS).ok for at in (1100, 1149, 1199, 1200)] == [
+        2,
+        2,
+        2,
+        3,
+    ]
+
+
 def test_memory_is_bounded_and_old_operations_still_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(statistics, "_FINE_KEPT", 50)
     taken = Statistics()
@@ -68,9 +93,6 @@ def test_a_sample_covers_the_time_since_the_last() -> None:
     assert first.p99 == pytest.approx(0.002, rel=0.05)
     second = taken.sample(3 * SECOND)
     assert (second.rate, second.ok, second.info, second.errors, second.p99) == (0.0, 10, 1, {}, None)
-
-
-MS = 1_000_000
 
 
 def gaps(taken: Statistics, start: int, end: int) -> list[tuple[int, int | None]]:
