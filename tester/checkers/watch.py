@@ -23,7 +23,7 @@ from tester.checkers.agreement import Agreement
 from tester.checkers.base import Evidence
 from tester.checkers.guarantees import Guarantees
 from tester.checkers.telling import Telling
-from tester.checkers.watched import Ranges, sessions_of, written_by_clients
+from tester.checkers.watched import Ranges, TooLargeError, sessions_of, written_by_clients
 from tester.history.watchlog import merge_watch_log
 
 if TYPE_CHECKING:
@@ -39,8 +39,15 @@ class Watch:
     scope: Literal["case", "round"] = "round"
 
     def check(self, history: History, end: EndState) -> CheckResult:  # noqa: ARG002 - the protocol's
-        """Invalid for a broken guarantee; unknown when nobody watched."""
+        """Invalid for a broken guarantee; unknown when nobody watched, or numbers are too large to compare."""
         evidence = Evidence(self.name)
+        try:
+            return self._judge(history, evidence)
+        except TooLargeError as reason:
+            evidence.doubt(str(reason))
+            return evidence.result("")
+
+    def _judge(self, history: History, evidence: Evidence) -> CheckResult:
         log = merge_watch_log(history)
         written, ranges = written_by_clients(history), Ranges(history.keys.texts)
         tell = Telling(history, evidence, written)
