@@ -13,6 +13,7 @@ from tester.errors import ExitCode, UsageError
 from tester.history.damage import as_bad_input
 from tester.history.endstate import EndState
 from tester.history.loading import load_history, records_of
+from tester.history.named import refuse_other_files
 from tester.history.parquet import is_parquet
 from tester.results import CheckResult, Verdict
 from tester.rundir import MARKER, RunDirectory
@@ -55,14 +56,17 @@ def recheck(path: Path, names: Sequence[str] = ()) -> Iterator[Judgement]:
             something for; `linearizable` in any case.
 
     Raises:
-        UsageError: there is no history, it is malformed, or the run's scenario is damaged.
+        UsageError: there is no history, it is malformed or cannot be read, or the run's scenario is damaged.
     """
-    histories = list(_histories(path))
+    with as_bad_input(path):
+        histories = list(_histories(path))
     if not histories:
         raise UsageError(f"{path}: there is no history", remedy="name a run directory or a history.jsonl")
     for history in histories:
-        asked = names or _asked_for(history)
         with as_bad_input(history):
+            if history == path:  # those of a run are histories, if empty ones as yet
+                refuse_other_files(path)
+            asked = names or _asked_for(history)
             judged = _judge(history, asked or tuple(CHECKERS))
             yield from judged if asked else map(_with_evidence, judged)
 

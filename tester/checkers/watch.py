@@ -24,7 +24,7 @@ from tester.checkers.base import Evidence
 from tester.checkers.guarantees import Guarantees
 from tester.checkers.silence import doubt_silence
 from tester.checkers.telling import Telling
-from tester.checkers.watched import Ranges, sessions_of, written_by_clients
+from tester.checkers.watched import Ranges, TooLargeError, sessions_of, written_by_clients
 from tester.history.watchlog import merge_watch_log
 
 if TYPE_CHECKING:
@@ -40,8 +40,17 @@ class Watch:
     scope: Literal["case", "round"] = "round"
 
     def check(self, history: History, end: EndState) -> CheckResult:
-        """Invalid for a broken guarantee; unknown when nobody watched, or a watcher was left without news."""
+        """Invalid for a broken guarantee; unknown when nobody watched, a watcher was left without news, or numbers are too
+        large to compare.
+        """
         evidence = Evidence(self.name)
+        try:
+            return self._judge(history, end, evidence)
+        except TooLargeError as reason:
+            evidence.doubt(str(reason))
+            return evidence.result("")
+
+    def _judge(self, history: History, end: EndState, evidence: Evidence) -> CheckResult:
         log = merge_watch_log(history)
         written, ranges = written_by_clients(history), Ranges(history.keys.texts)
         tell = Telling(history, evidence, written)

@@ -51,12 +51,20 @@ def sessions_of(history: History) -> list[Session]:
 _KEY_BITS = 25
 
 
+class TooLargeError(Exception):
+    """Revisions or keys do not fit into ``pairs``."""
+
+
 def pairs(events: Columns) -> Columns:
-    """Revision and key as one number, in the order of revisions: what is nearly sorted is sorted and found fast."""
+    """Revision and key as one number, in the order of revisions: what is nearly sorted is sorted and found fast.
+
+    Raises:
+        TooLargeError: they do not fit into one.
+    """
     if int(events[EventCol.REV].max(initial=0)) >= 1 << (63 - _KEY_BITS):
-        raise OverflowError(f"revisions of 2**{63 - _KEY_BITS} and more")
+        raise TooLargeError(f"revisions of 2**{63 - _KEY_BITS} and more are not compared")
     if int(events[EventCol.KEY].max(initial=0)) >= 1 << _KEY_BITS:
-        raise OverflowError(f"2**{_KEY_BITS} keys and more")
+        raise TooLargeError(f"2**{_KEY_BITS} keys and more are not compared")
     pairs: Columns = (events[EventCol.REV] << _KEY_BITS) | events[EventCol.KEY]
     return pairs
 

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from tester.checkers import CHECKERS
+from tester.cli.torn import tell_torn
 from tester.console.units import printable
 from tester.recheck import Judgement, exit_code, recheck
 
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def check(*, path: Path, checkers: tuple[str, ...], as_json: bool) -> ExitCode:
     """Judge a saved run, round or history again. Contacts nobody."""
-    judgements = []
+    judgements: list[Judgement] = []
     for judgement in recheck(path, checkers):
+        if all(other.history != judgement.history for other in judgements):
+            tell_torn(judgement.history)
         judgements.append(judgement)
         click.echo(msgspec.json.encode(judgement, enc_hook=str) if as_json else _text(judgement))
     return exit_code(judgements)

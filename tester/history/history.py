@@ -26,7 +26,7 @@ from tester.history.columns import (
     WaitCol,
 )
 from tester.history.describe import describe_invoke, describe_joined, describe_refusal, describe_unanswered
-from tester.history.mismatch import HistoryMismatchError, without_question
+from tester.history.mismatch import HistoryMismatchError, misplaced_header, reused, without_question
 from tester.history.operations import Operations, fill_key_values, is_local, is_write, kind_of, revisions_of
 from tester.history.records import (
     ClaimRecord,
@@ -98,6 +98,8 @@ class History:
 
     def __init__(self, records: Iterable[HistoryRecord] = ()) -> None:
         self.header: Header | None = None
+        self.taken = 0
+        """Records so far: of one file, its lines."""
         self.keys = Interner()
         self.values = Interner()
         self.members = Interner()
@@ -174,7 +176,7 @@ class History:
         while batch := list(islice(remaining, _BATCH)):
             self._take(batch)
 
-    def _take(self, batch: list[HistoryRecord]) -> None:
+    def _take(self, batch: list[HistoryRecord]) -> None:  # noqa: C901 - one arm per record, nothing nested
         """One loop that joins and sorts; columns are made of what it leaves, all at once."""
         opened, end, current = self._open, self._open.pop, self._current
         asked: list[Invoke] = []
@@ -198,12 +200,16 @@ class History:
                 watched.append(record)
             elif isinstance(record, Info | Fail):
                 self._not_ok(record)
+            elif type(record) is Header:
+                place = next(place for place, one in enumerate(batch) if one is record)
+                self._begin(record, self.taken + place + 1)
             else:
                 self._frame(record)
         if asked:
             self.operations.extend(asked, told, self.members)
         if watched:
             self._add_watched(sessions, watched)
+        self.taken += len(batch)
 
     def keep(self, kind: type[T], of: object, make: Callable[[], T]) -> T:
         """A conclusion ``of`` something, made once for all checkers that need it.
@@ -245,14 +251,15 @@ class History:
             member = self.members.numbers[invoke.m]
             self.unanswered.append(invoke.id, invoke.c, member, kind_of(invoke.op), invoke.at)
         if isinstance(record, Fail):
-            if is_write(invoke.op):
-                self.failed_writes[record.id] = invoke
+            if is_write(invoke.op) and self.failed_writes.setdefault(record.id, invoke) is not invoke:
+                raise reused(record.id)
             if record.text.endswith(_NO_LEASE):
                 self.lease_refusals.append((invoke, record))
             elif record.text.endswith((_FUTURE, _COMPACTED)):
                 self._refused(invoke, record)
         elif is_write(invoke.op):
-            self._unknown[record.id] = invoke
+            if self._unknown.setdefault(record.id, invoke) is not invoke:
+                raise reused(record.id)
         elif isinstance(invoke.op, LeaseGrant | LeaseKeepAlive):
             self.unknown_renewals.append((invoke, record))
         elif isinstance(invoke.op, Compact):
@@ -311,8 +318,6 @@ class History:
                 session = self._current.get(record.w)
                 self.sessions[self._not_started(record.w) if session is None else session].end = record
                 del self._current[record.w]
-            case Header():
-                self.header = record
             case PhaseRecord():
                 self.phases.append(record)
             case FaultRecord():
@@ -333,6 +338,11 @@ class History:
                 self.client_deaths.append(record)
             case ClockRecord():
                 self.clocks.append(record)
+
+    def _begin(self, header: Header, line: int) -> None:
+        if line > 1:
+            raise misplaced_header(line)
+        self.header = header
 
     def _not_asked(self, record: Ok | Info | Fail) -> None:
         raise without_question(record.id)

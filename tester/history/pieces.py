@@ -28,11 +28,11 @@ from tester.history.columns import (
     ResponseCol,
 )
 from tester.history.history import History, WatchSession
-from tester.history.mismatch import HistoryMismatchError
+from tester.history.mismatch import HistoryMismatchError, misplaced_header
 from tester.history.records import WatchEnd, WatchStart
 
 if TYPE_CHECKING:
-    from tester.history.records import Fail, HistoryRecord, Info, Invoke, Ok
+    from tester.history.records import Fail, Header, HistoryRecord, Info, Invoke, Ok
     from tester.history.table import Columns, Interner
 
 _ROWS: Final[dict[str, dict[int, str]]] = {
@@ -69,6 +69,8 @@ class Piece(History):
         """What is no columns, in the order of the file but for what has not ended, which comes last."""
         self.begun_before: dict[int, int] = {}
         """By watcher, its session that others have seen begin."""
+        self.headers: list[int] = []
+        """Their lines, counted from where the piece begins: whether that is where the file begins others know."""
         super().__init__()
 
     def close(self) -> None:
@@ -86,6 +88,10 @@ class Piece(History):
             super()._frame(record)
         else:
             self.rest.append(record)
+
+    def _begin(self, header: Header, line: int) -> None:
+        self.headers.append(line)
+        self.rest.append(header)
 
     def _without_answer(self, invoke: Invoke, record: Info | Fail) -> None:
         self.rest += (invoke, record)
@@ -111,8 +117,12 @@ class Assembled(History):
         Raises:
             HistoryMismatchError: it contradicts what came before.
         """
-        before = dict(self._open)
+        for line in piece.headers:
+            if self.taken + line > 1:
+                raise misplaced_header(self.taken + line)
+        before, taken = dict(self._open), self.taken
         self.extend(piece.rest)
+        self.taken = taken + piece.taken
         self._refuse_twice(before, piece)
         numbers = {
             "keys": _numbers(self.keys, piece.keys),

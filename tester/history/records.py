@@ -10,7 +10,7 @@ with the same ``id``; an ``Invoke`` without an end (a crash of the tester) count
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -291,7 +291,18 @@ class PhaseRecord(Record, frozen=True, tag="phase"):
 
     at: int
     round: int
-    phase: str
+    phase: Literal[
+        "provision",
+        "bootstrap",
+        "steady",
+        "inject",
+        "hold",
+        "recover",
+        "settle",
+        "check",
+        "compact",
+        "cleanup",
+    ]
     case: str = ""
 
 
@@ -302,7 +313,7 @@ class FaultRecord(Record, frozen=True, tag="fault"):
     id: str
     kind: str
     member: str
-    state: str
+    state: Literal["injected", "healed"]
 
 
 class LeaderRecord(Record, frozen=True, tag="leader"):
@@ -322,9 +333,14 @@ class MemberRecord(Record, frozen=True, tag="member"):
 
     at: int
     m: str
-    state: str
+    state: Literal[
+        "started", "exited", "leaving", "added", "added-learner", "promoted", "may-end", "must-run"
+    ]
     expected: bool = True
     text: str = ""
+
+
+ClaimState: TypeAlias = Literal["held", "released", "lost", "observed"]
 
 
 class ClaimRecord(Record, frozen=True, tag="claim"):
@@ -336,11 +352,10 @@ class ClaimRecord(Record, frozen=True, tag="claim"):
 
     at: int
     c: int
-    kind: str
-    """``lock`` or ``election``."""
+    kind: Literal["lock", "election"]
     name: str
     """Prefix of the contenders' keys: the one created first is the holder's."""
-    state: str
+    state: ClaimState
     k: str
     rev: int
     """The fencing token."""

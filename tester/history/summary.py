@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 class Summary(msgspec.Struct):
     """Counts. ``operations`` is by what was asked for, then by outcome."""
 
+    header: bool = False
+    """Whether there is one: without it, run, round and scenario are not known."""
     run: str = ""
     round: int = 0
     scenario: str = ""
@@ -54,8 +56,13 @@ class Summary(msgspec.Struct):
     def text(self) -> str:
         """As a person reads it."""
         span = (self.last_ns - self.first_ns) / 1e9
+        of = (
+            f"{self.run}, round {self.round}, scenario {self.scenario}"
+            if self.header
+            else "unknown: there is no header"
+        )
         lines = [
-            f"run       {self.run}, round {self.round}, scenario {self.scenario}",
+            f"run       {of}",
             f"span      {span:.3f} s, from {self.first_ns / 1e9:.3f} s of the run",
             f"revisions {self.revisions[0]} to {self.revisions[1]}",
             f"watched   {self.changes} changes in {self.responses} responses to {self.watches} watches",
@@ -115,6 +122,7 @@ def summarize(records: Iterable[HistoryRecord]) -> Summary:  # noqa: C901 - a ca
             case ClockRecord():
                 summary.clocks.append(f"{record.at / 1e9:10.3f} s  {describe_clock(record)}")
             case Header():
+                summary.header = True
                 summary.run, summary.round, summary.scenario = record.run, record.round, record.scenario
             case _:
                 pass

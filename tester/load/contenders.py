@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tester.clock import RunClock
     from tester.etcd.codec import Answer, LoadOperation
     from tester.etcd.endpoint import Endpoint
-    from tester.history.records import KeyValue
+    from tester.history.records import ClaimState, KeyValue
     from tester.history.writer import Recorder
     from tester.load.client import Client
     from tester.load.pacer import Pacer
@@ -161,7 +161,7 @@ class Contender:
         if self._shared.kind is ContestKind.ELECTION:
             self._claim("observed", owner.k, owner.c, seen, owner.v)
 
-    def _claim(self, state: str, key: str, revision: int, seen: int = 0, value: str = "") -> None:
+    def _claim(self, state: ClaimState, key: str, revision: int, seen: int = 0, value: str = "") -> None:
         shared = self._shared
         shared.recorder.write(
             ClaimRecord(

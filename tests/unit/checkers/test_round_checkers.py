@@ -101,7 +101,6 @@ def test_what_is_no_gap() -> None:
     case(story, 1, 3)
     steadily(story, 20, 22)
     case(story, 20, 22)
-    story.records.append(Story().records[0])
     assert available(story).verdict is Verdict.VALID
 
 

@@ -24,7 +24,19 @@ from tester.history.loading import load_history
 from tester.history.mismatch import HistoryMismatchError
 from tester.history.pieces import Assembled
 from tester.history.reader import HistoryFormatError
-from tester.history.records import Fail, HistoryRecord, Info, Invoke, Ok, Put, Watched, WatchEnd, WatchStart
+from tester.history.records import (
+    FORMAT_VERSION,
+    Fail,
+    Header,
+    HistoryRecord,
+    Info,
+    Invoke,
+    Ok,
+    Put,
+    Watched,
+    WatchEnd,
+    WatchStart,
+)
 from tests.unit.checkers.lies import bend_anything
 from tests.unit.checkers.world import Mix, simulate
 from tests.unit.history.test_parquet import ODD
@@ -181,6 +193,8 @@ def test_one_reads_what_is_short(tmp_path: Path) -> None:
 
 
 ASKED, DONE = Invoke(1, 1, 1, "m1", Put("k", "1:4")), Ok(1, 2, 2)
+LOST, REFUSED = Info(1, 3, "UNAVAILABLE"), Fail(1, 3, "UNAVAILABLE")
+HEADER = Header(FORMAT_VERSION, "run", 1, "s", 7, 0, "k", ("m1",))
 STARTED, ENDED = WatchStart(1, 0, "m1", "k", 1), WatchEnd(1, 9, "closed")
 
 
@@ -195,6 +209,12 @@ STARTED, ENDED = WatchStart(1, 0, "m1", "k", 1), WatchEnd(1, 9, "closed")
         [Watched(1, 1, 2)],
         [STARTED, Watched(1, 1, 2), ENDED, Watched(1, 10, 3)],
         [STARTED, ENDED, ENDED],
+        [HEADER, HEADER],
+        [HEADER, ASKED, DONE, HEADER, ASKED, DONE],
+        [ASKED, DONE, HEADER],
+        [HEADER, STARTED, ASKED, HEADER],
+        [ASKED, LOST, ASKED, LOST],
+        [ASKED, REFUSED, ASKED, REFUSED],
     ],
 )
 def test_a_contradiction_is_one_wherever_it_is_cut(tmp_path: Path, records: list[HistoryRecord]) -> None:
@@ -208,11 +228,9 @@ def test_a_contradiction_is_one_wherever_it_is_cut(tmp_path: Path, records: list
 
 
 @pytest.mark.parametrize(
-    "records", [[ASKED, DONE, ASKED, DONE], [ASKED, DONE, ASKED], [STARTED, STARTED, ENDED, STARTED]]
+    "records", [[STARTED, STARTED, ENDED, STARTED], [HEADER, ASKED, DONE, STARTED], [ASKED, DONE]]
 )
-def test_what_may_come_again_may_do_so_wherever_it_is_cut(
-    tmp_path: Path, records: list[HistoryRecord]
-) -> None:
+def test_what_may_come_may_do_so_wherever_it_is_cut(tmp_path: Path, records: list[HistoryRecord]) -> None:
     path = written(tmp_path / "history.jsonl", records)
     for piece_bytes in (1, 100, 10_000):
         assert contents(assembled(path, piece_bytes)) == contents(load_history(path))
@@ -225,4 +243,18 @@ def test_a_mistake_is_told_with_its_line(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(together, "PIECE_BYTES", 1000)
     monkeypatch.setattr(loading, "readers_for", lambda _: 2)
     with pytest.raises(HistoryFormatError, match=":401: "):
+        load_history(path)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(
+    "records", [[ASKED, DONE, ASKED, DONE], [ASKED, DONE, ASKED], [HEADER, ASKED, DONE, HEADER]]
+)
+def test_what_may_not_come_again_is_told_whoever_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records: list[HistoryRecord], processes: int
+) -> None:
+    path = written(tmp_path / "history.jsonl", records)
+    monkeypatch.setattr(together, "PIECE_BYTES", 100)
+    monkeypatch.setattr(loading, "readers_for", lambda _: processes)
+    with pytest.raises(HistoryMismatchError, match=r"operation 1 is another's id, too|line 4 is a header"):
         load_history(path)
