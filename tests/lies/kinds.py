@@ -28,6 +28,8 @@ BASIC = {"put": 0.45, "get": 0.25, "delete": 0.1, "range": 0.1, "txn-cas": 0.1}
 SERIALIZABLE = {"put": 0.5, "get-serializable": 0.5}
 TRANSACTIONS = {"put": 0.3, "txn-mixed": 0.6, "txn-cas": 0.1}
 LEASES = "lease"
+BRIEF_LEASES = "brief leases"
+"""So few that they are revoked soon, however slow the machine."""
 SLOW_LEASES = "slow leases"
 """So few operations that leases end while they are renewed."""
 LOCK = "lock"

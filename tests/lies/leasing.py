@@ -8,7 +8,7 @@ import grpc
 from etcd3.etcdrpc import rpc_pb2 as pb
 
 from tester.etcd.channel import Method
-from tests.lies.kinds import LEASES, SLOW_LEASES, TIMES, Answers, Deeds, kind
+from tests.lies.kinds import BRIEF_LEASES, LEASES, SLOW_LEASES, TIMES, Answers, Deeds, kind
 from tests.lies.proxy import KEEPALIVE, Lie, RefusedError
 
 if TYPE_CHECKING:
@@ -105,12 +105,12 @@ class RevokedInWordsOnly(Deeds):
         return pb.LeaseRevokeResponse(header=now.header)
 
 
-@kind("leases", "(had|has) a key after its end", LEASES)
+@kind("leases", "(had|has) a key after its end", BRIEF_LEASES)
 class RevokedLeaseIsKept(RevokedInWordsOnly):
     pass
 
 
-@kind("linearizable", r"at its place \d+ keys were attached, 0 were deleted", LEASES)
+@kind("linearizable", r"at its place \d+ keys were attached, 0 were deleted", BRIEF_LEASES)
 class RevocationDeletesNothing(RevokedInWordsOnly):
     """The same, judged by the order of all operations."""
 

@@ -9,6 +9,7 @@ Weights: TypeAlias = "dict[str, float] | str"
 
 _OTHERS: dict[str, dict[str, object]] = {
     "lease": {"kind": "lease", "clients": 3, "leases": 4, "keys": 4, "rate": "2000/s"},
+    "brief leases": {"kind": "lease", "clients": 3, "leases": 2, "keys": 2, "rate": "2000/s"},
     "slow leases": {
         "kind": "lease",
         "clients": 3,
