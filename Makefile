@@ -101,7 +101,7 @@ VERSIONS ?= oldest,3.5.0,3.5.1,trixie,newest
 controls: $(VENV)/dev.stamp
 	ETCD_CHAOS_VERSIONS=$(VERSIONS) ETCD_CHAOS_CONTROLS=$(CONTROLS) ETCD_CHAOS_ONLY=test_controls.py pytest -rP --timeout 3600 tests/etcd
 
-# Every kind of lie told to the whole tool on lab hosts, to the exit code; half an hour.
+# Every kind of lie told to the whole tool on lab hosts, to the exit code and what it means; forty minutes.
 LIES ?= all
 lies: $(VENV)/dev.stamp packages
 	ETCD_CHAOS_LIES="$(LIES)" pytest --no-fold-skipped tests/lab/test_lies.py

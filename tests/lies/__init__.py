@@ -3,7 +3,7 @@
 ``KINDS`` has every kind by name.
 """
 
-from tests.lies import reading, watching, writing
+from tests.lies import contending, leasing, reading, watching, writing
 from tests.lies.kinds import KINDS
 
-__all__ = ["KINDS", "reading", "watching", "writing"]
+__all__ = ["KINDS", "contending", "leasing", "reading", "watching", "writing"]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tester.checkers.explanations import EXPLANATIONS
 from tester.etcd.channel import Method
 from tester.etcd.monitor import PROBE_PREFIX
+from tester.results import Verdict
 from tests.lies.proxy import Lie
 
 if TYPE_CHECKING:
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from tester.results import CheckResult
+    from tests.lies.loads import Weights
     from tests.lies.proxy import Forward
 
 TIMES = 3
@@ -23,6 +28,12 @@ BASIC = {"put": 0.45, "get": 0.25, "delete": 0.1, "range": 0.1, "txn-cas": 0.1}
 SERIALIZABLE = {"put": 0.5, "get-serializable": 0.5}
 TRANSACTIONS = {"put": 0.3, "txn-mixed": 0.6, "txn-cas": 0.1}
 LEASES = "lease"
+BRIEF_LEASES = "brief leases"
+"""So few that they are revoked soon, however slow the machine."""
+SLOW_LEASES = "slow leases"
+"""So few operations that leases end while they are renewed."""
+LOCK = "lock"
+ELECTION = "election"
 
 
 @dataclass(frozen=True)
@@ -32,15 +43,23 @@ class Kind:
     make: Callable[[], Lie]
     checker: str
     says: str
-    """What the checker's message must match."""
-    load: dict[str, float] | str = field(default_factory=lambda: BASIC)
-    """Weights of the load under which it is told, or the kind of another stresser."""
+    """What one of the checker's findings must match."""
+    load: Weights = field(default_factory=lambda: BASIC)
+    """Weights of the load under which it is told, or the name of another one."""
+
+    def explanation(self, result: CheckResult) -> str:
+        """The paragraph that says what this lie means; empty: no finding of ``result`` is about it."""
+        found = [said.message for said in result.findings if re.search(self.says, said.message)]
+        if result.verdict is not Verdict.INVALID or not found:
+            return ""
+        guarantee = found[0].partition(":")[0]
+        return EXPLANATIONS.get(f"{self.checker}/{guarantee}") or EXPLANATIONS[self.checker]
 
 
 KINDS: dict[str, Kind] = {}
 
 
-def kind(checker: str, says: str, load: dict[str, float] | str = BASIC) -> Callable[[type[Lie]], type[Lie]]:
+def kind(checker: str, says: str, load: Weights = BASIC) -> Callable[[type[Lie]], type[Lie]]:
     """Enter a class as a kind of lie."""
 
     def enter(lie: type[Lie]) -> type[Lie]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+KEEPALIVE = "/etcdserverpb.Lease/LeaseKeepAlive"
+"""A stream, on which each request has one answer: lies see it as a call."""
+
 MESSAGES: dict[str, tuple[type[Message], type[Message]]] = {
     Method.PUT: (pb.PutRequest, pb.PutResponse),
     Method.RANGE: (pb.RangeRequest, pb.RangeResponse),
@@ -25,6 +29,8 @@ MESSAGES: dict[str, tuple[type[Message], type[Message]]] = {
     Method.COMPACT: (pb.CompactionRequest, pb.CompactionResponse),
     Method.LEASE_GRANT: (pb.LeaseGrantRequest, pb.LeaseGrantResponse),
     Method.LEASE_REVOKE: (pb.LeaseRevokeRequest, pb.LeaseRevokeResponse),
+    Method.LEASE_TTL: (pb.LeaseTimeToLiveRequest, pb.LeaseTimeToLiveResponse),
+    KEEPALIVE: (pb.LeaseKeepAliveRequest, pb.LeaseKeepAliveResponse),
     Method.HASH_KV: (pb.HashKVRequest, pb.HashKVResponse),
     Method.STATUS: (pb.StatusRequest, pb.StatusResponse),
 }
@@ -35,7 +41,9 @@ _OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.http2.max_ping_strikes", 0),  # clients ask once a second whether their connection lives
 )
-_WATCH, _KEEPALIVE = "/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseKeepAlive"
+_WATCH = "/etcdserverpb.Watch/Watch"
+_RENEWAL_SECONDS = 5.0
+"""For what a lie asks the member beside a renewal."""
 
 
 class Lie:
@@ -59,7 +67,7 @@ class Lie:
         return self.seen > 40
 
     async def call(self, member: str, method: str, request: Message, forward: Forward) -> Message:
-        """One unary call. ``forward`` asks the member; it takes any method and may be called at will."""
+        """One call or renewal. ``forward`` asks the member; it takes any unary method and may be called at will."""
         return await forward(method, request)
 
     def watched(self, stream: WatchState, response: pb.WatchResponse) -> list[pb.WatchResponse]:
@@ -106,6 +114,26 @@ class Forward:
         return await self._channel.unary_unary(method)(request, timeout=self._timeout)
 
 
+class Renewing(Forward):
+    """The same for a stream of renewals, which go over a stream to the member."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        super().__init__(channel, _RENEWAL_SECONDS)
+        self._renewals = channel.stream_stream(KEEPALIVE)()
+
+    async def bytes(self, method: str, request: bytes) -> bytes:
+        if method != KEEPALIVE:
+            return await super().bytes(method, request)
+        await self._renewals.write(request)
+        answer = await self._renewals.read()
+        if not isinstance(answer, bytes):
+            raise RefusedError(grpc.StatusCode.UNAVAILABLE, "the member ended the stream of renewals")
+        return answer
+
+    def close(self) -> None:
+        self._renewals.cancel()
+
+
 class Proxy(grpc.GenericRpcHandler):
     """Listens at ``listen``, forwards to ``member_address``."""
 
@@ -127,25 +155,25 @@ class Proxy(grpc.GenericRpcHandler):
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
         method = details.method
-        if method in {_WATCH, _KEEPALIVE}:
+        if method in {_WATCH, KEEPALIVE}:
+            answers = self._watch if method == _WATCH else self._renewals
 
-            async def stream(requests: AsyncIterator[bytes], context: object) -> AsyncIterator[bytes]:
-                async for answer in self._stream(method, requests):
-                    yield answer
+            async def stream(
+                requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]
+            ) -> AsyncIterator[bytes]:
+                async with _refusing(context):
+                    async for answer in answers(requests):
+                        yield answer
 
             return grpc.stream_stream_rpc_method_handler(stream)
 
         async def unary(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
-            try:
-                return await self._unary(method, request, Forward(self._channel, context.time_remaining()))
-            except grpc.aio.AioRpcError as error:
-                await context.abort(error.code(), error.details() or "")
-            except RefusedError as refused:
-                await context.abort(refused.code, refused.text)
+            async with _refusing(context):
+                return await self._call(method, request, Forward(self._channel, context.time_remaining()))
 
         return grpc.unary_unary_rpc_method_handler(unary)
 
-    async def _unary(self, method: str, request: bytes, forward: Forward) -> bytes:
+    async def _call(self, method: str, request: bytes, forward: Forward) -> bytes:
         if method not in MESSAGES:
             return await forward.bytes(method, request)
         self.lie.seen += 1
@@ -154,13 +182,21 @@ class Proxy(grpc.GenericRpcHandler):
         answer = await self.lie.call(self.member, method, MESSAGES[method][0].FromString(request), forward)
         return answer.SerializeToString()
 
-    async def _stream(self, method: str, requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def _renewals(self, requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        forward = Renewing(self._channel)
+        try:
+            async for request in requests:
+                yield await self._call(KEEPALIVE, request, forward)
+        finally:
+            forward.close()
+
+    async def _watch(self, requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         state = WatchState(self.member)
-        call = self._channel.stream_stream(method)()
-        pump = asyncio.create_task(self._pump(method, state, requests, call.write))
+        call = self._channel.stream_stream(_WATCH)()
+        pump = asyncio.create_task(self._pump(state, requests, call.write))
         try:
             while isinstance(answer := await call.read(), bytes):
-                if method == _KEEPALIVE or not self.lie.is_ready:
+                if not self.lie.is_ready:
                     yield answer
                     continue
                 for told in self.lie.watched(state, pb.WatchResponse.FromString(answer)):
@@ -173,17 +209,21 @@ class Proxy(grpc.GenericRpcHandler):
             await asyncio.gather(pump, return_exceptions=True)
 
     async def _pump(
-        self,
-        method: str,
-        state: WatchState,
-        requests: AsyncIterator[bytes],
-        write: Callable[[bytes], Awaitable[None]],
+        self, state: WatchState, requests: AsyncIterator[bytes], write: Callable[[bytes], Awaitable[None]]
     ) -> None:
         async for request in requests:
-            if method == _WATCH:
-                asked = pb.WatchRequest.FromString(request)
-                if asked.HasField("create_request"):
-                    state.request = asked.create_request
-                await write(self.lie.asked(state, asked).SerializeToString())
-            else:
-                await write(request)
+            asked = pb.WatchRequest.FromString(request)
+            if asked.HasField("create_request"):
+                state.request = asked.create_request
+            await write(self.lie.asked(state, asked).SerializeToString())
+
+
+@asynccontextmanager
+async def _refusing(context: grpc.aio.ServicerContext[bytes, bytes]) -> AsyncIterator[None]:
+    """What the member or a lie refuses is refused to the client."""
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        await context.abort(error.code(), error.details() or "")
+    except RefusedError as refused:
+        await context.abort(refused.code, refused.text)

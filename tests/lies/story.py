@@ -6,7 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
@@ -15,7 +15,9 @@ from tester.clock import RunClock
 from tester.etcd.client import EtcdClient
 from tester.etcd.endpoint import Endpoint
 from tester.etcd.grpc_channel import GrpcChannel
+from tester.etcd.monitor import ClusterMonitor
 from tester.etcd.watch import View
+from tester.events import EventBus
 from tester.evidence import Witness
 from tester.history.loading import load_history
 from tester.history.records import Header
@@ -23,7 +25,9 @@ from tester.history.writer import HistoryWriter
 from tester.load.channels import channels_of
 from tester.load.engine import Load
 from tester.load.watcher import Watcher
-from tester.scenario.stressers import KvStresser, Stresser
+from tester.roundlog import RoundLog
+from tester.scenario.stressers import Stresser
+from tests.lies.loads import section_of
 from tests.lies.proxy import Lie, Proxy
 
 if TYPE_CHECKING:
@@ -31,11 +35,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tester.results import CheckResult
-
-Weights: TypeAlias = "dict[str, float] | str"
-"""Of the operations of a load, or the kind of another stresser."""
+    from tests.lies.loads import Weights
 
 OPERATIONS = 250
+MORE = 60
+"""After a lie, where operations wait for each other: so many take a while."""
 MOST_OPERATIONS = 2000
 """When a lie that finds no occasion is given up."""
 
@@ -62,6 +66,8 @@ class Story:
 
     endpoints: Sequence[Endpoint]
     directory: Path
+    members: Sequence[Endpoint]
+    """The same as they are: who leads is asked of them."""
     value_ids: Iterator[int] = field(default_factory=lambda: count(1))
     number: int = 0
 
@@ -76,7 +82,14 @@ class Story:
         names = tuple(endpoint.member for endpoint in self.endpoints)
         writer.write(Header(1, "story", 1, name, 1, 0, prefix, names))
         loading = Load(
-            *([stresser_of(load)], self.endpoints, writer, clock, self.number, prefix),
+            *(
+                [_STRESSER.validate_python(section_of(load))],
+                self.endpoints,
+                writer,
+                clock,
+                self.number,
+                prefix,
+            ),
             value_ids=self.value_ids,
             connect=channels_of(writer, over_grpc=False),
         )
@@ -87,7 +100,12 @@ class Story:
             for number, (endpoint, view) in enumerate(places)
         ]
         witness = Witness(self.endpoints, names, clock, NoExits(names), prefix)
+        bus = EventBus()
+        bus.subscribe(RoundLog(writer))
+        monitor = ClusterMonitor(self.members, clock, bus)
         try:
+            await monitor.start()
+            await monitor.wait_leader(_PATIENCE)
             for watcher in watchers:
                 await watcher.start()
             await loading.start()
@@ -99,6 +117,7 @@ class Story:
             end = await witness.testify(revision)
         finally:
             await loading.stop()
+            await monitor.stop()
             for watcher in watchers:
                 await watcher.stop()
             await witness.close()
@@ -128,8 +147,11 @@ class Proxied:
             proxy.lie = lie
 
         async def told(loading: Load) -> None:
-            honest = type(lie) is Lie
-            await until_ok(loading, lambda: OPERATIONS if lie.told or honest else MOST_OPERATIONS)
+            enough = OPERATIONS
+            if type(lie) is not Lie:
+                await until_ok(loading, lambda: 0 if lie.told else MOST_OPERATIONS)
+                enough = loading.totals().ok + MORE if isinstance(load, str) else OPERATIONS
+            await until_ok(loading, lambda: enough)
 
         return await self.story.judged(type(lie).__name__, load, told)
 
@@ -141,25 +163,6 @@ async def _newest(endpoint: Endpoint) -> int:
     return revision
 
 
-_OTHERS: dict[str, dict[str, object]] = {
-    "lease": {"clients": 3, "rate": "2000/s"},
-    "lock": {"clients": 5, "ttl": "3s", "rate": "300/s"},
-    "election": {"clients": 5, "ttl": "3s", "rate": "300/s"},
-    "watcher": {"prefixes": 3, "watchers": 4, "keys": 30, "rate": "150/s"},
-    "kubernetes": {"kind": "kv", "preset": "kubernetes", "clients": 9, "keys": 60, "page_keys": 7},
-}
-"""Loads that are no weights."""
-
-
-def stresser_of(load: Weights) -> Stresser:
-    """The stresser of a load."""
-    if isinstance(load, str):
-        return _STRESSER.validate_python({"kind": load, **_OTHERS[load]})
-    return KvStresser.model_validate(
-        {"kind": "kv", "clients": 9, "keys": 30, "value_size": "40B", "weights": load}
-    )
-
-
 @asynccontextmanager
 async def proxied(members: Sequence[Endpoint], port: int, directory: Path) -> AsyncIterator[Proxied]:
     """Proxies before every member, on the same addresses."""
@@ -168,7 +171,7 @@ async def proxied(members: Sequence[Endpoint], port: int, directory: Path) -> As
         for proxy in proxies:
             await proxy.start()
         endpoints = [Endpoint(member.member, member.address, port) for member in members]
-        yield Proxied(proxies, Story(endpoints, directory))
+        yield Proxied(proxies, Story(endpoints, directory, members))
     finally:
         for proxy in proxies:
             await proxy.stop()

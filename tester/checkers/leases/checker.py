@@ -130,7 +130,7 @@ class _Judge:
                 self._tell(life, what, (newest,), death, kind=self._kind("early", newest.call, death.at))
 
     def _judge_final(self, life: Life) -> None:
-        """What is dead is neither renewed nor given a key."""
+        """What is dead is neither renewed nor given a key, and has none."""
         deaths = [death for death in life.deaths if not death.weak]
         for told in life.revoked:
             what = self._history.describe(told.operation)
@@ -154,11 +154,21 @@ class _Judge:
                 self._tell(life, "was given a key after its end", (told,), first, kind="final")
             elif lowest is not None and told.revision > lowest.revisions[0]:
                 self._tell(life, "was given a key after its end", (told,), lowest, kind="final")
+        self._judge_kept(life, first, lowest)
         for told in life.asked:
             # By the memory of one who leads, who may be a moment behind those who answered; and a deposed leader
             # may still tell what it knows.
             if told.call > first.at + _BEHIND_NS and not self.disturbances.overlap(first.at, told.ret):
                 self._tell(life, "is said to live after its end", (told,), first, kind="final")
+
+    def _judge_kept(self, life: Life, first: Death, lowest: Death | None) -> None:
+        """The keys of the dead are gone: by the order of answers, and by that of revisions."""
+        if (shown := life.shown) is not None and shown.call > first.at:
+            self._tell(life, "had a key after its end", (shown,), first, kind="final")
+        left = self._remains.of(life.lease)
+        if lowest is not None and left is not None and left.is_there_at(lowest.revisions[0]):
+            both = Death(left.at, f"{lowest.what}; {left.what}", 0, lowest.operations, left.revisions)
+            self._tell(life, "has a key after its end", (), both, kind="final")
 
     def _judge_late(self, life: Life) -> None:
         """A lease that nobody renews ends, and its keys with it."""

@@ -27,6 +27,10 @@ class Remnant:
     ended: bool
     """Whether its keys have gone since."""
 
+    def is_there_at(self, revision: int) -> bool:
+        """Whether it has a key at a revision, or later."""
+        return not self.ended and self.revisions[-1] >= revision
+
 
 class Remains:
     """Ends of leases, keys that they have where the watch log ends, and in the content at the end."""

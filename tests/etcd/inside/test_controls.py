@@ -57,7 +57,7 @@ async def disturb(bench: Bench, load: Load, rng: Random) -> None:
 
 
 async def test_a_healthy_etcd_is_never_called_a_liar(bench: Bench, tmp_path: Path) -> None:
-    story = Story(bench.cluster.endpoints, tmp_path)
+    story = Story(bench.cluster.endpoints, tmp_path, bench.cluster.endpoints)
     judged = 0
     for number in range(ROUNDS):
         rng = Random(number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -261,6 +262,32 @@ def test_the_time_to_live_of_what_was_revoked() -> None:
     assert "is said to live after its end" in result.message
     assert story(2.5).verdict is Verdict.VALID  # a leader that is a moment behind
     assert story(5, LeaderRecord(3 * NS, "m2", 3)).verdict is Verdict.VALID  # one that was deposed
+
+
+@pytest.mark.parametrize("sign", ["read", "content", "watch log"])
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_was_revoked_has_no_keys(sign: str, *, gone: bool) -> None:
+    tale = granted(30)
+    tale.put("ka", "1:4", 3, lease=7)
+    shown = () if gone else (kv("ka", "1:4", 3, lease=7),)
+    end = EndState(100 * NS, {})
+    if sign == "read":
+        tale.ok(Range("ka"), 3, RangeResult((kv("ka", "1:4", 3, lease=7),), 1))
+    last = tale.ok(LeaseRevoke(7), 4 if gone else 3)
+    if sign == "read":
+        last = tale.ok(Range("ka"), 4 if gone else 3, RangeResult(shown, len(shown)))
+    elif sign == "content":
+        end = tale.end(4 if gone else 3, *shown)
+    else:
+        tale.records.append(WatchStart(1, 0, "m1", "k", 1, "l"))
+        tale.records.append(Watched(1, tale.tick(), 3, (Event("ka", 3, "1:4", 3, 1, 7),)))
+        if gone:
+            tale.records.append(Watched(1, tale.tick(), 4, (Event("ka", 4, d=True),)))
+    (result,) = run_checkers(["leases"], tale.history, end)
+    assert result.verdict is (Verdict.VALID if gone else Verdict.INVALID), result
+    if not gone:
+        assert re.match("lease 7 (had|has) a key after its end: ", result.message)
+        assert last in result.findings[0].operations
 
 
 @pytest.mark.parametrize("end", ["info", "none"])
