@@ -40,9 +40,7 @@ class Watch:
     scope: Literal["case", "round"] = "round"
 
     def check(self, history: History, end: EndState) -> CheckResult:
-        """Invalid for a broken guarantee; unknown when nobody watched, a watcher was left without news, or numbers are too
-        large to compare.
-        """
+        """Invalid for a broken guarantee; unknown where nobody watched, a watcher had no news, or numbers are huge."""
         evidence = Evidence(self.name)
         try:
             return self._judge(history, end, evidence)
