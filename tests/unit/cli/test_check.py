@@ -43,7 +43,10 @@ RECORDS: tuple[HistoryRecord, ...] = (
 
 
 def member(hash_: int) -> MemberEnd:
-    return MemberEnd(revision=2, applied_index=5, raft_term=2, hash=hash_, hash_revision=2, exits=())
+    content = (KeyValue("/p/a", "1:4", 2, 2, 1),)
+    return MemberEnd(
+        revision=2, applied_index=5, raft_term=2, hash=hash_, hash_revision=2, content=content, exits=()
+    )
 
 
 @pytest.fixture
