@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 WIDE = 120
 """From this many columns on the verdict column has room for the reason."""
 
+_LEAST_NAME = 16
 _LEAST_VERDICT = 8
 
 ASCII_HEAD = box.Box("    \n    \n -- \n    \n    \n -- \n    \n    \n", ascii=True)
@@ -58,7 +59,7 @@ def round_table(
         heads[3:4] = ["rate", "p50 / p95 / p99 / max"]
     rows = [_cells(case, wide=wide) for case in result.cases]
     longest = max((len(case.name) for case in result.cases), default=0)
-    widths = _widths([list(map(Text, heads)), *rows], width, min(longest, max(16, width - 64)))
+    widths = _widths([list(map(Text, heads)), *rows], width, min(longest, max(_LEAST_NAME, width - 64)))
     head = _row(heads, widths, rule)
     head.title, head.title_justify = Text(_title(result, rounds), style="bold"), "left"
     head.show_header = True
@@ -96,7 +97,8 @@ def _widths(rows: Sequence[Sequence[Text]], width: int, least: int) -> list[int]
     widths = [max(cell_len(line) for cell in cells for line in cell.plain.split("\n")) for cells in columns]
     room = width - sum(widths[1:-1]) - 2 * (len(widths) - 1)
     verdict = min(widths[-1], max(room // 2, room - widths[0], _LEAST_VERDICT))
-    widths[0] = max(min(widths[0], room - verdict), least)
+    # Not more than there is: what is in the middle would be folded amid its numbers.
+    widths[0] = max(min(widths[0], room - verdict), min(least, max(_LEAST_NAME, room - _LEAST_VERDICT)))
     widths[-1] = max(min(widths[-1], room - widths[0]), _LEAST_VERDICT)
     return widths
 

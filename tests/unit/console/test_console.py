@@ -94,6 +94,14 @@ def test_round_tables(width: int) -> None:
     check_golden(f"rounds-{width}.txt", rounds)
 
 
+@pytest.mark.parametrize("width", [80, 100, 120, 140])
+def test_a_long_name_gives_way_and_numbers_are_not_folded(width: int) -> None:
+    cases = tuple(replace(case, name=f"{case.name}-{'x' * 40}") for case in fakerun.ROUND_1.cases)
+    text = rendered(round_report(replace(fakerun.ROUND_1, cases=cases), 2, width), width)
+    assert "leader changes 0  info" in text
+    assert all(len(line) <= width for line in text.split("\n"))
+
+
 @pytest.mark.parametrize("width", [40, 80, 100, 140])
 def test_what_went_wrong_for_the_load_stands_under_its_case_at_every_width(width: int) -> None:
     text = rendered(round_report(fakerun.ROUND_1, 2, width), width)
