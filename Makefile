@@ -13,7 +13,8 @@ export PATH := $(BIN):$(PATH)
 help:
 	@echo "demo        install what is missing, build the lab, deploy, run scenarios/quick.yml"
 	@echo "test        lint, unit tests, then tests with real agents, real etcd and real hosts"
-	@echo "lint unit real-tests lab-tests   parts of it"
+	@echo "lint unit real-tests   parts of it"
+	@echo "lab-tests   those on real hosts, with the few that deploy again and again"
 	@echo "fuzz        checkers against a search through every order; FUZZ=100000 cases"
 	@echo "soak-faults every fault in the lab, and SOAK=200 random compositions of them"
 	@echo "controls    healthy etcd of each version under every load, with faults by signal; CONTROLS=50 rounds, VERSIONS"
@@ -57,17 +58,18 @@ GOFAIL_PACKAGES := golang-go golang-etcd-server-dev golang-github-etcd-io-gofail
 gofail-etcd: $(VENV)/controller.stamp gofail-packages
 	python -m tester.orchestration.gofail
 
-# Where this machine cannot hold a lab, its tests are named as skipped, with the reason.
+# Where this machine cannot hold a lab, its tests are named as skipped, with the reason. What tests of members and agents
+# mostly do is wait: three at once keep two processors busy.
 real-tests: $(VENV)/dev.stamp packages gofail-etcd
-	pytest --no-fold-skipped -n $(AT_ONCE) --dist worksteal tests/etcd tests/agent
-	$(LAB_TESTS)
+	pytest --no-fold-skipped -n 3 --dist worksteal tests/etcd tests/agent
+	$(LAB_TESTS) -m "not again"
 
 lab-tests: $(VENV)/dev.stamp packages
 	$(LAB_TESTS)
 
-# What these tests mostly do is wait, for members and for hosts: three at once keep two processors busy. A lab each.
-AT_ONCE ?= 3
-LAB_TESTS := pytest --no-fold-skipped -n $(AT_ONCE) --dist worksteal tests/lab
+# A lab each: what tests mostly do is wait for hosts. Those that deploy again and again are in lab-tests alone.
+LABS ?= 2
+LAB_TESTS := pytest --no-fold-skipped -n $(LABS) --dist worksteal tests/lab
 
 # 200 random compositions with a fixed seed, and every fault with whoever dies while it is held; half an hour.
 SOAK ?= 200

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tester.errors import ExitCode
 from tester.events import FaultInjected
 from tests.lab.rig import case, scenario
@@ -44,6 +46,7 @@ async def test_every_other_playbook_changes_nothing_on_hosts_at_rest(rig: Rig, t
     }
 
 
+@pytest.mark.again
 async def test_a_host_is_given_back_and_taken_again_while_the_others_stay(rig: Rig) -> None:
     *others, host = rig.hosts
     before = await rig.looks()
@@ -66,6 +69,7 @@ async def capabilities(rig: Rig) -> dict[str, set[str]]:
     return {host: set((await rig.shell(host, ask)).split()) for host in rig.hosts}
 
 
+@pytest.mark.again
 async def test_fewer_faults_take_fewer_capabilities(rig: Rig, tmp_path: Path) -> None:
     """What is enabled works with them, what is not is refused before anything is touched."""
     before, bounds = await rig.looks(), await capabilities(rig)
