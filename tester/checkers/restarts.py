@@ -33,6 +33,9 @@ _RUNS_ON: Final = frozenset(
 )
 """Faults that leave the process of the member as it is; if it ends all the same, a ``member`` record says so."""
 
+_SCRIPT: Final = "external"
+"""A fault of the user's own making: its record names no member."""
+
 
 def restarts(history: History, member: str) -> tuple[Columns, Columns]:
     """First and last moment of each stretch in which a member may have been started anew; ascending and apart.
@@ -58,7 +61,8 @@ def _recorded(history: History, member: str) -> list[tuple[int, int]]:
     found = [(event.at, event.at) for event in history.member_events if event.m == member]
     held: dict[str, int] = {}
     for fault in history.faults:
-        if fault.member != member or fault.kind in _RUNS_ON:
+        # Whom a script strikes, nobody knows.
+        if not (fault.member == member or fault.kind == _SCRIPT) or fault.kind in _RUNS_ON:
             continue
         if fault.state == "injected":
             held[fault.id] = fault.at

@@ -161,8 +161,8 @@ class Assembled(History):
             elif session.end:
                 self.sessions[number].end = session.end
             numbers.append(number)
-        for watcher in piece.begun_before:
-            del self._current[watcher]
+        for session in piece.sessions:
+            self._current.pop(session.start.w, None)
         self._current.update({watcher: numbers[session] for watcher, session in piece.running.items()})
         return np.array([*numbers, NONE], dtype=np.int64)
 

@@ -43,19 +43,19 @@ def readers_for(path: Path) -> int:
 
 
 def read_together(path: Path, readers: int) -> History | None:
-    """The history in a file; ``None``: not so, and reading it in order will tell why.
+    """The history in a file; ``None``: not so (a mistake in it, no memory), and reading it in order will tell why.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: the file cannot be looked at.
     """
     pieces = cuts(path, PIECE_BYTES)
     history = Assembled()
     with ExitStack() as processes:
-        pipes = [processes.enter_context(_reader(path, pieces[n::readers])) for n in range(readers)]
         try:
+            pipes = [processes.enter_context(_reader(path, pieces[n::readers])) for n in range(readers)]
             for _, pipe in zip(pieces, cycle(pipes), strict=False):
                 history.append(pickle.load(pipe))  # noqa: S301 - from a process of our own
-        except (HistoryError, EOFError, pickle.UnpicklingError):
+        except (HistoryError, OSError, EOFError, pickle.UnpicklingError):
             return None
     return history
 
@@ -94,7 +94,11 @@ def _reader(path: Path, pieces: list[tuple[int, int]]) -> Iterator[IO[bytes]]:
     # Ctrl-C is for who waits for it. Not from here: the directory may hold modules of the same names.
     command = (sys.executable, "-P", "-m", "tester.history.together", str(path), *own)
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # what is wrong is told by who reads in order then
+        start_new_session=True,
     ) as process:
         try:
             assert process.stdout is not None  # noqa: S101 - it was asked for

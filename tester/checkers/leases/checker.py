@@ -151,7 +151,8 @@ class _Judge:
                 )
         for told in life.puts:
             if told.call > first.at:
-                self._tell(life, "was given a key after its end", (told,), first, kind="final")
+                kind = self._kind_after(first, told)
+                self._tell(life, "was given a key after its end", (told,), first, kind=kind)
             elif lowest is not None and told.revision > lowest.revisions[0]:
                 self._tell(life, "was given a key after its end", (told,), lowest, kind="final")
         self._judge_kept(life, first, lowest)
@@ -164,7 +165,8 @@ class _Judge:
     def _judge_kept(self, life: Life, first: Death, lowest: Death | None) -> None:
         """The keys of the dead are gone: by the order of answers, and by that of revisions."""
         if (shown := life.shown) is not None and shown.call > first.at:
-            self._tell(life, "had a key after its end", (shown,), first, kind="final")
+            kind = self._kind_after(first, shown)
+            self._tell(life, "had a key after its end", (shown,), first, kind=kind)
         left = self._remains.of(life.lease)
         if lowest is not None and left is not None and left.is_there_at(lowest.revisions[0]):
             both = Death(left.at, f"{lowest.what}; {left.what}", 0, lowest.operations, left.revisions)
@@ -222,6 +224,10 @@ class _Judge:
     def _kind(self, kind: str, start: int, end: int) -> str:
         """What a leader does that was deposed, and does not know it, has a name of its own."""
         return "deposed" if self.disturbances.overlap(start, end) else kind
+
+    def _kind_after(self, death: Death, told: Told) -> str:
+        """Of what a revision tells the cluster is sure; of the rest somebody said so, who may have been deposed."""
+        return "final" if death.revisions else self._kind("final", death.at, told.ret)
 
     def _tell(
         self, life: Life, what: str, told: tuple[Told, ...], death: Death | None = None, *, kind: str

@@ -318,3 +318,21 @@ def test_missing_evidence() -> None:
     tale.put("ka", "1:4", 2, lease=9)
     tale.fail(Put("kb", "2:4", 9))
     assert tale.result().verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("after", ["nothing", "read", "put"])
+def test_what_a_deposed_leader_denies_is_explained_whatever_shows_that_it_lives(after: str) -> None:
+    """etcd#15247: it says that there is no such lease, and the lease lives."""
+    tale = Story()
+    tale.records.append(LeaderRecord(tale.tick(), "m1", 2))
+    tale.ok(LeaseGrant(7, 60), 1, LeaseResult(60))
+    tale.put("ka", "1:4", 2, lease=7)
+    tale.records.append(LeaderRecord(tale.tick(), "m2", 3))
+    tale.ok(LeaseKeepAlive(7), 2, LeaseResult(0))
+    if after == "read":
+        tale.ok(Range("ka"), 2, RangeResult((kv("ka", "1:4", 2, lease=7),), 1), member="m2")
+    elif after == "put":
+        tale.put("kb", "2:4", 3, lease=7)
+    (result,) = run_checkers(["leases"], tale.history, EndState(tale.tick(), {}))
+    assert result.verdict is Verdict.INVALID
+    assert result.kinds == ("deposed",)

@@ -66,3 +66,8 @@ def test_what_undoes_a_fault_goes_on_after_its_record() -> None:
     assert verdict() is Verdict.VALID
     story.ok(Range("ka", s=True), 2, RangeResult((older,), 1))
     assert verdict() is Verdict.INVALID
+
+
+def test_whom_a_script_strikes_nobody_knows() -> None:
+    assert going_back("external", phases=True, member="controller") is Verdict.VALID
+    assert going_back("kill", phases=True, member="controller") is Verdict.INVALID

@@ -186,6 +186,16 @@ def test_processes_read_what_one_reads(tmp_path: Path, monkeypatch: pytest.Monke
     assert contents(history) == expected
 
 
+def test_where_no_process_starts_one_reads_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / "history.jsonl", simulate(Random(1), MIX).records)
+    monkeypatch.setattr(together, "PIECE_BYTES", 3000)
+    monkeypatch.setattr(loading, "readers_for", lambda _: 2)
+    monkeypatch.setattr(together.sys, "executable", str(tmp_path / "nowhere"))
+    history = load_history(path)
+    assert not isinstance(history, Assembled)
+    assert contents(history)["operations"]
+
+
 def test_one_reads_what_is_short(tmp_path: Path) -> None:
     path = written(tmp_path / "history.jsonl", simulate(Random(1), MIX).records)
     assert together.readers_for(path) == 1
@@ -209,6 +219,7 @@ STARTED, ENDED = WatchStart(1, 0, "m1", "k", 1), WatchEnd(1, 9, "closed")
         [Watched(1, 1, 2)],
         [STARTED, Watched(1, 1, 2), ENDED, Watched(1, 10, 3)],
         [STARTED, ENDED, ENDED],
+        [STARTED, Watched(1, 1, 2), STARTED, ENDED, Watched(1, 10, 3)],
         [HEADER, HEADER],
         [HEADER, ASKED, DONE, HEADER, ASKED, DONE],
         [ASKED, DONE, HEADER],
