@@ -11,11 +11,11 @@ import msgspec
 
 from tester.history.columns import (
     NONE,
+    ROWS,
     CompareCol,
     EventCol,
     KvCol,
     LeafCol,
-    NodeCol,
     OpCol,
     ResponseCol,
 )
@@ -161,27 +161,15 @@ class Source:
         return RangeResult(tuple(self.live[key] for key in keys[: op.n]), len(keys), len(keys) > op.n)
 
 
-_MOVED: dict[str, dict[int, str]] = {
-    "operations": {
-        OpCol.ID: "id",
-        OpCol.CALL: "time",
-        OpCol.RET: "time",
-        OpCol.REV: "rev",
-        OpCol.LEAF: "leaves",
-    },
-    "leaves": {LeafCol.OP: "operations", LeafCol.VALUE: "value", LeafCol.KV: "answers"},
-    "answers": {KvCol.LEAF: "leaves", KvCol.VALUE: "value", KvCol.CREATE: "rev", KvCol.MOD: "rev"},
-    "transactions": {NodeCol.OP: "operations"},
-    "conditions": {CompareCol.NODE: "transactions", CompareCol.X: "rev"},
-    "responses": {ResponseCol.AT: "time", ResponseCol.REV: "rev", ResponseCol.EVENT: "events"},
-    "events": {
-        EventCol.RESPONSE: "responses",
-        EventCol.REV: "rev",
-        EventCol.VALUE: "value",
-        EventCol.CREATE: "rev",
-    },
+_STEPS: dict[str, dict[int, str]] = {
+    "operations": {OpCol.ID: "id", OpCol.CALL: "time", OpCol.RET: "time", OpCol.REV: "rev"},
+    "leaves": {LeafCol.VALUE: "value"},
+    "answers": {KvCol.VALUE: "value", KvCol.CREATE: "rev", KvCol.MOD: "rev"},
+    "conditions": {CompareCol.X: "rev"},
+    "responses": {ResponseCol.AT: "time", ResponseCol.REV: "rev"},
+    "events": {EventCol.REV: "rev", EventCol.VALUE: "value", EventCol.CREATE: "rev"},
 }
-"""By table, the columns that are other ones in each turn, and what they count."""
+"""By table, the columns that are other ones in each turn, beside rows of other tables, and what they count."""
 
 
 def make(mix: str, operations: int, directory: Path) -> None:
@@ -210,7 +198,7 @@ def repeated(history: History, turns: int) -> History:
     longer.members.fill(history.members.texts)
     longer.values.fill([f"{turn}/{text}" for turn in range(turns) for text in history.values.texts])
     for name, table in history.tables.items():
-        target, columns, moved = longer.tables[name], table.columns, _MOVED.get(name, {})
+        target, columns, moved = longer.tables[name], table.columns, ROWS[name] | _STEPS.get(name, {})
         rows = target.grow(turns * columns.shape[1])
         for turn in range(turns):
             block = rows[:, turn * columns.shape[1] : (turn + 1) * columns.shape[1]]

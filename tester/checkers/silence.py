@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SILENCE_NS: Final = 10_000_000_000
 """A watcher may be that far behind when a history ends: a member that stood still was just given up."""
 
-NOTHING: Final = -1
+_NOTHING: Final = -1
 """Of who watches from now on and was told nothing, nobody knows from where on."""
 
 
@@ -40,7 +40,7 @@ def doubt_silence(
         if left or first.start.at > end_ns - SILENCE_NS:
             continue
         told = max(map(_told, mine))
-        if told == NOTHING:
+        if told == _NOTHING:
             continue
         later = [
             changes[:, np.searchsorted(changes[EventCol.REV], told, side="right") :] for changes in known
@@ -59,7 +59,7 @@ def _told(session: Session) -> int:
     """The newest revision up to which a session was told all, or that it is compacted away."""
     start, end = session.session.start, session.session.end
     if not start.rev and session.span is None:
-        return NOTHING
+        return _NOTHING
     return max(start.rev - 1, session.span[1] if session.span else 0, end.compacted - 1 if end else 0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Final
 
 NONE = -1
 """No key range end, no value (a deletion), no previous key."""
@@ -158,3 +159,28 @@ class EventCol(IntEnum):
     LEASE = 7
     PREV = 8
     """Row among the previous keys, or ``NONE``."""
+
+
+TABLES: Final[dict[str, type[IntEnum]]] = {
+    "operations": OpCol,
+    "leaves": LeafCol,
+    "answers": KvCol,
+    "transactions": NodeCol,
+    "conditions": CompareCol,
+    "responses": ResponseCol,
+    "events": EventCol,
+    "previous": KvCol,
+}
+"""Names of the tables, and their columns."""
+
+ROWS: Final[dict[str, dict[int, str]]] = {
+    "operations": {OpCol.LEAF: "leaves"},
+    "leaves": {LeafCol.OP: "operations", LeafCol.KV: "answers"},
+    "answers": {KvCol.LEAF: "leaves"},
+    "transactions": {NodeCol.OP: "operations"},
+    "conditions": {CompareCol.NODE: "transactions"},
+    "responses": {ResponseCol.EVENT: "events"},
+    "events": {EventCol.RESPONSE: "responses", EventCol.PREV: "previous"},
+    "previous": {KvCol.LEAF: "events"},
+}
+"""By table, the columns that are rows of another table."""

@@ -9,22 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from tester.history.columns import (
-    NONE,
-    CompareCol,
-    EventCol,
-    KvCol,
-    LeafCol,
-    NodeCol,
-    OpCol,
-    RefusalCol,
-    ResponseCol,
-    WaitCol,
-)
+from tester.history.columns import NONE, TABLES, EventCol, KvCol, RefusalCol, ResponseCol, WaitCol
 from tester.history.describe import describe_invoke, describe_joined, describe_refusal, describe_unanswered
 from tester.history.mismatch import HistoryMismatchError, misplaced_header, reused, without_question
 from tester.history.operations import Operations, fill_key_values, is_local, is_write, kind_of, revisions_of
@@ -56,22 +45,9 @@ from tester.history.table import Interner, Table, column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from enum import IntEnum
 
 
 T = TypeVar("T")
-
-TABLES: Final[dict[str, type[IntEnum]]] = {
-    "operations": OpCol,
-    "leaves": LeafCol,
-    "answers": KvCol,
-    "transactions": NodeCol,
-    "conditions": CompareCol,
-    "responses": ResponseCol,
-    "events": EventCol,
-    "previous": KvCol,
-}
-"""Names of the tables, and their columns."""
 
 _BATCH = 10_000
 """Records that are taken before they become columns: few enough to stay in the cache, and enough that an array

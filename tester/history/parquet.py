@@ -16,7 +16,8 @@ import msgspec
 import numpy as np
 
 from tester.errors import HistoryError, UsageError
-from tester.history.history import TABLES, History
+from tester.history.columns import TABLES
+from tester.history.history import History
 from tester.history.operations import is_plain
 from tester.history.records import Fail, HistoryRecord, Info, Invoke, Ok, Watched
 

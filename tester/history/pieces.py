@@ -18,12 +18,12 @@ import numpy as np
 
 from tester.history.columns import (
     NONE,
+    ROWS,
     TARGETS,
     CompareCol,
     EventCol,
     KvCol,
     LeafCol,
-    NodeCol,
     OpCol,
     ResponseCol,
 )
@@ -34,18 +34,6 @@ from tester.history.records import WatchEnd, WatchStart
 if TYPE_CHECKING:
     from tester.history.records import Fail, Header, HistoryRecord, Info, Invoke, Ok
     from tester.history.table import Columns, Interner
-
-_ROWS: Final[dict[str, dict[int, str]]] = {
-    "operations": {OpCol.LEAF: "leaves"},
-    "leaves": {LeafCol.OP: "operations", LeafCol.KV: "answers"},
-    "answers": {KvCol.LEAF: "leaves"},
-    "transactions": {NodeCol.OP: "operations"},
-    "conditions": {CompareCol.NODE: "transactions"},
-    "responses": {ResponseCol.EVENT: "events"},
-    "events": {EventCol.RESPONSE: "responses", EventCol.PREV: "previous"},
-    "previous": {KvCol.LEAF: "events"},
-}
-"""By table, the columns that are rows of another table."""
 
 _KEY_VALUE: Final[dict[int, str]] = {KvCol.KEY: "keys", KvCol.VALUE: "values"}
 
@@ -135,7 +123,7 @@ class Assembled(History):
             columns = piece.tables[name].columns
             block = table.grow(columns.shape[1])
             block[:] = columns
-            for field, other in _ROWS[name].items():
+            for field, other in ROWS[name].items():
                 block[field, columns[field] != NONE] += rows[other]
             for field, kind in _NUMBERS.get(name, {}).items():
                 block[field] = numbers[kind][columns[field]]

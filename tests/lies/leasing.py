@@ -143,34 +143,35 @@ class LivingLeaseIsRefused(Deeds):
         raise RefusedError(grpc.StatusCode.NOT_FOUND, "etcdserver: requested lease not found")
 
 
-@kind("leases", "was renewed for another time than granted", LEASES)
-class RenewedForAnotherTime(Answers):
-    method = KEEPALIVE
+class MoreIsTold(Answers):
+    """A number in the answer about a lease that is there is larger than it is."""
+
+    method: str = Method.LEASE_TTL
+    number = "TTL"
+    more = 5
+    least = 0
+    """The TTL from which on a lease is there."""
 
     def bend(self, request, answer) -> bool:
-        there = answer.TTL > 0
-        answer.TTL += 5 * there
+        there = self.least <= answer.TTL
+        setattr(answer, self.number, getattr(answer, self.number) + self.more * there)
         return there
+
+
+@kind("leases", "was renewed for another time than granted", LEASES)
+class RenewedForAnotherTime(MoreIsTold):
+    method = KEEPALIVE
+    least = 1
 
 
 @kind("leases", r"is said to have been granted for \d+ s", LEASES)
-class GrantIsForgotten(Answers):
-    method = Method.LEASE_TTL
-
-    def bend(self, request, answer) -> bool:
-        there = answer.TTL >= 0
-        answer.grantedTTL += 5 * there
-        return there
+class GrantIsForgotten(MoreIsTold):
+    number = "grantedTTL"
 
 
 @kind("leases", "has more time left than it was granted", LEASES)
-class TooMuchTimeIsLeft(Answers):
-    method = Method.LEASE_TTL
-
-    def bend(self, request, answer) -> bool:
-        there = answer.TTL >= 0
-        answer.TTL += 1000 * there
-        return there
+class TooMuchTimeIsLeft(MoreIsTold):
+    more = 1000
 
 
 @kind("leases", "has less time left than its last renewal promised", LEASES)

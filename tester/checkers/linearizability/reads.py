@@ -34,8 +34,8 @@ class _Reads:
     """Number of keys in the answer."""
 
     # A column at a time: what is gathered, looked at and let go stays in the processor's cache.
-    def column(self, field: LeafCol, reads: Columns | slice = slice(None)) -> Columns:
-        """One column of some of the ranges."""
+    def column(self, field: LeafCol, reads: Columns | slice | int = slice(None)) -> Columns:
+        """One column of some of the ranges; of one of them, its number."""
         found: Columns = self.leaves[field, self.rows[reads]]
         return found
 
@@ -60,7 +60,7 @@ def judge_reads(case: Assembly, ruling: Ruling, *, local: bool = False) -> None:
     found = np.flatnonzero(wrong)
     ruling.more(found.size - MAX_FINDINGS)
     for leaf in _earliest(reads, found):
-        operation = int(ops[OpCol.ID, reads.leaves[LeafCol.OP, reads.rows[leaf]]])
+        operation = int(ops[OpCol.ID, reads.column(LeafCol.OP, leaf)])
         told = detail.get(leaf, _Detail("it answered another state"))
         author = author_of(case, told.key, int(reads.place[leaf]))
         ruling.violation(
@@ -118,7 +118,7 @@ def _judge_single(case: Assembly, reads: _Reads, wrong: Mask, detail: dict[int, 
     bad[given] |= differs
     wrong[single] |= bad
     for leaf in _earliest(reads, single[bad]):
-        asked = int(reads.leaves[LeafCol.KEY, reads.rows[leaf]])
+        asked = int(reads.column(LeafCol.KEY, leaf))
         state = key_state(case, asked, int(reads.place[leaf]))
         detail[leaf] = _Detail(f"it answered {_answer(case, reads, leaf)}, but {state}", asked)
 
@@ -249,10 +249,9 @@ def _more(said: object) -> str:
 
 
 def _answer(case: Assembly, reads: _Reads, leaf: int) -> str:
-    row, number = reads.rows[leaf], int(reads.answered[leaf])
-    first = int(reads.leaves[LeafCol.KV, row])
+    first, number = int(reads.column(LeafCol.KV, leaf)), int(reads.answered[leaf])
     kvs = [_kv(case, case.calls.answers[:, at]) for at in range(first, first + min(number, 3))]
-    return ", ".join(kvs) or f"no key (count {reads.leaves[LeafCol.COUNT, row]})"
+    return ", ".join(kvs) or f"no key (count {reads.column(LeafCol.COUNT, leaf)})"
 
 
 def _kv(case: Assembly, kv: Columns) -> str:

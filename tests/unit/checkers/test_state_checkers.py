@@ -10,9 +10,8 @@ import pytest
 
 from tester.checkers import CHECKERS, run_checkers
 from tester.checkers.base import run
-from tester.history.columns import NONE, TARGETS, CompareCol
 from tester.history.endstate import CaseRecovery, EndState, EndStateError, MemberEnd, MemberExit
-from tester.history.history import TABLES, History
+from tester.history.history import History
 from tester.history.mismatch import HistoryMismatchError
 from tester.history.records import (
     Compare,
@@ -27,6 +26,7 @@ from tester.history.records import (
 )
 from tester.results import CheckResult, Recovery, Verdict
 from tests.unit.checkers.story import Story, kv
+from tests.unit.checkers.tables import texts_of
 from tests.unit.checkers.world import Mix, simulate
 
 if TYPE_CHECKING:
@@ -178,24 +178,6 @@ def test_extending_bit_by_bit_is_the_same_history() -> None:
     assert grown.operations.rows.columns.tolist() == whole.operations.rows.columns.tolist()
     assert grown.operations.leaves.columns.tolist() == whole.operations.leaves.columns.tolist()
     assert "put ka = 1:4" in grown.describe(1)
-
-
-def texts_of(history: History) -> dict[str, list[list[int | str]]]:
-    """Every table, row by row; texts instead of their numbers, which depend on who was seen first."""
-    found = {}
-    for name, table in history.tables.items():
-        columns: list[list[int | str]] = table.columns.tolist()
-        for column in TABLES[name]:
-            texts = {"KEY": history.keys.texts, "END": history.keys.texts, "VALUE": history.values.texts}
-            if column.name in texts:
-                columns[column] = ["" if n == NONE else texts[column.name][int(n)] for n in columns[column]]
-        found[name] = columns
-    operands, targets = found["conditions"][CompareCol.X], found["conditions"][CompareCol.TARGET]
-    found["conditions"][CompareCol.X] = [
-        history.values.texts[int(x)] if TARGETS[int(target)] == "value" else x
-        for x, target in zip(operands, targets, strict=True)
-    ]
-    return found
 
 
 def test_rows_do_not_depend_on_what_is_read_together() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,6 @@ from tester.checkers import CHECKERS, run_checkers
 from tester.history import loading, together
 from tester.history.columns import (
     NONE,
-    TARGETS,
     CompareCol,
     EventCol,
     KvCol,
@@ -38,6 +38,7 @@ from tester.history.records import (
     WatchStart,
 )
 from tests.unit.checkers.lies import bend_anything
+from tests.unit.checkers.tables import texts_of
 from tests.unit.checkers.world import Mix, simulate
 from tests.unit.history.test_parquet import ODD
 
@@ -63,24 +64,15 @@ def assembled(path: Path, piece_bytes: int) -> History:
 
 
 def contents(history: History) -> dict[str, object]:
-    """Everything that a history holds, without the numbers that depend on who was seen first."""
-    tables = {name: table.columns.T.tolist() for name, table in history.tables.items()}
-    keys, values = [*history.keys.texts, None], [*history.values.texts, None]
-    members = [*history.members.texts, None]
+    """Everything that a history holds, by operation: without the numbers that depend on the order of reading."""
+    tables = {name: list(zip(*columns, strict=True)) for name, columns in texts_of(history).items()}
 
-    def named(
-        row: list[int], columns: dict[int, list[str | None]], without: Sequence[int] = ()
-    ) -> list[object]:
-        return [columns[n][x] if n in columns else x for n, x in enumerate(row) if n not in without]
+    def without(row: tuple[object, ...], *columns: int) -> list[object]:
+        return [value for column, value in enumerate(row) if column not in columns]
 
     def answers(first: int, leaf: int) -> list[object]:
-        rows = tables["answers"][first:]
-        found = []
-        for row in rows:
-            if row[KvCol.LEAF] != leaf:
-                break
-            found.append(named(row, {KvCol.KEY: keys, KvCol.VALUE: values}, [KvCol.LEAF]))
-        return found
+        mine = takewhile(lambda row: row[KvCol.LEAF] == leaf, tables["answers"][first:])
+        return [without(row, KvCol.LEAF) for row in mine]
 
     operations = {}
     leaves, rows = tables["leaves"], tables["operations"]
@@ -89,14 +81,10 @@ def contents(history: History) -> dict[str, object]:
         mine = range(firsts[place], firsts[place + 1])
         assert all(leaves[leaf][LeafCol.OP] == place for leaf in mine)
         operations[row[OpCol.ID]] = (
-            named(row, {OpCol.MEMBER: members}, [OpCol.LEAF]),
+            without(row, OpCol.LEAF),
             [
                 (
-                    named(
-                        leaves[leaf],
-                        {LeafCol.KEY: keys, LeafCol.END: keys, LeafCol.VALUE: values},
-                        [LeafCol.OP, LeafCol.KV],
-                    ),
+                    without(leaves[leaf], LeafCol.OP, LeafCol.KV),
                     answers(leaves[leaf][LeafCol.KV], leaf),
                 )
                 for leaf in mine
@@ -105,16 +93,7 @@ def contents(history: History) -> dict[str, object]:
                 (
                     node[NodeCol.SUCCEEDED],
                     [
-                        named(
-                            condition,
-                            {CompareCol.KEY: keys, CompareCol.END: keys}
-                            | (
-                                {CompareCol.X: values}
-                                if TARGETS[condition[CompareCol.TARGET]] == "value"
-                                else {}
-                            ),
-                            [CompareCol.NODE],
-                        )
+                        without(condition, CompareCol.NODE)
                         for condition in tables["conditions"]
                         if condition[CompareCol.NODE] == number
                     ],
@@ -125,15 +104,14 @@ def contents(history: History) -> dict[str, object]:
         )
     events = [
         (
-            named(row, {EventCol.KEY: keys, EventCol.VALUE: values}, [EventCol.PREV]),
-            None
-            if row[EventCol.PREV] == NONE
-            else named(tables["previous"][row[EventCol.PREV]], {KvCol.KEY: keys, KvCol.VALUE: values}),
+            without(row, EventCol.PREV),
+            None if row[EventCol.PREV] == NONE else tables["previous"][row[EventCol.PREV]],
         )
         for row in tables["events"]
     ]
-    waiting = [named(row, {2: members}) for row in history.unanswered.columns.T.tolist()]
-    refused = [named(row, {2: members}) for row in history.revision_refusals.columns.T.tolist()]
+    members = history.members.texts
+    waiting = [[members[row[2]], *without(row, 2)] for row in history.unanswered.columns.T.tolist()]
+    refused = [[members[row[2]], *without(row, 2)] for row in history.revision_refusals.columns.T.tolist()]
     return {
         "operations": operations,
         "events": events,
