@@ -134,8 +134,7 @@ def _assemble(evidences: Evidences) -> Assembly:
     )
     orphans = revisions[~_among(revisions, authored)]
     orphans = orphans[(orphans > base) | watch.covers(orphans)]
-    possible = replay.leases.any_lease or any(True for _ in history.unknown_writes())
-    free_from = _first_gap(evidences, revisions, authored) if possible else NEVER
+    free_from = _first_gap(evidences, revisions, authored) if _may_hide(history, log) else NEVER
     found = attribute(replay, evidences.timeline, orphans, lease_ends(replay, orphans), free_from, base)
     _refuse_half_seen(history, evidences.told, base)
     return Assembly(
@@ -230,7 +229,14 @@ def _change_log(evidences: Evidences) -> ChangeLog:
     log = ChangeLog(rows, evidences.base, evidences.unsure)
     if not log.ageless.any():
         return log
-    return ChangeLog(with_ages(log, rows, evidences.ages, evidences.base), evidences.base, evidences.unsure)
+    known = np.union1d(log.revision, evidences.written) if _may_hide(evidences.history, log) else None
+    rows, guessed = with_ages(log, rows, evidences.ages, evidences.base, known)
+    return ChangeLog(rows, evidences.base, evidences.unsure, guessed)
+
+
+def _may_hide(history: History, log: ChangeLog) -> bool:
+    """Whether anything of the load may have happened that nobody tells of."""
+    return bool(log.lease.any()) or any(True for _ in history.unknown_writes())
 
 
 def _rows(watch: WatchLog, answered: Columns, told: Columns) -> Columns:

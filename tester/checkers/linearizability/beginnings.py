@@ -48,19 +48,29 @@ def ages(calls: Calls, history: History, end: EndState) -> Columns:
     return np.concatenate([told, np.array(kept, dtype=np.int64).reshape(-1, 4).T], axis=1)
 
 
-def with_ages(log: ChangeLog, rows: Columns, told: Columns, base: int) -> Columns:
+def with_ages(
+    log: ChangeLog, rows: Columns, told: Columns, base: int, known: Columns | None
+) -> tuple[Columns, Columns]:
     """The rows of a log whose keys got their first change from somebody who was told no version of it.
 
-    An answer that shows the key tells whether it was there before, and since when.
+    An answer that shows the key tells whether it was there before, and since when; of several the one that shows its
+    first changes: the version in others counts what was changed unseen in between. Returns the rows, and which of them
+    have an age that is a guess for that reason: ``known`` are the revisions of which it is known what they changed,
+    ascending; ``None``: of all.
     """
-    key, mod, create, version = told
+    key, mod, create, version = told[:, np.argsort(told[1], kind="stable")]
     row = log.row_at(key, log.after(mod))
     shown = np.flatnonzero(log.is_live(row))
     shown = shown[log.ageless[row[shown]] & (log.revision[row[shown]] == mod[shown])]
-    row, key, create, version = row[shown], key[shown], create[shown], version[shown]
+    row, key, mod, create, version = row[shown], key[shown], mod[shown], create[shown], version[shown]
     first = log.row_at(key, log.after(log.create[row]))
     since = version - log.version[row] + 1
-    fits = ((create <= base) & (since > 1)) | ((create == log.revision[first]) & (since == 1))
+    fits = np.flatnonzero(((create <= base) & (since > 1)) | ((create == log.revision[first]) & (since == 1)))
+    fits = fits[np.unique(first[fits], return_index=True)[1]]
+    first, mod = first[fits], mod[fits]
     rows = rows.copy()
-    rows[4, first[fits]], rows[5, first[fits]] = create[fits], since[fits]
-    return rows
+    rows[4, first], rows[5, first] = create[fits], since[fits]
+    if known is None:
+        return rows, first[:0]
+    between = np.searchsorted(known, mod) - np.searchsorted(known, log.revision[first])
+    return rows, first[between < mod - log.revision[first]]

@@ -41,7 +41,7 @@ WATCHED: Final = [
 class ChangeLog:
     """Rows by revision and place within it. A *place* is a number of rows: the state before that row."""
 
-    def __init__(self, rows: Columns, base: int, unsure: int = NEVER) -> None:
+    def __init__(self, rows: Columns, base: int, unsure: int = NEVER, guessed: Columns | None = None) -> None:
         """Rows of ``revision, key, value, lease, told create, told version``; told is 0 where nobody did.
 
         Args:
@@ -49,6 +49,7 @@ class ChangeLog:
             base: Keys created up to this revision may have been there before the history began.
             unsure: From this revision on something unseen may have happened, and there may have been keys before the
                 history of which the rows do not tell; ``NEVER``: they tell of all.
+            guessed: Rows whose told version may be too high.
         """
         self.unsure = unsure != NEVER
         self.revision, self.key, self.value, self.lease, self.told_create, self.told_version = rows
@@ -60,12 +61,12 @@ class ChangeLog:
         first = np.ones(self.size, dtype=bool)
         first[1:] = keys[1:] != keys[:-1]
         self._places = RevisionIndex(self.revision)
-        self._number_versions(first, base, unsure)
+        self._number_versions(first, base, unsure, guessed)
         self.previous = np.empty(self.size, dtype=np.int64)
         self.previous[self._by_key] = np.where(first, NONE, np.roll(self._by_key, 1))
         """Row of the change before, of the same key; ``NONE``: the first."""
 
-    def _number_versions(self, first: Mask, base: int, unsure: int) -> None:
+    def _number_versions(self, first: Mask, base: int, unsure: int, guessed: Columns | None) -> None:
         rows, keys = self._by_key, self._keys
         deleted = self.value[rows] == NONE
         is_put = ~deleted
@@ -95,7 +96,7 @@ class ChangeLog:
             unaged = np.zeros(begins.size, dtype=bool)
             told = self.told_version[opening]
             ours = self.revision[opening] > base
-            unaged[oldest] = ours & (told == 0)
+            unaged[oldest] = ours & ((told == 0) | np.isin(opening, [] if guessed is None else guessed))
             self.ageless[rows] = unaged[life] & is_put
             new = ours & (self.revision[opening] <= unsure) & (told == 1)
             self._new[self.key[opening[new]]] = True
