@@ -132,6 +132,27 @@ def test_what_was_there_before_the_history_is_no_violation() -> None:
     assert judge(story).verdict is Verdict.INVALID
 
 
+@pytest.mark.parametrize("hidden", [True, False])
+@pytest.mark.parametrize("seen", ["compare", "read"])
+def test_a_version_counts_what_was_changed_unseen(seen: str, *, hidden: bool) -> None:
+    """A key that was there before the history, at version 5; a put of unknown outcome may come before the last one."""
+    story = Story()
+    read(story, "kb", 100)
+    story.put("ka", "1:4", 101)
+    if seen == "compare":
+        asked = Txn((Compare("ka", "version", "=", 6),), (Put("kb", "0:4"),))
+        story.ok(asked, 102, TxnResult(succeeded=True, responses=(PutResult(),)))
+    else:
+        story.put("kb", "0:4", 102)
+        read(story, "ka", 102, KeyValue("ka", "1:4", 7, 101, 6))
+    if hidden:
+        story.info(Put("ka", "2:4"))
+    last = 104 if hidden else 103
+    story.put("ka", "3:4", last)
+    read(story, "ka", last, KeyValue("ka", "3:4", 7, last, 8))
+    assert (judge(story).verdict is Verdict.INVALID) is not hidden
+
+
 def old_deletion(deleted: int) -> Story:
     story = Story()
     read(story, "kb", 100)
